@@ -1,0 +1,1 @@
+"""An ML lifecycle platform on Dagster that finds the cause before it retrains."""

@@ -1,0 +1,503 @@
+"""What a product team writes in ``use_case.yaml``, and how it is found and read.
+
+Every model forbids unknown keys, so a typing error is an error; every field has a description, so that
+:func:`json_schema` gives an editor completion.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import yaml
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+
+from ml_platform.errors import ConfigError, NotFoundError
+from ml_platform.partitions import STATIC_KEY, Partition, PartitionScheme, Width
+
+_Named = TypeVar("_Named", "FeedConfig", "ModelConfig")
+Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
+
+SEARCH_PATH_VARIABLE = "ML_PLATFORM_USE_CASES"
+HOME_VARIABLE = "ML_PLATFORM_HOME"
+
+
+class Strict(BaseModel):
+    """A model that forbids unknown keys and cannot be changed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class OwnerConfig(Strict):
+    """Who answers for a feed, use case or model."""
+
+    team: str = Field(description="Team name, shown in the UI and the catalogue.")
+    email: str = Field(description="Address that the UI shows as the owner.")
+
+
+class TimelineConfig(Strict):
+    """The clock that a use case lives by. Feeds and use cases with one name share one clock."""
+
+    name: Identifier = Field(description="Name of the timeline in the ledger.")
+    clock: Literal["wall", "replay"] = Field(
+        default="wall", description="'wall' is now; 'replay' stands still until it is advanced."
+    )
+    start: datetime | None = Field(
+        default=None, description="Where a replay clock stands at first (with an offset)."
+    )
+
+    @model_validator(mode="after")
+    def _replay_needs_start(self) -> TimelineConfig:
+        if self.clock == "replay" and (self.start is None or self.start.tzinfo is None):
+            raise ValueError("a replay clock needs 'start', an instant with its UTC offset")
+        return self
+
+
+class PartitionConfig(Strict):
+    """How event time is cut into partitions."""
+
+    width: Width = Field(default="daily", description="Width of a partition.")
+    timezone: str = Field(default="UTC", description="IANA zone of the partitions' local dates.")
+    start: date = Field(description="First local date.")
+    end: date | None = Field(default=None, description="Last local date; empty while it goes on.")
+
+    @property
+    def scheme(self) -> PartitionScheme:
+        """The scheme these settings describe."""
+        return PartitionScheme(self.width, self.timezone, self.start, self.end)
+
+
+class CutoffConfig(Strict):
+    """When a partition is scored: a local wall-clock time some days before the partition begins."""
+
+    days_before: int = Field(default=0, ge=0, description="Local days before the partition's first.")
+    at: time = Field(default=time(0), description="Local wall-clock time.")
+
+
+class ArrivalConfig(Strict):
+    """When a partition's data can be expected, counted in local days from the partition's first."""
+
+    due_days: int = Field(default=1, description="Days after the partition's first day when data is due.")
+    due_at: time = Field(default=time(0), description="Local time on that day.")
+    complete_days: int = Field(
+        default=1,
+        description="Days after the partition's first day from which nothing new is expected.",
+    )
+
+
+class FeedConfig(Strict):
+    """A source of records and how it arrives."""
+
+    name: Identifier = Field(description="Name; also the stem of its contract file.")
+    reader: str = Field(
+        description="'module:function' in the use case's folder; see ml_platform.feeds.FeedReader."
+    )
+    static: bool = Field(default=False, description="A reference feed without event time.")
+    landing_lag: timedelta = Field(
+        default=timedelta(0), description="Usual time from known_at to landed, for example PT5M."
+    )
+    lookback: int = Field(
+        default=0,
+        ge=0,
+        description="Earlier partitions that one delivery may still add to or revise.",
+    )
+    arrival: ArrivalConfig = Field(default=ArrivalConfig(), description="When data is due and complete.")
+    settings: dict[str, Any] = Field(default={}, description="Passed to the reader as they are.")
+
+
+class FeatureConfig(Strict):
+    """One input of a model, as its column in the features model."""
+
+    name: Identifier = Field(description="Column name.")
+    kind: Literal["numeric", "categorical"] = Field(default="numeric", description="How models read it.")
+    description: str = Field(default="", description="What it is, for the catalogue.")
+    feeds: tuple[Identifier, ...] = Field(default=(), description="Feeds it is made from.")
+    runs_with_time: bool = Field(
+        default=False, description="Expected to change as time goes by; drift checks leave it out."
+    )
+
+
+class ViewsConfig(Strict):
+    """The dbt models that define entities, features and labels."""
+
+    entities: Identifier = Field(description="dbt model: one row per entity to score.")
+    features: Identifier = Field(description="dbt model: the entities' features.")
+    labels: Identifier = Field(description="dbt model: the entities' labels, null while unknown.")
+    key: tuple[Identifier, ...] = Field(description="Columns that identify an entity in a partition.")
+    event_time: Identifier = Field(default="event_time", description="Instant of the event (UTC).")
+    feeds: tuple[Identifier, ...] = Field(
+        default=(), description="Feeds that the views read; all of the use case's when empty."
+    )
+
+
+class LabelConfig(Strict):
+    """What is predicted and how long its truth takes."""
+
+    column: Identifier = Field(default="label", description="Column of the labels model.")
+    description: str = Field(default="", description="What a positive means.")
+    maturity_partitions: int = Field(
+        ge=0, description="Partitions after which every label of a partition is known."
+    )
+
+
+class WindowConfig(Strict):
+    """Which partitions train and which gate, counted back from the last mature one."""
+
+    train: int = Field(ge=2, description="Partitions to train on.")
+    gate: int = Field(ge=2, description="Later partitions to judge on.")
+    minimum_train: int = Field(default=14, ge=2, description="Fewest training partitions accepted.")
+
+
+class TuningConfig(Strict):
+    """Seeded Optuna search over the training window, folds blocked by time."""
+
+    trials: int = Field(default=0, ge=0, description="Trials; 0 switches tuning off.")
+    seconds: float = Field(default=60, gt=0, description="Stops asking for new trials after this long.")
+
+
+class TrainingConfig(Strict):
+    """How a candidate is trained."""
+
+    estimator: Literal["lightgbm", "logistic"] = Field(default="lightgbm", description="Kind of model.")
+    baseline: Literal["lightgbm", "logistic"] | None = Field(
+        default="logistic", description="Simpler model that the candidate must not be worse than."
+    )
+    parameters: dict[str, float | int | str | bool] = Field(
+        default={}, description="Estimator parameters that differ from the platform's defaults."
+    )
+    seed: int = Field(default=7, description="Seed of everything random.")
+    folds: int = Field(default=5, ge=2, description="Folds blocked by partition, for calibration.")
+    calibration: Literal["auto", "none"] = Field(
+        default="auto", description="'auto' keeps a calibrator only where it improves log loss."
+    )
+    tuning: TuningConfig = Field(default=TuningConfig(), description="Hyperparameter search.")
+
+
+class SliceConfig(Strict):
+    """A column, or bands of a numeric one, whose segments are gated and watched."""
+
+    column: Identifier = Field(description="Feature column.")
+    bands: tuple[float, ...] = Field(default=(), description="Inner edges, for a numeric column.")
+
+
+class GateConfig(Strict):
+    """Limits of the gates; see ml_platform.modeling.gates for the methods."""
+
+    minimum_auc: float = Field(default=0.62, description="First champion only: least AUC.")
+    maximum_bias: float = Field(default=0.05, description="Largest |mean(score) - mean(label)| shown.")
+    baseline_margin: float = Field(
+        default=0.01, description="Log loss the candidate may be worse than the baseline by."
+    )
+    champion_margin: float = Field(
+        default=0.015, description="Log loss the candidate may be worse than the champion by."
+    )
+    slice_margin: float = Field(default=0.02, description="Log loss a slice may get worse by.")
+    slice_minimum_rows: int = Field(default=200, description="Fewer rows than this are not judged.")
+    confidence: float = Field(default=0.95, gt=0.5, lt=1, description="Level of one-sided bounds.")
+    slices: tuple[SliceConfig, ...] = Field(default=(), description="Segments to gate.")
+
+
+class DecisionConfig(Strict):
+    """How a probability becomes words."""
+
+    threshold: float = Field(default=0.5, ge=0, le=1, description="Positive from here on.")
+    positive: str = Field(default="yes", description="Said at or above the threshold.")
+    negative: str = Field(default="no", description="Said below it.")
+
+
+class ServingConfig(Strict):
+    """What the serving cache keeps."""
+
+    segments: int = Field(default=7, ge=1, description="Partitions that one generation holds.")
+    keep_generations: int = Field(default=3, ge=1, description="Generations kept for rollback.")
+    decision: DecisionConfig = Field(default=DecisionConfig(), description="Probability to words.")
+
+
+class PromotionConfig(Strict):
+    """Who promotes."""
+
+    policy: Literal["automatic", "approval"] = Field(
+        default="automatic", description="'approval' waits for a person after the gates passed."
+    )
+
+
+class MonitoringConfig(Strict):
+    """Windows and thresholds of the monitors."""
+
+    current_partitions: int = Field(default=7, ge=1, description="Window of feature and score drift.")
+    reference_partitions: int = Field(default=28, ge=2, description="Reference window, the gate's days.")
+    drift_p_value: float = Field(default=0.01, description="Blocked p-value that alarms, after BY-FDR.")
+    drift_effect: float = Field(
+        default=0.2, description="Least standardised distance that alarms, whatever the p-value."
+    )
+    loss_effect: float = Field(
+        default=0.10, description="Rise of the loss that alarms, as a share of the reference loss."
+    )
+
+
+class ModelConfig(Strict):
+    """One model of a use case."""
+
+    name: Identifier = Field(description="Name; with the use case's it is the model's key.")
+    title: str = Field(default="", description="Title for people.")
+    kind: Literal["binary"] = Field(default="binary", description="Kind of target.")
+    label: LabelConfig = Field(description="Its target.")
+    features: tuple[FeatureConfig, ...] = Field(min_length=1, description="Its inputs.")
+    windows: WindowConfig = Field(description="Training and gate windows.")
+    training: TrainingConfig = Field(default=TrainingConfig(), description="Training.")
+    gates: GateConfig = Field(default=GateConfig(), description="Gates.")
+    promotion: PromotionConfig = Field(default=PromotionConfig(), description="Promotion.")
+    serving: ServingConfig = Field(default=ServingConfig(), description="Serving cache.")
+    monitoring: MonitoringConfig = Field(default=MonitoringConfig(), description="Monitors.")
+
+    @property
+    def feature_names(self) -> list[str]:
+        """Names of the features, in order."""
+        return [f.name for f in self.features]
+
+    @property
+    def categorical(self) -> list[str]:
+        """Names of the categorical features, in order."""
+        return [f.name for f in self.features if f.kind == "categorical"]
+
+
+class DemoConfig(Strict):
+    """What ``ml-platform demo`` plays."""
+
+    promote_at: datetime = Field(description="The clock when the first champion is trained.")
+    serve_first: date = Field(description="First partition served.")
+    serve_last: date = Field(description="Last partition served.")
+    judge_at: datetime = Field(description="The clock when live performance is judged.")
+
+
+class UseCaseConfig(Strict):
+    """One use case: ``use_case.yaml``."""
+
+    schema_version: Literal[1] = Field(description="Version of this file's format.")
+    name: Identifier = Field(description="Name; first part of its asset keys.")
+    title: str = Field(description="Title for people.")
+    description: str = Field(description="The question the model answers, when, and for whom.")
+    owner: OwnerConfig = Field(description="Who answers for it.")
+    timeline: TimelineConfig = Field(description="The clock it lives by.")
+    partitions: PartitionConfig = Field(description="How its event time is cut.")
+    cutoff: CutoffConfig = Field(description="When a partition is scored.")
+    contracts: str = Field(default="contracts", description="Folder of contracts, beside this file.")
+    dbt_project: str = Field(default="dbt", description="Folder of the dbt project, beside this file.")
+    feeds: tuple[FeedConfig, ...] = Field(min_length=1, description="Its feeds.")
+    views: ViewsConfig = Field(description="Its dbt models.")
+    models: tuple[ModelConfig, ...] = Field(min_length=1, description="Its models.")
+    demo: DemoConfig | None = Field(default=None, description="What the demo plays.")
+
+    @model_validator(mode="after")
+    def _names_are_unique_and_known(self) -> UseCaseConfig:
+        for what, names in (
+            ("feed", [f.name for f in self.feeds]),
+            ("model", [m.name for m in self.models]),
+        ):
+            twice = sorted({n for n in names if names.count(n) > 1})
+            if twice:
+                raise ValueError(f"{what} named twice: {', '.join(twice)}")
+        known = {f.name for f in self.feeds}
+        used = set(self.views.feeds)
+        for model in self.models:
+            used |= {feed for feature in model.features for feed in feature.feeds}
+            unknown = [s.column for s in model.gates.slices if s.column not in model.feature_names]
+            if unknown:
+                raise ValueError(f"model {model.name}: slices of no feature: {', '.join(unknown)}")
+        if used - known:
+            raise ValueError(f"feeds that are not declared: {', '.join(sorted(used - known))}")
+        return self
+
+
+@dataclass(frozen=True)
+class UseCase:
+    """A use case's settings and the folder they came from."""
+
+    config: UseCaseConfig
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """Name of the use case."""
+        return self.config.name
+
+    @cached_property
+    def scheme(self) -> PartitionScheme:
+        """Partitions of the use case."""
+        return self.config.partitions.scheme
+
+    @property
+    def contracts_dir(self) -> Path:
+        """Folder of its contracts."""
+        return (self.folder / self.config.contracts).resolve()
+
+    @property
+    def dbt_dir(self) -> Path:
+        """Folder of its dbt project."""
+        return (self.folder / self.config.dbt_project).resolve()
+
+    def feed(self, name: str) -> FeedConfig:
+        """The feed with this name."""
+        return _named(self.config.feeds, name, f"feed of {self.name}")
+
+    def model(self, name: str) -> ModelConfig:
+        """The model with this name."""
+        return _named(self.config.models, name, f"model of {self.name}")
+
+    def model_key(self, model: str) -> str:
+        """``<use_case>/<model>``, the model's name everywhere."""
+        return f"{self.name}/{self.model(model).name}"
+
+    def cutoff(self, key: str) -> datetime:
+        """The instant (UTC) at which a partition is scored; what is known later does not count."""
+        cut = self.config.cutoff
+        day = self.scheme.day(key) - timedelta(days=cut.days_before)
+        return self.scheme.instant(day, cut.at)
+
+    def feed_partition(self, feed: FeedConfig, key: str) -> Partition:
+        """A feed's partition; a static feed's only one spans all time."""
+        if feed.static:
+            return Partition(STATIC_KEY, datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
+        return self.scheme.partition(key)
+
+    def due_at(self, feed: FeedConfig, key: str) -> datetime:
+        """The instant (UTC) from which a partition's first data is expected."""
+        if feed.static:
+            return self.scheme.instant(self.scheme.first)
+        day = self.scheme.day(key) + timedelta(days=feed.arrival.due_days)
+        return self.scheme.instant(day, feed.arrival.due_at)
+
+    def complete_at(self, feed: FeedConfig, key: str) -> datetime:
+        """The instant (UTC) from which nothing new is expected in a partition."""
+        if feed.static:
+            return self.scheme.instant(self.scheme.first)
+        day = self.scheme.day(key) + timedelta(days=feed.arrival.complete_days)
+        return self.scheme.instant(day, feed.arrival.due_at)
+
+    def last_mature(self, model: ModelConfig, as_of: datetime) -> str:
+        """The last partition whose labels are all known at ``as_of``.
+
+        A partition is mature when ``maturity_partitions`` whole partitions have begun after it.
+        """
+        return self.scheme.shift(self.scheme.key_at(as_of), -model.label.maturity_partitions)
+
+
+def _named(items: Iterable[_Named], name: str, what: str) -> _Named:
+    items = list(items)
+    for item in items:
+        if item.name == name:
+            return item
+    raise NotFoundError(
+        f"there is no {what} named '{name}'",
+        fix=f"choose one of: {', '.join(i.name for i in items)}",
+    )
+
+
+def project_root() -> Path:
+    """The folder of the checkout, which holds ``dbt_project`` and ``data_contracts``."""
+    return Path(__file__).resolve().parent.parent
+
+
+def home() -> Path:
+    """The folder of all local state: ``$ML_PLATFORM_HOME``, or ``var`` in the checkout."""
+    return Path(os.environ.get(HOME_VARIABLE) or project_root() / "var").resolve()
+
+
+def load_use_case(path: Path) -> UseCase:
+    """Read one ``use_case.yaml``.
+
+    Raises:
+        ConfigError: It cannot be read, is not YAML, or has unknown, missing or wrong keys; the error
+            names file, line and key of each.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        data = yaml.safe_load(text)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"cannot read the use case: {error}",
+            where=str(path),
+            fix="check path, rights and UTF-8",
+        ) from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"this is not YAML: {error}", where=str(path), fix="mend the syntax") from error
+    try:
+        return UseCase(UseCaseConfig.model_validate(data), path.resolve().parent)
+    except ValidationError as error:
+        lines = [
+            f"{path}:{_line(node, e['loc'])}: {'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}"
+            for e in error.errors()
+        ]
+        raise ConfigError(
+            f"{len(lines)} error(s) in the use case:\n    " + "\n    ".join(lines),
+            where=str(path),
+            fix="correct the keys named above; `ml-platform schema` prints the format",
+        ) from error
+
+
+def _line(node: yaml.Node | None, location: tuple[int | str, ...]) -> int:
+    """The line of a key in a composed YAML document (of its nearest parent where it is missing)."""
+    line = 1
+    for step in location:
+        if isinstance(node, yaml.MappingNode):
+            found = [(k, v) for k, v in node.value if k.value == step]
+            if not found:
+                break
+            line, node = found[0][0].start_mark.line + 1, found[0][1]
+        elif isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
+            node = node.value[step]
+            line = node.start_mark.line + 1
+        else:
+            break
+    return line
+
+
+def use_case_files() -> list[Path]:
+    """All ``use_case.yaml`` of the built-in folder and of ``$ML_PLATFORM_USE_CASES``.
+
+    The variable holds folders separated by ``os.pathsep``; each is a use case or a folder of them.
+    """
+    roots = [Path(__file__).resolve().parent / "use_cases"]
+    roots += [Path(p) for p in os.environ.get(SEARCH_PATH_VARIABLE, "").split(os.pathsep) if p]
+    files: list[Path] = []
+    for root in roots:
+        files += [root / "use_case.yaml"] if (root / "use_case.yaml").exists() else []
+        files += sorted(root.glob("*/use_case.yaml"))
+    return files
+
+
+def load_use_cases() -> dict[str, UseCase]:
+    """All use cases by name.
+
+    Raises:
+        ConfigError: One is malformed, or two have one name.
+    """
+    found: dict[str, UseCase] = {}
+    for path in use_case_files():
+        use_case = load_use_case(path)
+        if use_case.name in found:
+            raise ConfigError(
+                f"two use cases are named '{use_case.name}'",
+                where=f"{found[use_case.name].folder} and {use_case.folder}",
+                fix="rename one",
+            )
+        found[use_case.name] = use_case
+    return found
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON schema of ``use_case.yaml``, for editors."""
+    return UseCaseConfig.model_json_schema()

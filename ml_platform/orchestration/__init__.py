@@ -1,0 +1,1 @@
+"""The Dagster layer: thin stages, jobs, schedules, sensors and checks."""

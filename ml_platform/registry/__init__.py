@@ -1,0 +1,1 @@
+"""Promotion, approval and rollback in the ledger, and their projection into MLflow."""

@@ -1,0 +1,1 @@
+"""What product teams own: one folder per use case."""
