@@ -140,6 +140,9 @@ class ViewsConfig(Strict):
     feeds: tuple[Identifier, ...] = Field(
         default=(), description="Feeds that the views read; all of the use case's when empty."
     )
+    history_partitions: int | None = Field(
+        default=None, ge=0, description="Earlier partitions that features look back on; all when empty."
+    )
 
 
 class LabelConfig(Strict):

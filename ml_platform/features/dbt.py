@@ -1,0 +1,158 @@
+"""The use case's SQL, compiled once by dbt: the one definition of its entities, features and labels."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from ml_platform.config import UseCase
+from ml_platform.errors import ConfigError, NotFoundError
+
+DIRECTORY_VARIABLE = "ML_PLATFORM_DBT_DIR"
+"""Names the folder in which dbt finds and fills its disposable database, ``warehouse.duckdb``."""
+
+_SOURCES = ("*.sql", "*.yml", "*.yaml", "*.csv", "*.md")
+
+
+@dataclass(frozen=True)
+class View:
+    """One dbt model: its name and the SQL text that dbt compiled.
+
+    Attributes:
+        name: The dbt model's name, which is its table's.
+        sql: Compiled SQL; reads feeds, cutoffs and views only.
+        columns: Description by column, as dbt's YAML gives them.
+        version: SHA-256 of the compiled text, white space at line ends aside.
+    """
+
+    name: str
+    sql: str
+    columns: dict[str, str]
+    version: str
+
+
+@dataclass(frozen=True)
+class CompiledViews:
+    """A use case's three views and the versions of the code behind them."""
+
+    entities: View
+    features: View
+    labels: View
+
+    @property
+    def feature_version(self) -> str:
+        """Version of the feature code: entities and features."""
+        return _hash(self.entities.sql + "\n" + self.features.sql)
+
+    @property
+    def label_version(self) -> str:
+        """Version of the label code: entities and labels."""
+        return _hash(self.entities.sql + "\n" + self.labels.sql)
+
+
+def manifest_path(dbt_dir: Path) -> Path:
+    """Where :func:`compile_project` leaves dbt's manifest."""
+    return dbt_dir / "target" / "manifest.json"
+
+
+def compile_project(dbt_dir: Path, *, force: bool = False) -> Path:
+    """Compile a dbt project unless its sources are those of the last time; returns the manifest.
+
+    Raises:
+        ConfigError: There is no project, or dbt refuses it; dbt's own words are passed on.
+    """
+    if not (dbt_dir / "dbt_project.yml").exists():
+        raise ConfigError(
+            "there is no dbt project here",
+            where=str(dbt_dir),
+            fix="set `dbt_project` in use_case.yaml to the folder that holds dbt_project.yml",
+        )
+    manifest, stamp = manifest_path(dbt_dir), dbt_dir / "target" / "sources.sha256"
+    (dbt_dir / "target").mkdir(exist_ok=True)
+    with FileLock(dbt_dir / "target" / ".lock"):
+        sources = _sources_hash(dbt_dir)
+        if not force and manifest.exists() and stamp.exists() and stamp.read_text() == sources:
+            return manifest
+        stamp.unlink(missing_ok=True)
+        _run_dbt(dbt_dir, "compile")
+        stamp.write_text(sources)
+    return manifest
+
+
+def compiled_views(use_case: UseCase) -> CompiledViews:
+    """The use case's compiled views; compiles when sources have changed.
+
+    Raises:
+        ConfigError: dbt refuses the project.
+        NotFoundError: A view named in ``use_case.yaml`` is no dbt model.
+    """
+    manifest = compile_project(use_case.dbt_dir)
+    nodes = _models(manifest, manifest.stat().st_mtime_ns)
+    names = use_case.config.views
+    return CompiledViews(*(_view(nodes, n, use_case) for n in (names.entities, names.features, names.labels)))
+
+
+def dbt_command() -> list[str]:
+    """dbt of this interpreter, wherever PATH points."""
+    return [sys.executable, "-m", "dbt.cli.main"]
+
+
+def _run_dbt(dbt_dir: Path, *arguments: str) -> None:
+    scratch = dbt_dir / "target"
+    result = subprocess.run(
+        [*dbt_command(), "--quiet", *arguments, "--project-dir", ".", "--profiles-dir", "."],
+        cwd=dbt_dir,
+        env=os.environ | {DIRECTORY_VARIABLE: str(scratch), "DO_NOT_TRACK": "true"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    (scratch / "warehouse.duckdb").unlink(missing_ok=True)
+    if result.returncode:
+        raise ConfigError(
+            f"dbt cannot compile the project:\n{(result.stdout + result.stderr).strip()[-2000:]}",
+            where=str(dbt_dir),
+            fix="correct the model or YAML that dbt names",
+        )
+
+
+def _sources_hash(dbt_dir: Path) -> str:
+    hasher = hashlib.sha256()
+    files = {f for pattern in _SOURCES for f in dbt_dir.rglob(pattern)}
+    for file in sorted(files):
+        relative = file.relative_to(dbt_dir)
+        if relative.parts[0] not in {"target", "logs"}:
+            hasher.update(f"{relative}\0".encode() + file.read_bytes() + b"\0")
+    return hasher.hexdigest()
+
+
+@lru_cache(maxsize=8)
+def _models(manifest: Path, _changed: int) -> dict[str, dict[str, Any]]:
+    nodes = json.loads(manifest.read_text(encoding="utf-8"))["nodes"].values()
+    return {n["name"]: n for n in nodes if n["resource_type"] == "model"}
+
+
+def _view(nodes: dict[str, dict[str, Any]], name: str, use_case: UseCase) -> View:
+    if name not in nodes:
+        raise NotFoundError(
+            f"the dbt project has no model '{name}'",
+            where=str(use_case.dbt_dir),
+            fix=f"add it, or correct `views` in {use_case.folder / 'use_case.yaml'}",
+        )
+    node = nodes[name]
+    columns = {c["name"]: c.get("description", "") for c in node["columns"].values()}
+    return View(name, node["compiled_code"], columns, _hash(node["compiled_code"]))
+
+
+def _hash(sql: str) -> str:
+    text = "\n".join(line.rstrip() for line in sql.strip().splitlines())
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,186 @@
+"""Runs the compiled views in a disposable DuckDB whose feeds are views on accepted Parquet.
+
+A feed is bitemporal: each row is visible from ``visible_from`` until ``visible_to``. The views see the
+rows visible at or before ``as_of``; what each row of ``entities`` may use is cut by its own cutoff.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from ml_platform.errors import ConfigError, IntegrityError
+from ml_platform.features.dbt import CompiledViews, View
+
+DATABASE = "warehouse"
+INSTANT = pa.timestamp("us", tz="UTC")
+HISTORY_COLUMNS: tuple[tuple[str, pa.DataType], ...] = (
+    ("partition_key", pa.string()),
+    ("known_at", INSTANT),
+    ("accepted_at", INSTANT),
+    ("revision", pa.int32()),
+    ("visible_from", INSTANT),
+    ("visible_to", INSTANT),
+)
+
+
+@dataclass(frozen=True)
+class Cutoff:
+    """One partition asked for: its span and the instant after which nothing counts (all UTC)."""
+
+    partition_key: str
+    start: datetime
+    end: datetime
+    cutoff: datetime
+
+
+@dataclass(frozen=True)
+class FeedFiles:
+    """A feed's accepted Parquet files, and its schema for when there are none."""
+
+    name: str
+    files: Sequence[Path]
+    schema: pa.Schema
+
+
+@contextlib.contextmanager
+def warehouse(
+    feeds: Sequence[FeedFiles],
+    cutoffs: Sequence[Cutoff],
+    as_of: datetime,
+    *,
+    file: Path | None = None,
+    threads: int | None = None,
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A DuckDB with the relations ``feed_<name>`` and ``cutoffs``.
+
+    Args:
+        feeds: Feeds to show.
+        cutoffs: Partitions to build.
+        as_of: Rows that became visible later are hidden.
+        file: Where the database is left for dbt; in memory when ``None``.
+        threads: Threads of DuckDB; its own default when ``None``.
+    """
+    connection = duckdb.connect(str(file) if file else ":memory:")
+    try:
+        if file is None:
+            connection.execute(f"ATTACH ':memory:' AS {DATABASE}; USE {DATABASE}")
+        connection.execute("SET TimeZone='UTC'; SET preserve_insertion_order=true")
+        if threads:
+            connection.execute(f"SET threads={threads}")
+        for feed in feeds:
+            _create_feed(connection, feed, as_of)
+        _create_cutoffs(connection, cutoffs, as_of)
+        yield connection
+    finally:
+        connection.close()
+
+
+def build_view(connection: duckdb.DuckDBPyConnection, views: CompiledViews, view: View) -> pa.Table:
+    """Build the entities, then one view over them; returns its rows.
+
+    Raises:
+        ConfigError: The SQL does not run on these feeds.
+    """
+    for each in (views.entities, view):
+        try:
+            connection.execute(f'CREATE OR REPLACE TABLE "{each.name}" AS {each.sql}')
+        except duckdb.Error as error:
+            raise ConfigError(
+                f"the view '{each.name}' does not run: {str(error).splitlines()[0]}",
+                where=f"dbt model {each.name}",
+                fix="correct its SQL, or the contract of the feed that it reads",
+            ) from error
+    return read_view(connection, view.name)
+
+
+def read_view(connection: duckdb.DuckDBPyConnection, name: str) -> pa.Table:
+    """All rows of a built view, instants as UTC microseconds."""
+    return normalised(connection.execute(f'SELECT * FROM "{name}"').to_arrow_table())
+
+
+def split(table: pa.Table, key: Sequence[str], partitions: Sequence[str], view: str) -> dict[str, pa.Table]:
+    """A view's rows by partition, sorted by key; a partition without rows has an empty table.
+
+    Raises:
+        IntegrityError: Two rows have one key, or the view lacks a key column.
+    """
+    missing = [c for c in ("partition_key", *key) if c not in table.column_names]
+    if missing:
+        raise IntegrityError(
+            f"the view lacks the column(s) {', '.join(missing)}", where=view, fix="select them in its SQL"
+        )
+    order = [("partition_key", "ascending"), *((k, "ascending") for k in key)]
+    table = table.sort_by(order).combine_chunks()
+    distinct = table.group_by(["partition_key", *key]).aggregate([]).num_rows
+    if distinct != table.num_rows:
+        raise IntegrityError(
+            f"{table.num_rows - distinct} row(s) repeat a key ({', '.join(key)})",
+            where=view,
+            fix="make the entities' SQL return each key once per partition",
+        )
+    return _slices(table, partitions)
+
+
+def normalised(table: pa.Table) -> pa.Table:
+    """The table with every instant as ``timestamp[us, UTC]`` and every text as ``string``."""
+    fields = []
+    for column in table.schema:
+        kind = column.type
+        if pa.types.is_timestamp(kind) and kind.tz is not None:
+            kind = INSTANT
+        elif pa.types.is_large_string(kind) or pa.types.is_dictionary(kind) or str(kind) == "string_view":
+            kind = pa.string()
+        elif pa.types.is_decimal(kind):
+            kind = pa.float64()
+        fields.append(pa.field(column.name, kind))
+    return table.cast(pa.schema(fields))
+
+
+def _slices(table: pa.Table, partitions: Sequence[str]) -> dict[str, pa.Table]:
+    keys = table["partition_key"].to_pylist()
+    bounds: dict[str, tuple[int, int]] = {}
+    for index, key in enumerate(keys):
+        first, _ = bounds.get(key, (index, index))
+        bounds[key] = (first, index + 1)
+    empty = table.slice(0, 0)
+    return {
+        p: table.slice(bounds[p][0], bounds[p][1] - bounds[p][0]) if p in bounds else empty
+        for p in partitions
+    }
+
+
+def _create_feed(connection: duckdb.DuckDBPyConnection, feed: FeedFiles, as_of: datetime) -> None:
+    if feed.files:
+        names = ", ".join("'" + str(f).replace("'", "''") + "'" for f in feed.files)
+        source = f"read_parquet([{names}], union_by_name=true)"
+    else:
+        connection.register(f"_empty_{feed.name}", feed.schema.empty_table())
+        connection.execute(f'CREATE OR REPLACE TABLE "_no_{feed.name}" AS SELECT * FROM "_empty_{feed.name}"')
+        source = f'"_no_{feed.name}"'
+    connection.execute(
+        f'CREATE OR REPLACE VIEW "feed_{feed.name}" AS SELECT * FROM {source} '
+        f"WHERE visible_from <= TIMESTAMPTZ '{as_of.isoformat()}'"
+    )
+
+
+def _create_cutoffs(
+    connection: duckdb.DuckDBPyConnection, cutoffs: Sequence[Cutoff], as_of: datetime
+) -> None:
+    columns: Mapping[str, tuple[list[object], pa.DataType]] = {
+        "partition_key": ([c.partition_key for c in cutoffs], pa.string()),
+        "partition_start": ([c.start for c in cutoffs], INSTANT),
+        "partition_end": ([c.end for c in cutoffs], INSTANT),
+        "cutoff": ([c.cutoff for c in cutoffs], INSTANT),
+        "as_of": ([as_of for _ in cutoffs], INSTANT),
+    }
+    table = pa.table({name: pa.array(values, kind) for name, (values, kind) in columns.items()})
+    connection.register("_cutoffs", table)
+    connection.execute("CREATE OR REPLACE TABLE cutoffs AS SELECT * FROM _cutoffs")
+    connection.unregister("_cutoffs")
