@@ -49,6 +49,13 @@ class FeedFiles:
     schema: pa.Schema
 
 
+def history_schema(contract: pa.Schema) -> pa.Schema:
+    """Schema of a feed's accepted history: the contract's columns, then when they were known and visible."""
+    names = set(contract.names)
+    added = [pa.field(name, kind) for name, kind in HISTORY_COLUMNS if name not in names]
+    return pa.schema([*contract, *added])
+
+
 @contextlib.contextmanager
 def warehouse(
     feeds: Sequence[FeedFiles],

@@ -1,1 +1,1 @@
-"""The stages of the lifecycle as plain functions: domain packages composed with the stores, without Dagster."""
+"""The stages of the lifecycle as plain functions that compose domain packages with the stores."""

@@ -1,0 +1,52 @@
+# Three commands matter: make demo, make dev, make test. Each works alone, straight after the clone.
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+export DO_NOT_TRACK := true
+export MLFLOW_ALLOW_PICKLE_DESERIALIZATION := false
+export ML_PLATFORM_HOME ?= $(CURDIR)/var
+export DAGSTER_HOME := $(CURDIR)
+export ML_PLATFORM_DAGSTER_DIR := $(ML_PLATFORM_HOME)/dagster
+
+.PHONY: help demo dev test lint fast bench lock clean-demo clean schema
+
+help:  ## Show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(STAMP): requirements.lock pyproject.toml
+	@PYTHON="$(PYTHON)" bash scripts/setup.sh
+
+demo: $(STAMP)  ## Play the whole lifecycle on real flights
+	@$(BIN)/ml-platform demo
+
+dev: $(STAMP)  ## Open the Dagster UI on 127.0.0.1:3000
+	@mkdir -p "$(ML_PLATFORM_DAGSTER_DIR)"
+	@$(BIN)/ml-platform prepare
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p $${PORT:-3000}
+
+test: $(STAMP)  ## Lint, type-check, layers, and all tests
+	@bash scripts/test.sh
+
+lint: $(STAMP)  ## ruff, mypy, import-linter
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
+
+fast: $(STAMP)  ## The tests that need no server, browser or full lifecycle
+	@$(BIN)/pytest -m "not slow" -n 2
+
+bench: $(STAMP)  ## Speed: ratios, measured in turn in one run
+	@$(BIN)/python -m benchmarks
+
+lock:  ## Renew requirements.lock (needs uv)
+	@uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-header --quiet -o requirements.lock
+
+schema: $(STAMP)  ## Write the JSON schema of use_case.yaml
+	@$(BIN)/ml-platform schema > ml_platform/use_cases/use_case.schema.json
+
+clean-demo:  ## Forget what the demo did (lake, ledger, cache, runs)
+	@bash scripts/clean_demo.sh
+
+clean: clean-demo  ## Also remove the virtual environment
+	@rm -rf .venv

@@ -1,0 +1,141 @@
+"""The stores and use cases that every stage works on, opened from the environment at first use."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ml_platform.config import ModelConfig, TimelineConfig, UseCase, home, load_use_cases
+from ml_platform.errors import NotFoundError
+from ml_platform.storage.clock import Clock, find_timeline
+from ml_platform.storage.lake import Lake, open_lake
+from ml_platform.storage.ledger import Ledger
+
+if TYPE_CHECKING:
+    from ml_platform.registry.mlflow_projection import Tracking
+    from ml_platform.serving.cache import ServingCache
+
+LAKE_VARIABLE = "ML_PLATFORM_LAKE"
+LEDGER_VARIABLE = "ML_PLATFORM_LEDGER_URL"
+TRACKING_VARIABLE = "ML_PLATFORM_MLFLOW_URI"
+CACHE_VARIABLE = "ML_PLATFORM_CACHE"
+
+
+@dataclass(frozen=True)
+class Target:
+    """One model of one use case."""
+
+    use_case: UseCase
+    model: ModelConfig
+
+    @property
+    def key(self) -> str:
+        """``<use_case>/<model>``."""
+        return f"{self.use_case.name}/{self.model.name}"
+
+    def asset(self, stage: str) -> str:
+        """The ledger's and Dagster's name of one of the model's stages."""
+        return f"{self.key}/{stage}"
+
+
+class Platform:
+    """Lake, ledger, tracking, serving cache and use cases of one installation.
+
+    Args:
+        environment: Variables to read instead of the process's.
+    """
+
+    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
+        self._environment = os.environ if environment is None else environment
+
+    @cached_property
+    def home(self) -> Path:
+        """The folder of local state."""
+        named = self._environment.get("ML_PLATFORM_HOME")
+        return Path(named).resolve() if named else home()
+
+    @cached_property
+    def use_cases(self) -> dict[str, UseCase]:
+        """All use cases by name."""
+        return load_use_cases()
+
+    @cached_property
+    def lake(self) -> Lake:
+        """The lake: a directory under home, or ``$ML_PLATFORM_LAKE``."""
+        return open_lake(self._setting(LAKE_VARIABLE, str(self.home / "lake")), self.home / "lake-cache")
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """The ledger: SQLite under home, or ``$ML_PLATFORM_LEDGER_URL``."""
+        return Ledger(self._setting(LEDGER_VARIABLE, f"sqlite:///{self.home / 'ledger.db'}"))
+
+    @cached_property
+    def tracking(self) -> Tracking:
+        """MLflow: SQLite under home, or ``$ML_PLATFORM_MLFLOW_URI``."""
+        # Importing MLflow costs 2.8 CPU-seconds; only training and promotion need it.
+        from ml_platform.registry.mlflow_projection import Tracking
+
+        uri = self._setting(TRACKING_VARIABLE, f"sqlite:///{self.home / 'mlflow.db'}")
+        return Tracking(uri, self.home / "mlflow-artifacts")
+
+    @cached_property
+    def cache(self) -> ServingCache:
+        """The serving cache: LMDB under home, or ``$ML_PLATFORM_CACHE``."""
+        from ml_platform.serving.cache import open_cache
+
+        return open_cache(self._setting(CACHE_VARIABLE, f"lmdb://{self.home / 'serving.lmdb'}"))
+
+    def clock(self, use_case: UseCase) -> Clock:
+        """The clock of a use case's timeline."""
+        return Clock(self.ledger, use_case.config.timeline)
+
+    def timeline(self, name: str) -> Clock:
+        """The clock with this name."""
+        return Clock(self.ledger, find_timeline(self.timelines, name))
+
+    @property
+    def timelines(self) -> dict[str, TimelineConfig]:
+        """All declared timelines by name."""
+        return {u.config.timeline.name: u.config.timeline for u in self.use_cases.values()}
+
+    def use_case(self, name: str) -> UseCase:
+        """The use case with this name.
+
+        Raises:
+            NotFoundError: There is none.
+        """
+        if name not in self.use_cases:
+            raise NotFoundError(
+                f"there is no use case '{name}'",
+                where="use case folders",
+                fix=f"choose one of: {', '.join(sorted(self.use_cases)) or 'none found'}",
+            )
+        return self.use_cases[name]
+
+    def target(self, name: str) -> Target:
+        """A model by ``<use_case>/<model>``, or by its use case's name where that has one model.
+
+        Raises:
+            NotFoundError: There is no such use case or model, or the use case has several.
+        """
+        use_case_name, _, model_name = name.partition("/")
+        use_case = self.use_case(use_case_name)
+        if model_name:
+            return Target(use_case, use_case.model(model_name))
+        if len(use_case.config.models) > 1:
+            raise NotFoundError(
+                f"{use_case_name} has several models",
+                fix="name one: " + ", ".join(f"{use_case_name}/{m.name}" for m in use_case.config.models),
+            )
+        return Target(use_case, use_case.config.models[0])
+
+    def targets(self) -> list[Target]:
+        """All models of all use cases."""
+        return [Target(u, m) for u in self.use_cases.values() for m in u.config.models]
+
+    def _setting(self, variable: str, default: str) -> str:
+        return self._environment.get(variable) or default

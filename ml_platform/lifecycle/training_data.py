@@ -1,0 +1,203 @@
+"""Which partitions train and which gate, and the dataset version made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+import pyarrow.compute as pc
+
+from ml_platform.config import UseCase
+from ml_platform.contracts.parse import load_contract
+from ml_platform.datasets import versions
+from ml_platform.datasets.versions import Manifest, PartitionObjects, Role
+from ml_platform.errors import NotReadyError
+from ml_platform.features.dbt import compiled_views
+from ml_platform.lifecycle.platform import Platform, Target
+from ml_platform.storage.parquet import read_table
+from ml_platform.storage.tables import Publication
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Partition keys to train on and to gate on; the gate ends at the last mature partition."""
+
+    train: list[str]
+    gate: list[str]
+
+
+@dataclass(frozen=True)
+class Span:
+    """First and last partition, and how many there are."""
+
+    first: str
+    last: str
+    partitions: int
+
+    @classmethod
+    def of(cls, keys: Sequence[str]) -> Span:
+        """The span of ordered keys."""
+        return cls(keys[0], keys[-1], len(keys)) if keys else cls("", "", 0)
+
+
+@dataclass(frozen=True)
+class DatasetReport:
+    """A dataset version and how it came about.
+
+    Attributes:
+        version: Its name.
+        new: Whether this call made it.
+        rows: Labelled rows.
+        train: First and last training partition, and how many.
+        gate: First and last gate partition, and how many.
+        left_out: Reason by partition that a window asked for and the version lacks.
+        positives: Share of positive labels.
+    """
+
+    version: str
+    new: bool
+    rows: int
+    train: Span
+    gate: Span
+    left_out: dict[str, str]
+    positives: float
+
+
+def windows(target: Target, as_of: datetime) -> Windows:
+    """The windows as of an instant.
+
+    Raises:
+        NotReadyError: No partition is mature yet.
+    """
+    scheme, settings = target.use_case.scheme, target.model.windows
+    last = target.use_case.last_mature(target.model, as_of)
+    gate_first = scheme.shift(last, 1 - settings.gate)
+    gate = scheme.keys(gate_first, last)
+    train = scheme.keys(scheme.shift(gate_first, -settings.train), scheme.shift(gate_first, -1))
+    if not gate or not train:
+        raise NotReadyError(
+            f"as of {as_of.isoformat()} too little is mature: the last mature partition is {last}",
+            where=target.key,
+            fix=f"wait, or advance the clock of timeline '{target.use_case.config.timeline.name}'",
+        )
+    return Windows(train, gate)
+
+
+def build(platform: Platform, target: Target, as_of: datetime) -> DatasetReport:
+    """Publish the dataset version of the windows as of an instant.
+
+    Partitions without published features or without mature labels are left out and reported.
+
+    Raises:
+        NotReadyError: Fewer partitions are left than ``windows.minimum_train``, or less than half the gate.
+    """
+    window = windows(target, as_of)
+    use_case = target.use_case
+    features = platform.ledger.heads(f"{use_case.name}/features", [*window.train, *window.gate])
+    labels = platform.ledger.heads(f"{use_case.name}/labels", [*window.train, *window.gate])
+    left_out: dict[str, str] = {}
+    parts: list[PartitionObjects] = []
+    views = compiled_views(use_case)
+    for role, keys in (("train", window.train), ("gate", window.gate)):
+        for key in keys:
+            versions_wanted = (views.feature_version, views.label_version)
+            reason = _unusable(features.get(key), labels.get(key), versions_wanted)
+            if reason:
+                left_out[key] = reason
+            else:
+                parts.append(_part(target, role, features[key], labels[key]))  # type: ignore[arg-type]
+    _enough(target, parts, window, left_out)
+    manifest = _manifest(platform, target, parts)
+    row, new = versions.publish(platform.lake, platform.ledger, manifest, as_of, _details(manifest, left_out))
+    return DatasetReport(
+        version=row.version,
+        new=new,
+        rows=row.rows,
+        train=Span.of([p.partition for p in manifest.of("train")]),
+        gate=Span.of([p.partition for p in manifest.of("gate")]),
+        left_out=left_out,
+        positives=_positives(platform, manifest),
+    )
+
+
+def _unusable(features: Publication | None, labels: Publication | None, code: tuple[str, str]) -> str | None:
+    if features is None:
+        return "no features are published"
+    if labels is None:
+        return "no labels are published"
+    if features.details["code_version"] != code[0]:
+        return "its features are of older code: materialise them again"
+    if labels.details["code_version"] != code[1]:
+        return "its labels are of older code: materialise them again"
+    if not labels.details["mature"]:
+        return "its labels were built before they were mature: materialise them again"
+    return None
+
+
+def _part(target: Target, role: Role, features: Publication, labels: Publication) -> PartitionObjects:
+    known = int(labels.details["known"][target.model.label.column])
+    return PartitionObjects(features.partition, role, features.digest, labels.digest, known)
+
+
+def _enough(
+    target: Target, parts: Sequence[PartitionObjects], window: Windows, left_out: dict[str, str]
+) -> None:
+    train = sum(p.role == "train" for p in parts)
+    gate = sum(p.role == "gate" for p in parts)
+    least_gate = max(2, len(window.gate) // 2)
+    if train >= target.model.windows.minimum_train and gate >= least_gate:
+        return
+    first = next(iter(left_out.items()), ("", "the range begins too late"))
+    raise NotReadyError(
+        f"{train} training and {gate} gate partitions can be used, "
+        f"at least {target.model.windows.minimum_train} and {least_gate} are needed",
+        where=f"{target.key}, {window.train[0]} to {window.gate[-1]} (for example {first[0]}: {first[1]})",
+        fix="materialise features and labels over that range, then build the dataset again",
+    )
+
+
+def _manifest(platform: Platform, target: Target, parts: Sequence[PartitionObjects]) -> Manifest:
+    use_case, views = target.use_case, compiled_views(target.use_case)
+    schema = read_table(platform.lake.get(parts[0].features)).schema
+    missing = [f for f in target.model.feature_names if f not in schema.names]
+    if missing:
+        raise NotReadyError(
+            f"the features lack {', '.join(missing)}",
+            where=f"dbt model {views.features.name}",
+            fix="select them in the SQL, or take them out of the model's features in use_case.yaml",
+        )
+    return Manifest(
+        model_key=target.key,
+        partitions=tuple(parts),
+        key=use_case.config.views.key,
+        features=tuple((f, str(schema.field(f).type)) for f in target.model.feature_names),
+        label=target.model.label.column,
+        contracts=contract_digests(use_case),
+        feature_version=views.feature_version,
+        label_version=views.label_version,
+    )
+
+
+def contract_digests(use_case: UseCase) -> dict[str, str]:
+    """The digest of each feed's contract as it stands."""
+    return {
+        f.name: load_contract(use_case.contracts_dir / f"{f.name}.yaml").digest for f in use_case.config.feeds
+    }
+
+
+def _details(manifest: Manifest, left_out: dict[str, str]) -> dict[str, Any]:
+    return {
+        "train": asdict(Span.of([p.partition for p in manifest.of("train")])),
+        "gate": asdict(Span.of([p.partition for p in manifest.of("gate")])),
+        "left_out": left_out,
+    }
+
+
+def _positives(platform: Platform, manifest: Manifest) -> float:
+    positive = sum(
+        pc.sum(read_table(platform.lake.get(p.labels))[manifest.label].cast("int64")).as_py() or 0
+        for p in manifest.partitions
+    )
+    return positive / manifest.rows

@@ -1,0 +1,183 @@
+"""Features and labels: run the use case's SQL over accepted feeds, publish one object per partition."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+import duckdb
+import pyarrow as pa
+
+from ml_platform.config import FeedConfig, UseCase
+from ml_platform.contracts.parse import load_contract
+from ml_platform.features.dbt import CompiledViews, compiled_views
+from ml_platform.features.engine import (
+    Cutoff,
+    FeedFiles,
+    build_view,
+    history_schema,
+    split,
+    warehouse,
+)
+from ml_platform.lifecycle.platform import Platform
+from ml_platform.partitions import STATIC_KEY
+from ml_platform.storage.ledger import NewPublication
+from ml_platform.storage.parquet import write_table
+
+ViewName = Literal["features", "labels"]
+
+
+@dataclass(frozen=True)
+class Published:
+    """What became of one partition: ``new``, ``unchanged``, ``empty`` or ``not_reached``."""
+
+    partition: str
+    status: Literal["new", "unchanged", "empty", "not_reached"]
+    rows: int
+    digest: str | None
+    details: Mapping[str, Any]
+
+
+def cutoffs(use_case: UseCase, keys: Sequence[str]) -> list[Cutoff]:
+    """The partitions' spans and cutoffs."""
+    found = []
+    for key in keys:
+        partition = use_case.scheme.partition(key)
+        found.append(Cutoff(key, partition.start, partition.end, use_case.cutoff(key)))
+    return found
+
+
+def reached(use_case: UseCase, keys: Sequence[str], as_of: datetime) -> list[str]:
+    """The partitions whose cutoff is not later than ``as_of``."""
+    return [k for k in keys if use_case.cutoff(k) <= as_of]
+
+
+def accepted_asset(feed: str) -> str:
+    """The ledger's name of a feed's accepted history."""
+    return f"feed/{feed}/accepted"
+
+
+def feed_files(platform: Platform, use_case: UseCase, first: str | None, last: str | None) -> list[FeedFiles]:
+    """Accepted Parquet files of the feeds that the use case's views read.
+
+    Args:
+        platform: Where the lake is.
+        use_case: Whose feeds.
+        first: Earliest partition to read; from the beginning when ``None``.
+        last: Latest partition to read; to the end when ``None``.
+    """
+    names = use_case.config.views.feeds or tuple(f.name for f in use_case.config.feeds)
+    return [_files_of(platform, use_case, use_case.feed(n), first, last) for n in names]
+
+
+@contextlib.contextmanager
+def open_warehouse(
+    platform: Platform,
+    use_case: UseCase,
+    keys: Sequence[str],
+    as_of: datetime,
+    *,
+    file: Path | None = None,
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A disposable DuckDB over the feeds that these partitions' features and labels can need."""
+    history = use_case.config.views.history_partitions
+    first = use_case.scheme.shift(min(keys), -history) if history is not None else None
+    ahead = max(m.label.maturity_partitions for m in use_case.config.models)
+    last = use_case.scheme.shift(max(keys), ahead)
+    feeds = feed_files(platform, use_case, first, last)
+    with warehouse(feeds, cutoffs(use_case, keys), as_of, file=file) as connection:
+        yield connection
+
+
+def compute(
+    platform: Platform, use_case: UseCase, view: ViewName, keys: Sequence[str], as_of: datetime
+) -> dict[str, pa.Table]:
+    """Rows of a view by partition, as known at ``as_of`` (and, for features, at each row's own cutoff)."""
+    if not keys:
+        return {}
+    views = compiled_views(use_case)
+    chosen = views.features if view == "features" else views.labels
+    with open_warehouse(platform, use_case, keys, as_of) as connection:
+        table = build_view(connection, views, chosen)
+    return split(table, use_case.config.views.key, keys, chosen.name)
+
+
+def publish(
+    platform: Platform,
+    use_case: UseCase,
+    view: ViewName,
+    tables: Mapping[str, pa.Table],
+    as_of: datetime,
+) -> list[Published]:
+    """Publish a view's partitions; one whose object has not changed keeps its publication.
+
+    A partition without rows is not published: nothing was scheduled, or its feed was held back.
+    """
+    asset = f"{use_case.name}/{view}"
+    views = compiled_views(use_case)
+    heads = platform.ledger.heads(asset, tables)
+    filled = {key: table for key, table in tables.items() if table.num_rows}
+    digests = dict(zip(filled, platform.lake.put_many(map(write_table, filled.values())), strict=True))
+    results, items = [], []
+    for key, table in tables.items():
+        if key not in filled:
+            results.append(Published(key, "empty", 0, None, {}))
+            continue
+        details = _details(use_case, views, view, table, as_of)
+        head, digest = heads.get(key), digests[key]
+        # The same bytes may since have become mature, which is news.
+        same = head is not None and head.digest == digest and head.details == details
+        status: Literal["new", "unchanged"] = "unchanged" if same else "new"
+        results.append(Published(key, status, table.num_rows, digest, details))
+        if not same:
+            expects = head.id if head else None
+            items.append(NewPublication(asset, key, digest, table.num_rows, details, expects))
+    if items:
+        platform.ledger.publish(items, as_of)
+    return results
+
+
+def materialise(
+    platform: Platform, use_case: UseCase, view: ViewName, keys: Sequence[str], as_of: datetime
+) -> list[Published]:
+    """Compute and publish; partitions whose cutoff is still to come are left out and reported."""
+    ready = reached(use_case, keys, as_of)
+    done = publish(platform, use_case, view, compute(platform, use_case, view, ready, as_of), as_of)
+    waiting = [Published(k, "not_reached", 0, None, {}) for k in keys if k not in set(ready)]
+    return sorted([*done, *waiting], key=lambda p: p.partition)
+
+
+def matured_at(use_case: UseCase, key: str) -> datetime:
+    """The instant from which every model's labels of a partition are all known."""
+    wait = max(m.label.maturity_partitions for m in use_case.config.models) * use_case.scheme.step
+    return use_case.scheme.instant(use_case.scheme.day(key) + timedelta(days=wait))
+
+
+def _files_of(
+    platform: Platform, use_case: UseCase, feed: FeedConfig, first: str | None, last: str | None
+) -> FeedFiles:
+    heads = platform.ledger.heads(accepted_asset(feed.name))
+    wanted = [
+        h.digest
+        for key, h in heads.items()
+        if key == STATIC_KEY or ((first is None or key >= first) and (last is None or key <= last))
+    ]
+    contract = load_contract(use_case.contracts_dir / f"{feed.name}.yaml")
+    return FeedFiles(feed.name, platform.lake.paths(wanted), history_schema(contract.arrow_schema()))
+
+
+def _details(
+    use_case: UseCase, views: CompiledViews, view: ViewName, table: pa.Table, as_of: datetime
+) -> dict[str, Any]:
+    key = table["partition_key"][0].as_py()
+    if view == "features":
+        return {"code_version": views.feature_version}
+    known = {
+        m.label.column: table.num_rows - table[m.label.column].null_count for m in use_case.config.models
+    }
+    mature = as_of >= matured_at(use_case, key)
+    return {"code_version": views.label_version, "known": known, "mature": mature}

@@ -1,0 +1,51 @@
+"""Materialise only some partitions of a range run.
+
+Dagster marks every partition of a range as materialised when an asset returns. Here a partition that was
+held back, or is not due yet, must not look materialised, while the good ones go on and later stages still
+run. The step's output event is therefore emitted by hand, without the automatic materialisations; this
+needs two private names of Dagster, which is why they live in this one module, held by its tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from dagster import AssetCheckResult, AssetExecutionContext, AssetKey, AssetMaterialization
+from dagster._core.events import DagsterEvent, StepOutputData
+from dagster._core.execution.plan.outputs import StepOutputHandle
+
+
+@dataclass(frozen=True)
+class PartitionMetadata:
+    """One partition to show as materialised, and what to show with it."""
+
+    partition: str
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+def materialise(
+    context: AssetExecutionContext,
+    partitions: Iterable[PartitionMetadata],
+    checks: Iterable[AssetCheckResult] = (),
+) -> Iterator[AssetMaterialization | AssetCheckResult]:
+    """Yield a materialisation for each partition given, then the checks, and finish the step."""
+    for each in partitions:
+        yield AssetMaterialization(context.asset_key, metadata=each.metadata, partition=each.partition)
+    yield from checks
+    finish(context, "result")
+
+
+def finish(context: AssetExecutionContext, output_name: str) -> None:
+    """Tell Dagster that an output is there, so that later stages run."""
+    op = context.op_execution_context
+    step = op._step_execution_context
+    op._events.append(
+        DagsterEvent.step_output_event(step, StepOutputData(StepOutputHandle(step.step.key, output_name)))
+    )
+
+
+def materialisation(key: AssetKey, each: PartitionMetadata) -> AssetMaterialization:
+    """The event that shows one partition of an asset as materialised."""
+    return AssetMaterialization(key, metadata=each.metadata, partition=each.partition)
