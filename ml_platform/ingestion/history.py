@@ -1,0 +1,292 @@
+"""Bitemporal history of a feed: which value of each key was visible at each instant.
+
+Rows are never changed, only superseded. A version is visible at ``t`` when
+``visible_from <= t < visible_to``. Method: append-only revisions on knowledge time, as in bitemporal
+databases (Snodgrass 1999, "Developing Time-Oriented Database Applications in SQL", ch. 10).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ml_platform.errors import IntegrityError
+from ml_platform.ingestion.reader import INSTANT, KNOWN_AT, PARTITION_KEY
+
+FAR_FUTURE = datetime(9999, 12, 31, tzinfo=UTC)
+"""``visible_to`` of a version that nothing has superseded."""
+
+_TIMES = pa.schema([("accepted_at", INSTANT), ("revision", pa.int32())])
+_VISIBLE = pa.schema([("visible_from", INSTANT), ("visible_to", INSTANT)])
+
+
+@dataclass(frozen=True, slots=True)
+class MergeCounts:
+    """What a delivery did to a partition, in rows.
+
+    Attributes:
+        new: Keys seen for the first time, ``late`` ones included.
+        changed: Keys whose payload became another: a new revision each.
+        unchanged: Keys that were delivered again as they stood.
+        late: New keys that an earlier delivery could have brought, so that they count from the clock.
+    """
+
+    new: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    late: int = 0
+
+    @property
+    def touched(self) -> bool:
+        """Whether the partition's history became another."""
+        return self.new + self.changed > 0
+
+
+@dataclass(frozen=True, slots=True)
+class MergeResult:
+    """History after a delivery.
+
+    Attributes:
+        table: partition_key, key columns, payload columns, known_at, accepted_at, revision (int32, from
+            1), visible_from, visible_to; sorted by (partition_key, key, revision).
+        by_partition: Counts for each partition of the delivery.
+        backfilled: Partitions whose first delivery this is: their ``accepted_at`` is not the clock's.
+    """
+
+    table: pa.Table
+    by_partition: Mapping[str, MergeCounts]
+    backfilled: tuple[str, ...]
+
+    @property
+    def new_rows(self) -> int:
+        """Keys seen for the first time."""
+        return sum(c.new for c in self.by_partition.values())
+
+    @property
+    def changed_rows(self) -> int:
+        """Keys with a new revision."""
+        return sum(c.changed for c in self.by_partition.values())
+
+    @property
+    def unchanged_rows(self) -> int:
+        """Keys delivered again as they stood."""
+        return sum(c.unchanged for c in self.by_partition.values())
+
+    @property
+    def late_rows(self) -> int:
+        """New keys that count from the clock."""
+        return sum(c.late for c in self.by_partition.values())
+
+    @property
+    def touched(self) -> tuple[str, ...]:
+        """Partitions whose history became another; all others keep their object."""
+        return tuple(key for key, counts in self.by_partition.items() if counts.touched)
+
+
+def merge(
+    history: pa.Table | None,
+    delivery: pa.Table,
+    *,
+    key: Sequence[str],
+    payload: Sequence[str],
+    lag: timedelta,
+    clock: datetime,
+    previous: Mapping[str, datetime],
+) -> MergeResult:
+    """Add a delivery to history: upsert by (partition_key, key), as revisions.
+
+    A key that is delivered as it stands changes nothing (null equals null, NaN equals NaN; known_at is
+    not compared). A new key that no earlier delivery could have brought is accepted at ``known_at +
+    lag``, so that history loaded today looks as it would have day by day; any other new key, and each
+    changed payload, is accepted at ``clock``. A key that is no longer delivered stays.
+
+    Args:
+        history: What an earlier merge returned, of these or more partitions; None at first. Columns
+            that are new in the delivery are null in it, columns that are gone are dropped.
+        delivery: Accepted rows: partition_key, known_at, key and payload columns.
+        key: Key columns besides partition_key.
+        payload: The other contract columns.
+        lag: The feed's usual time from known_at to landed.
+        clock: The timeline's instant now.
+        previous: as_of of the last delivery that landed before, by partition, whatever became of it
+            (accepted, held back or empty); partitions that never landed are absent.
+
+    Raises:
+        IntegrityError: A key is null or occurs twice in the delivery, or history has another key or
+            type than the delivery.
+    """
+    keys = [PARTITION_KEY, *key]
+    delivery = delivery.select([*keys, *payload, KNOWN_AT])
+    _require_keys(delivery, keys)
+    schema = pa.schema([*delivery.schema, *_TIMES]).remove_metadata()
+    past: pa.Table = _aligned(history, schema, keys)
+    if past.num_rows:
+        merged, counts = _upsert(past, delivery, keys, payload, lag, clock, previous)
+    else:
+        merged, counts = _first_revisions(delivery, keys, lag, clock, previous)
+    table = merged.cast(pa.schema([*schema, *_VISIBLE])).combine_chunks()
+    return MergeResult(table, counts, tuple(k for k in counts if k not in previous))
+
+
+def as_of_view(history: pa.Table, instant: datetime) -> pa.Table:
+    """The rows that were visible at an instant, at most one per key."""
+    at = pa.scalar(instant, INSTANT)
+    return history.filter(
+        pc.and_(pc.less_equal(history["visible_from"], at), pc.greater(history["visible_to"], at))
+    )
+
+
+def _first_revisions(
+    delivery: pa.Table,
+    keys: Sequence[str],
+    lag: timedelta,
+    clock: datetime,
+    previous: Mapping[str, datetime],
+) -> tuple[pa.Table, dict[str, MergeCounts]]:
+    """What :func:`_upsert` gives where there is no history, several times as fast: a first load is bulk."""
+    rows = delivery.take(pc.sort_indices(delivery, sort_keys=[(n, "ascending") for n in keys]))
+    arrival = pc.add(rows[KNOWN_AT], pa.scalar(lag, pa.duration("us")))
+    partitions = rows[PARTITION_KEY].combine_chunks().dictionary_encode()
+    landed = pa.array([previous.get(k) for k in partitions.dictionary.to_pylist()], INSTANT)
+    late = pc.fill_null(pc.less_equal(arrival, landed.take(partitions.indices)), False)
+    accepted = pc.if_else(late, pa.scalar(clock, INSTANT), arrival)
+    columns = {
+        "accepted_at": accepted,
+        "revision": pa.repeat(pa.scalar(1, pa.int32()), rows.num_rows),
+        "visible_from": pc.if_else(pc.greater(rows[KNOWN_AT], accepted), rows[KNOWN_AT], accepted),
+        "visible_to": pa.repeat(pa.scalar(FAR_FUTURE, INSTANT), rows.num_rows),
+    }
+    for name, column in columns.items():
+        rows = rows.append_column(name, column)
+    return rows, _first_counts(rows[PARTITION_KEY], late)
+
+
+def _first_counts(partitions: pa.ChunkedArray, late: pa.ChunkedArray) -> dict[str, MergeCounts]:
+    table = pa.table({"key": partitions, "late": late.cast(pa.int64())})
+    grouped = table.group_by("key").aggregate([("late", "count"), ("late", "sum")]).sort_by("key")
+    return {
+        row["key"]: MergeCounts(new=row["late_count"], late=row["late_sum"]) for row in grouped.to_pylist()
+    }
+
+
+def _upsert(
+    past: pa.Table,
+    delivery: pa.Table,
+    keys: Sequence[str],
+    payload: Sequence[str],
+    lag: timedelta,
+    clock: datetime,
+    previous: Mapping[str, datetime],
+) -> tuple[pa.Table, dict[str, MergeCounts]]:
+    clauses = _clauses(keys, payload)
+    with duckdb.connect() as db:
+        db.execute("SET TimeZone = 'UTC'")
+        db.register("history", past)
+        db.register("delivery", delivery)
+        db.register("previous", _previous_table(previous))
+        db.execute(_COMPARE.format(**clauses), [lag, clock])
+        counts = {row[0]: MergeCounts(*row[1:]) for row in db.execute(_COUNT).fetchall()}
+        merged = db.sql(_UNITE.format(**clauses), params=[FAR_FUTURE]).to_arrow_table()
+    return merged, counts
+
+
+_COMPARE = """
+CREATE TEMP TABLE compared AS
+WITH current AS (
+    SELECT * FROM history
+    QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY revision DESC) = 1
+), judged AS (
+    SELECT d.*, coalesce(c.revision, 0) AS _last_revision,
+        c.revision IS NULL AS _is_new,
+        c.revision IS NOT NULL AND ({differs}) AS _is_changed,
+        d.known_at + CAST(? AS INTERVAL) AS _arrival,
+        p.as_of AS _previous_as_of
+    FROM delivery d
+    LEFT JOIN current c ON {same_key}
+    LEFT JOIN previous p ON p.partition_key = d.partition_key
+)
+SELECT *, _is_new AND (_arrival <= _previous_as_of) IS TRUE AS _is_late,
+    CASE WHEN _is_new AND (_arrival <= _previous_as_of) IS NOT TRUE THEN _arrival
+         ELSE CAST(? AS TIMESTAMPTZ) END AS accepted_at
+FROM judged
+"""
+
+_UNITE = """
+WITH united AS (
+    SELECT {columns}, accepted_at, revision FROM history
+    UNION ALL
+    SELECT {columns}, accepted_at, CAST(_last_revision + 1 AS INTEGER)
+    FROM compared WHERE _is_new OR _is_changed
+), dated AS (
+    SELECT *, greatest(known_at, accepted_at) AS visible_from FROM united
+)
+SELECT *, coalesce(min(visible_from) OVER (
+    PARTITION BY {keys} ORDER BY revision ROWS BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING
+), CAST(? AS TIMESTAMPTZ)) AS visible_to
+FROM dated ORDER BY {keys}, revision
+"""
+
+_COUNT = """
+SELECT partition_key, count(*) FILTER (_is_new), count(*) FILTER (_is_changed),
+    count(*) FILTER (NOT _is_new AND NOT _is_changed), count(*) FILTER (_is_late)
+FROM compared GROUP BY ALL ORDER BY partition_key
+"""
+
+
+def _clauses(keys: Sequence[str], payload: Sequence[str]) -> dict[str, str]:
+    def quoted(name: str) -> str:
+        return '"' + name.replace('"', '""') + '"'
+
+    return {
+        "keys": ", ".join(map(quoted, keys)),
+        "columns": ", ".join(map(quoted, [*keys, *payload, KNOWN_AT])),
+        "same_key": " AND ".join(f"c.{quoted(n)} = d.{quoted(n)}" for n in keys),
+        "differs": " OR ".join(f"c.{quoted(n)} IS DISTINCT FROM d.{quoted(n)}" for n in payload) or "false",
+    }
+
+
+def _previous_table(previous: Mapping[str, datetime]) -> pa.Table:
+    return pa.table(
+        {
+            PARTITION_KEY: pa.array(list(previous), pa.string()),
+            "as_of": pa.array(list(previous.values()), INSTANT),
+        }
+    )
+
+
+def _require_keys(delivery: pa.Table, keys: Sequence[str]) -> None:
+    nulls = [n for n in keys if delivery[n].null_count]
+    distinct = delivery.select(keys).group_by(keys).aggregate([]).num_rows
+    if nulls or distinct < delivery.num_rows:
+        what = f"null in {', '.join(nulls)}" if nulls else f"{delivery.num_rows - distinct} repeated keys"
+        raise IntegrityError(
+            f"the delivery cannot be merged: {what}",
+            where=f"key ({', '.join(keys)})",
+            fix="check the delivery against its contract first, which quarantines such rows",
+        )
+
+
+def _aligned(history: pa.Table | None, schema: pa.Schema, keys: Sequence[str]) -> pa.Table:
+    if history is None:
+        return schema.empty_table()
+    lacking = [n for n in [*keys, KNOWN_AT, *_TIMES.names] if n not in history.column_names]
+    try:
+        if lacking:
+            raise pa.ArrowInvalid(f"it has no column {', '.join(lacking)}")
+        rows = history.num_rows
+        columns = [
+            history[f.name].cast(f.type) if f.name in history.column_names else pa.nulls(rows, f.type)
+            for f in schema
+        ]
+    except pa.ArrowException as error:
+        raise IntegrityError(
+            f"accepted history does not fit the delivery: {error}",
+            where="accepted history",
+            fix="a contract that changes a key or a type needs a new feed name",
+        ) from error
+    return pa.table(columns, schema=schema)

@@ -1,0 +1,203 @@
+"""Calling a use case's feed reader and holding it to its promise.
+
+A reader is the only code that knows a source. It is a function
+``read(request: FeedRequest) -> pyarrow.Table`` (or an iterable of ``RecordBatch``), which returns the raw
+columns of the partitions asked for and two columns of its own:
+
+- ``partition_key`` (string): the partition that a row belongs to,
+- ``known_at`` (timestamp with a zone): when the world could first have told us this row.
+
+It returns all it has; the platform drops what could not have landed by the as-of instant.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import re
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeAlias
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ml_platform.config import FeedConfig, UseCase
+from ml_platform.errors import FeedError, PlatformError
+from ml_platform.partitions import Partition
+
+INSTANT = pa.timestamp("us", tz="UTC")
+PARTITION_KEY, KNOWN_AT = "partition_key", "known_at"
+PROMISED = pa.schema([(PARTITION_KEY, pa.string()), (KNOWN_AT, INSTANT)])
+"""The columns that every reader adds to the raw ones."""
+
+_SPEC = re.compile(r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$")
+_PACKAGE_ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True, slots=True)
+class FeedRequest:
+    """What a reader is asked for.
+
+    Attributes:
+        feed: Name of the feed.
+        partitions: Partitions wanted, in order.
+        settings: The feed's ``settings`` from ``use_case.yaml``.
+    """
+
+    feed: str
+    partitions: tuple[Partition, ...]
+    settings: Mapping[str, Any]
+
+
+Delivery: TypeAlias = "pa.Table | Iterable[pa.RecordBatch]"
+FeedReader = Callable[[FeedRequest], Delivery]
+
+
+def load_reader(folder: Path, spec: str) -> FeedReader:
+    """The reader function that ``spec`` names.
+
+    Args:
+        folder: Folder of the use case. Its modules may import each other relatively
+            (``from .helper import x``), and never collide with another use case's.
+        spec: ``module:function``, for example ``feeds:read_orders``.
+
+    Raises:
+        FeedError: The spec is malformed, or there is no such module or function, or the module fails.
+    """
+    if not _SPEC.match(spec):
+        raise FeedError(
+            f"'{spec}' does not name a reader", where=str(folder), fix="write it as 'module:function'"
+        )
+    module_name, function_name = spec.split(":")
+    file = folder / (module_name.replace(".", "/") + ".py")
+    if not file.exists():
+        raise FeedError(
+            f"there is no module for the reader '{spec}'",
+            where=str(file),
+            fix="create it, or correct 'reader'",
+        )
+    try:
+        module = importlib.import_module(f"{_package_of(folder.resolve())}.{module_name}")
+    except Exception as error:
+        raise FeedError(
+            f"the reader's module fails to import: {type(error).__name__}: {error}",
+            where=str(file),
+            fix="correct the module",
+        ) from error
+    function = getattr(module, function_name, None)
+    if not callable(function):
+        raise FeedError(
+            f"the module has no function '{function_name}'",
+            where=str(file),
+            fix="define it, or correct 'reader'",
+        )
+    reader: FeedReader = function
+    return reader
+
+
+def _package_of(folder: Path) -> str:
+    """The package a use case's modules live in; one is made up for folders outside this one."""
+    if folder.is_relative_to(_PACKAGE_ROOT):
+        return ".".join((_PACKAGE_ROOT.name, *folder.relative_to(_PACKAGE_ROOT).parts))
+    name = f"_use_case_{hashlib.sha256(str(folder).encode()).hexdigest()[:16]}"
+    if name not in sys.modules:
+        package = ModuleType(name)
+        package.__path__ = [str(folder)]
+        sys.modules[name] = package
+        importlib.invalidate_caches()
+    return name
+
+
+def read_feed(
+    use_case: UseCase, feed: FeedConfig, partitions: Sequence[Partition], as_of: datetime
+) -> pa.Table:
+    """What had landed of some partitions by ``as_of``.
+
+    Args:
+        use_case: The use case whose folder holds the reader.
+        feed: The feed.
+        partitions: Partitions to read.
+        as_of: Instant (aware); rows with ``known_at + landing_lag`` after it are dropped.
+
+    Returns:
+        Raw columns as the reader gave them, ``partition_key`` string and ``known_at`` timestamp[us, UTC].
+
+    Raises:
+        FeedError: The reader fails, or returns something other than it promised.
+    """
+    reader = load_reader(use_case.folder, feed.reader)
+    where = f"{use_case.folder} ({feed.reader})"
+    request = FeedRequest(feed.name, tuple(partitions), feed.settings)
+    table = _checked(_call(reader, request, where), request, where)
+    return table.filter(pc.less_equal(table[KNOWN_AT], pa.scalar(as_of - feed.landing_lag, INSTANT)))
+
+
+def _call(reader: FeedReader, request: FeedRequest, where: str) -> pa.Table:
+    try:
+        delivery = reader(request)
+        return delivery if isinstance(delivery, pa.Table) else _assembled(delivery)
+    except PlatformError as error:
+        raise FeedError(
+            f"feed {request.feed}: {error.what}",
+            where=error.where or where,
+            fix=error.fix or "correct the source or the reader",
+        ) from error
+    except Exception as error:
+        raise FeedError(
+            f"feed {request.feed}: its reader fails: {type(error).__name__}: {error}",
+            where=where,
+            fix="correct the source or the reader, then land the partition again",
+        ) from error
+
+
+def _assembled(batches: Iterable[pa.RecordBatch]) -> pa.Table:
+    batches = list(batches)
+    return pa.Table.from_batches(batches) if batches else PROMISED.empty_table()
+
+
+def _checked(table: pa.Table, request: FeedRequest, where: str) -> pa.Table:
+    def broken(what: str, fix: str) -> FeedError:
+        return FeedError(f"feed {request.feed}: {what}", where=where, fix=fix)
+
+    twice = sorted({n for n in table.column_names if table.column_names.count(n) > 1})
+    if twice:
+        raise broken(f"columns named twice: {', '.join(twice)}", "give each column its own name")
+    missing = [n for n in PROMISED.names if n not in table.column_names]
+    if missing:
+        raise broken(f"the reader returns no column {' and '.join(missing)}", "add it to every row")
+    keys, known_at = table[PARTITION_KEY], table[KNOWN_AT]
+    if not _is_string(keys.type):
+        raise broken(f"partition_key is {keys.type}, not string", "return the partition's key as text")
+    if not (pa.types.is_timestamp(known_at.type) and known_at.type.tz):
+        raise broken(f"known_at is {known_at.type}, not an instant", "return a timestamp with tz='UTC'")
+    if keys.null_count or known_at.null_count:
+        raise broken("some rows have no partition_key or known_at", "set both in every row")
+    table = _with(_with(table, PARTITION_KEY, keys.cast(pa.string())), KNOWN_AT, _instants(known_at))
+    asked = {p.key for p in request.partitions}
+    foreign = sorted(set(pc.unique(table[PARTITION_KEY]).to_pylist()) - asked)
+    if foreign:
+        raise broken(
+            f"rows of partitions that were not asked for: {', '.join(foreign[:5])}",
+            "return only request.partitions",
+        )
+    return table
+
+
+def _is_string(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
+def _instants(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    return column.cast(INSTANT, safe=False)
+
+
+def _with(table: pa.Table, name: str, column: pa.ChunkedArray) -> pa.Table:
+    return table.set_column(table.column_names.index(name), name, column)
