@@ -1,0 +1,220 @@
+"""Features and scores reduced to a few numbers per day, and each day's distance to a reference."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from ml_platform.config import FeatureConfig
+from ml_platform.monitoring.blocks import Floats
+from ml_platform.monitoring.frames import PARTITION, Table, as_frame, finite
+
+QUANTILES = (np.arange(20) + 0.5) / 20
+"""Probabilities at which a day's quantile function is kept."""
+UNSEEN = "(unseen)"
+"""Categories that the reference does not have."""
+OTHER = "(other)"
+"""Rare categories of the reference, together."""
+
+_FIFTH = 4
+_MOST_CATEGORIES = 20
+_LEAST_SHARE = 0.005
+
+
+@dataclass(frozen=True)
+class NumericDays:
+    """A numeric column, one entry per day.
+
+    Attributes:
+        rows: (days,) rows.
+        nulls: (days,) rows without a value.
+        mean: (days,) mean, NaN on a day without values.
+        quantiles: (days, 20) quantiles at :data:`QUANTILES`.
+    """
+
+    rows: Floats
+    nulls: Floats
+    mean: Floats
+    quantiles: Floats
+
+    def statistics(self) -> dict[str, Floats]:
+        """Daily level and tails. Means of a tail, unlike quantiles, do not jump on ties."""
+        return {
+            "mean": self.mean,
+            "lowest fifth": self.quantiles[:, :_FIFTH].mean(axis=1),
+            "highest fifth": self.quantiles[:, -_FIFTH:].mean(axis=1),
+        }
+
+
+@dataclass(frozen=True)
+class CategoricalDays:
+    """A categorical column, one entry per day.
+
+    Attributes:
+        rows: (days,) rows.
+        nulls: (days,) rows without a value.
+        categories: Frequent categories of the reference, then :data:`OTHER` and :data:`UNSEEN`.
+        shares: (days, categories) shares among rows with a value, NaN on a day without any.
+        unseen: Rows of each category that the reference does not have.
+    """
+
+    rows: Floats
+    nulls: Floats
+    categories: tuple[str, ...]
+    shares: Floats
+    unseen: dict[str, int]
+
+
+@dataclass(frozen=True)
+class DailyDistance:
+    """Distance of each day to the reference, for a picture; nothing is decided here.
+
+    Attributes:
+        partitions: Days.
+        features: Features, then the score.
+        distance: One row per feature, one entry per day: in reference standard deviations (numeric)
+            or Cohen's h of the category that moved most; None on a day without values.
+        null_rate: The same shape.
+    """
+
+    partitions: tuple[str, ...]
+    features: tuple[str, ...]
+    distance: tuple[tuple[float | None, ...], ...]
+    null_rate: tuple[tuple[float | None, ...], ...]
+
+
+def numeric_days(frame: pd.DataFrame, column: str) -> NumericDays:
+    """Summarise a numeric column by day, in the order of the keys."""
+    values, starts = _by_day(frame, column)
+    numbers = values.to_numpy(np.float64, na_value=np.nan)
+    days = [day[np.isfinite(day)] for day in np.split(numbers, starts[1:])]
+    rows = np.diff([*starts, len(numbers)]).astype(np.float64)
+    empty = np.full(len(QUANTILES), np.nan)
+    return NumericDays(
+        rows=rows,
+        nulls=rows - np.array([day.size for day in days], dtype=np.float64),
+        mean=np.array([day.mean() if day.size else np.nan for day in days]),
+        quantiles=np.array([np.quantile(d, QUANTILES) if d.size else empty for d in days]).reshape(
+            len(days), len(QUANTILES)
+        ),
+    )
+
+
+def categorical_days(
+    reference: pd.DataFrame, current: pd.DataFrame, column: str
+) -> tuple[CategoricalDays, CategoricalDays]:
+    """Summarise a categorical column of both windows by day, on the reference's categories."""
+    seen = reference[column].dropna().astype(str)
+    frequent = seen.value_counts(normalize=True)
+    named = [str(c) for c in frequent.index[:_MOST_CATEGORIES] if frequent[c] >= _LEAST_SHARE]
+    known = set(seen.unique())
+    return _shares(reference, column, named, known), _shares(current, column, named, known)
+
+
+def numeric_scale(frame: pd.DataFrame, column: str) -> float:
+    """Standard deviation over rows, the unit of distances; 1 where the reference is constant."""
+    values = frame[column].to_numpy(np.float64, na_value=np.nan)
+    values = values[np.isfinite(values)]
+    scale = float(values.std()) if values.size else 0.0
+    return scale if scale > 1e-12 * max(abs(float(values.mean())) if values.size else 0, 1) else 1.0
+
+
+def wasserstein(reference: NumericDays, days: Floats, scale: float) -> Floats:
+    """Wasserstein-1 distance of quantile functions to the reference's barycentre, standardised.
+
+    In one dimension the barycentre of the days is the mean of their quantile functions.
+
+    Args:
+        reference: Reference days.
+        days: (n, 20) quantiles.
+        scale: Unit.
+
+    Returns:
+        (n,) distances.
+    """
+    full = reference.quantiles[~np.isnan(reference.mean)]
+    if not full.size:
+        return np.full(len(days), np.nan)
+    return np.asarray(np.abs(days - full.mean(axis=0)).mean(axis=1) / scale, dtype=np.float64)
+
+
+def cohens_h(share: Floats | float, reference: Floats | float) -> Floats:
+    """Cohen's h, the difference of two shares on the arcsine scale: .2 is small, .5 is medium."""
+    now, before = (np.arcsin(np.sqrt(np.clip(x, 0, 1))) for x in (share, reference))
+    return np.asarray(2 * (now - before), dtype=np.float64)
+
+
+def daily_distance(
+    reference: Table, current: Table, features: Sequence[FeatureConfig], score: str | None
+) -> DailyDistance:
+    """Distance of each current day to the reference, per feature and for the score.
+
+    Args:
+        reference: ``partition_key``, features, score.
+        current: The same columns.
+        features: Features.
+        score: Column of the score, if there is one.
+
+    Raises:
+        IntegrityError: A column is missing.
+    """
+    names = [f.name for f in features] + ([score] if score else [])
+    before = as_frame(reference, (PARTITION, *names), "reference rows").sort_values(PARTITION, kind="stable")
+    now = as_frame(current, (PARTITION, *names), "current rows").sort_values(PARTITION, kind="stable")
+    categorical = {f.name for f in features if f.kind == "categorical"}
+    pairs = [
+        _distance_of_shares(before, now, n) if n in categorical else _distance(before, now, n) for n in names
+    ]
+    return DailyDistance(
+        partitions=tuple(map(str, now[PARTITION].unique())),
+        features=tuple(names),
+        distance=tuple(tuple(map(finite, d)) for d, _ in pairs),
+        null_rate=tuple(tuple(map(finite, n)) for _, n in pairs),
+    )
+
+
+def _distance(before: pd.DataFrame, now: pd.DataFrame, name: str) -> tuple[Floats, Floats]:
+    days = numeric_days(now, name)
+    scale = numeric_scale(before, name)
+    return wasserstein(numeric_days(before, name), days.quantiles, scale), days.nulls / days.rows
+
+
+def _distance_of_shares(before: pd.DataFrame, now: pd.DataFrame, name: str) -> tuple[Floats, Floats]:
+    reference, days = categorical_days(before, now, name)
+    full = reference.shares[~np.isnan(reference.shares).any(axis=1)]
+    expected = full.mean(axis=0) if len(full) else np.full(len(days.categories), np.nan)
+    return np.abs(cohens_h(days.shares, expected)).max(axis=1), days.nulls / days.rows
+
+
+def _by_day(frame: pd.DataFrame, column: str) -> tuple[pd.Series, list[int]]:
+    """The column of a frame sorted by partition, and where each day starts in it."""
+    keys = frame[PARTITION].to_numpy()
+    starts = np.flatnonzero(np.r_[True, keys[1:] != keys[:-1]]) if len(keys) else np.array([], int)
+    return frame[column], [int(s) for s in starts]
+
+
+def _shares(frame: pd.DataFrame, column: str, named: list[str], known: set[str]) -> CategoricalDays:
+    values, starts = _by_day(frame, column)
+    codes, found = pd.factorize(values.astype(object).where(values.notna(), None))
+    rank = {name: i for i, name in enumerate(named)}
+    places = [rank.get(str(c), len(named) if str(c) in known else len(named) + 1) for c in found]
+    place = np.array([*places, -1])[codes]
+    width = len(named) + 2
+    days = np.split(place, starts[1:]) if starts else []
+    counts = np.array([np.bincount(d[d >= 0], minlength=width) for d in days], dtype=np.float64)
+    counts = counts.reshape(len(starts), width)
+    rows = np.diff([*starts, len(place)]).astype(np.float64)
+    total = counts.sum(axis=1)
+    with np.errstate(invalid="ignore"):
+        shares = counts / total[:, None]
+    strange = values[place == len(named) + 1].astype(str).value_counts()
+    return CategoricalDays(
+        rows=rows,
+        nulls=rows - total,
+        categories=(*named, OTHER, UNSEEN),
+        shares=shares,
+        unseen={str(k): int(n) for k, n in strange.items()},
+    )

@@ -1,0 +1,296 @@
+"""Live performance: realised loss, bias and discrimination on matured partitions only.
+
+Totals are means of daily values: the day is the sample, so a busy day weighs no more than a quiet
+one, and intervals and detectable effects allow for days that resemble their neighbours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from ml_platform.config import MonitoringConfig
+from ml_platform.monitoring.blocks import (
+    Alternative,
+    Estimate,
+    Floats,
+    State,
+    change_of_days,
+    judge,
+    mean_of_days,
+    worst,
+)
+from ml_platform.monitoring.frames import PARTITION, Table, as_frame, finite, require_unique
+from ml_platform.monitoring.scoring import (
+    DayPerformance,
+    area_under_curve,
+    day_performance,
+    join_labels,
+)
+
+MetricName = Literal["log_loss", "brier", "auc", "bias", "base_rate"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric over all matured partitions.
+
+    Attributes:
+        name: What is measured.
+        value: Mean over days (AUC: pooled over rows).
+        low: Lower end of the day-blocked 95 % interval (AUC: jackknife over days).
+        high: Upper end.
+        reference: What it is compared with; None where nothing is.
+        change: ``value - reference``.
+        floor: Least change that counts.
+        minimal_detectable_effect: Smallest change that these days find with a power of 80 %; for
+            metrics that are not judged, smallest difference from a known constant.
+        p_value: Day-blocked; None where the metric is not judged.
+        days: Days with a value.
+        lag1: Lag-1 autocorrelation that the interval allows for.
+        state: None where the metric is shown, not judged.
+    """
+
+    name: MetricName
+    value: float | None
+    low: float | None
+    high: float | None
+    reference: float | None
+    change: float | None
+    floor: float | None
+    minimal_detectable_effect: float | None
+    p_value: float | None
+    days: int
+    lag1: float
+    state: State | None
+
+
+@dataclass(frozen=True)
+class ReferenceBand:
+    """Daily losses of the reference.
+
+    Attributes:
+        days: Number of days.
+        mean: Their mean.
+        low: Lower end of the 95 % prediction interval of one more day.
+        high: Upper end.
+    """
+
+    days: int
+    mean: float
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class PerformanceReport:
+    """Live performance at ``as_of``.
+
+    Attributes:
+        as_of: Instant of the report, ISO 8601.
+        state: Worst state of the judged metrics; UNKNOWN without a matured partition.
+        days: Every partition with predictions, in the order of time.
+        metrics: Totals over matured partitions.
+        reference: Daily losses compared with; None where there are none.
+        rows: Rows judged.
+    """
+
+    as_of: str
+    state: State
+    days: tuple[DayPerformance, ...]
+    metrics: tuple[Metric, ...]
+    reference: ReferenceBand | None
+    rows: int
+
+    @property
+    def mature(self) -> list[str]:
+        """Partitions that were judged."""
+        return [d.partition_key for d in self.days if d.maturity == "mature"]
+
+    @property
+    def immature(self) -> list[str]:
+        """Partitions that were not judged."""
+        return [d.partition_key for d in self.days if d.maturity != "mature"]
+
+    def metric(self, name: MetricName) -> Metric:
+        """The total with this name."""
+        return next(m for m in self.metrics if m.name == name)
+
+
+def live_performance(
+    predictions: Table,
+    labels: Table,
+    *,
+    key: Sequence[str],
+    mature: Collection[str],
+    as_of: datetime,
+    reference: Table | None,
+    settings: MonitoringConfig,
+    label: str = "label",
+    probability: str = "probability",
+    maximum_bias: float = 0.05,
+    minimum_share: float = 0.95,
+) -> PerformanceReport:
+    """Predictions against labels, on matured partitions only.
+
+    The loss is tested one-sided against the reference days, the bias two-sided against zero, both
+    at ``settings.drift_p_value`` over all matured days given. A test looked at every day alarms
+    more often than once: choose the days, and let a sequential test decide on a retraining.
+
+    Args:
+        predictions: One row per entity: ``partition_key``, key columns, probability of a positive.
+        labels: ``partition_key``, key columns, label (0/1 or null), ``label_known_at``. What is
+            known after ``as_of`` counts as unknown.
+        key: Columns that identify an entity in a partition.
+        mature: Partitions that may be judged (``ArrivalReport.mature``).
+        as_of: Instant with an offset.
+        reference: Out-of-sample daily losses: ``partition_key``, ``log_loss``. None: UNKNOWN.
+        settings: ``loss_effect`` (share of the reference loss) and ``drift_p_value``.
+        label: Column of the label.
+        probability: Column of the probability.
+        maximum_bias: Least absolute bias that alarms.
+        minimum_share: A partition in ``mature`` with a lower share of known labels is overdue
+            and not judged.
+
+    Raises:
+        IntegrityError: A column is missing, a key occurs twice, or a probability is not in [0, 1].
+        ConfigError: ``as_of`` has no offset.
+    """
+    keys = [PARTITION, *key]
+    rows = join_labels(predictions, labels, keys, label, probability, as_of)
+    days = tuple(
+        day_performance(str(name), day, str(name) in mature, minimum_share)
+        for name, day in rows.groupby(PARTITION, sort=True)
+    )
+    judged = [d for d in days if d.maturity == "mature"]
+    pooled = rows[rows["known"] & rows[PARTITION].isin([d.partition_key for d in judged])]
+    losses = _reference(reference)
+    metrics = (
+        _loss(judged, losses, settings),
+        _bias(judged, settings, maximum_bias),
+        _shown("brier", mean_of_days(_values(judged, "brier")), settings),
+        _auc(pooled, settings),
+        _shown("base_rate", mean_of_days(_values(judged, "base_rate")), settings),
+    )
+    return PerformanceReport(
+        as_of=as_of.isoformat(),
+        state=worst(m.state for m in metrics if m.state),
+        days=days,
+        metrics=metrics,
+        reference=_band(losses),
+        rows=len(pooled),
+    )
+
+
+def _values(days: Sequence[DayPerformance], name: MetricName) -> Floats:
+    return np.array([getattr(d, name) for d in days], dtype=np.float64)
+
+
+def _reference(reference: Table | None) -> Floats:
+    if reference is None:
+        return np.array([], dtype=np.float64)
+    frame = as_frame(reference, (PARTITION, "log_loss"), "reference losses")
+    require_unique(frame, [PARTITION], "reference losses")
+    return frame.sort_values(PARTITION)["log_loss"].to_numpy(np.float64)
+
+
+def _band(losses: Floats) -> ReferenceBand | None:
+    if not losses.size:
+        return None
+    mean = float(losses.mean())
+    if losses.size < 2:
+        return ReferenceBand(1, mean, None, None)
+    spread = float(losses.std(ddof=1)) * (1 + 1 / losses.size) ** 0.5
+    half = float(stats.t.ppf(0.975, losses.size - 1)) * spread
+    return ReferenceBand(losses.size, mean, mean - half, mean + half)
+
+
+def _loss(days: Sequence[DayPerformance], losses: Floats, settings: MonitoringConfig) -> Metric:
+    """The rise of the loss over the reference, one-sided."""
+    values = _values(days, "log_loss")
+    level = float(losses.mean()) if losses.size else None
+    floor = settings.loss_effect * level if level is not None else None
+    change = change_of_days(losses, values)
+    return _judged("log_loss", mean_of_days(values), change, level, floor, settings, "greater")
+
+
+def _bias(days: Sequence[DayPerformance], settings: MonitoringConfig, floor: float) -> Metric:
+    """The bias against zero, two-sided."""
+    mean = mean_of_days(_values(days, "bias"))
+    return _judged("bias", mean, mean, 0.0, floor, settings, "two-sided")
+
+
+def _judged(
+    name: MetricName,
+    mean: Estimate,
+    change: Estimate,
+    reference: float | None,
+    floor: float | None,
+    settings: MonitoringConfig,
+    alternative: Alternative,
+) -> Metric:
+    p_value = change.p_value(alternative)
+    detectable = change.minimal_detectable_effect(settings.drift_p_value, alternative)
+    effect = change.value if alternative == "greater" else abs(change.value)
+    state: State = "UNKNOWN"
+    if floor is not None:
+        state = judge(
+            change,
+            significant=p_value <= settings.drift_p_value,
+            floor=floor,
+            effect=effect,
+            detectable=detectable,
+        )
+    return _metric(name, mean, change, reference, floor, detectable, p_value, state)
+
+
+def _shown(name: MetricName, mean: Estimate, settings: MonitoringConfig) -> Metric:
+    detectable = mean.minimal_detectable_effect(settings.drift_p_value)
+    return _metric(name, mean, None, None, None, detectable, None, None)
+
+
+def _metric(
+    name: MetricName,
+    mean: Estimate,
+    change: Estimate | None,
+    reference: float | None,
+    floor: float | None,
+    detectable: float,
+    p_value: float | None,
+    state: State | None,
+) -> Metric:
+    low, high = mean.interval()
+    return Metric(
+        name=name,
+        value=finite(mean.value),
+        low=finite(low),
+        high=finite(high),
+        reference=reference,
+        change=finite(change.value) if change else None,
+        floor=floor,
+        minimal_detectable_effect=finite(detectable),
+        p_value=None if state == "UNKNOWN" else p_value,
+        days=mean.blocks,
+        lag1=mean.lag1,
+        state=state,
+    )
+
+
+def _auc(rows: pd.DataFrame, settings: MonitoringConfig) -> Metric:
+    """AUC over all rows; its error from pseudo-values, leaving out one day at a time."""
+    positive, p = rows["positive"].to_numpy(bool), rows["p"].to_numpy(np.float64)
+    total = area_under_curve(positive, p)
+    if total is None:
+        return _shown("auc", mean_of_days([]), settings)
+    day, names = pd.factorize(rows[PARTITION], sort=True)
+    left = [area_under_curve(positive[day != d], p[day != d]) for d in range(len(names))]
+    pseudo = [len(names) * total - (len(names) - 1) * (v if v is not None else total) for v in left]
+    spread = mean_of_days(pseudo)
+    around = Estimate(total, spread.se, spread.df, spread.blocks, spread.lag1)
+    return _shown("auc", around, settings)
