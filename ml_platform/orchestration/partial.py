@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dagster import AssetCheckResult, AssetExecutionContext, AssetKey, AssetMaterialization
-from dagster._core.events import DagsterEvent, StepOutputData
-from dagster._core.execution.plan.outputs import StepOutputHandle
+from dagster._core.events import DagsterEvent
+from dagster._core.execution.plan.outputs import StepOutputData, StepOutputHandle
 
 
 @dataclass(frozen=True)

@@ -153,15 +153,21 @@ class Ledger:
 
     def commit(self, items: Sequence[NewPublication], ids: Sequence[int]) -> None:
         """Put requested publications in force, all or none."""
+        with self.committing(items, ids):
+            pass
+
+    @contextlib.contextmanager
+    def committing(self, items: Sequence[NewPublication], ids: Sequence[int]) -> Iterator[Session]:
+        """As :meth:`commit`, in one transaction with whatever else the caller adds to it."""
         try:
             with self.begin() as session:
-                self.commit_in(session, items, ids)
+                self._commit_in(session, items, ids)
+                yield session
         except ConflictError:
-            self._abandon(ids)
+            self.abandon(ids)
             raise
 
-    def commit_in(self, session: Session, items: Sequence[NewPublication], ids: Sequence[int]) -> None:
-        """As :meth:`commit`, inside a transaction of the caller's."""
+    def _commit_in(self, session: Session, items: Sequence[NewPublication], ids: Sequence[int]) -> None:
         if session.get_bind().dialect.name == "sqlite":
             # SQLite locks at the first write; without this, two readers could both pass the check.
             session.execute(update(Head).where(Head.asset == "").values(partition=""))
@@ -208,9 +214,6 @@ class Ledger:
 
     def abandon(self, ids: Sequence[int]) -> None:
         """Mark requested publications as given up (the doctor's work after a crash)."""
-        self._abandon(ids)
-
-    def _abandon(self, ids: Sequence[int]) -> None:
         with self.begin() as session:
             for chunk in _chunks(list(ids)):
                 session.execute(

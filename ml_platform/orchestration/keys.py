@@ -1,0 +1,48 @@
+"""Asset keys, groups, owners and partitions of the graph, derived from use cases alone."""
+
+from __future__ import annotations
+
+from datetime import datetime, time, timedelta
+
+from dagster import AssetKey, TimeWindowPartitionsDefinition
+
+from ml_platform.config import UseCase
+from ml_platform.lifecycle.platform import Target
+
+_CRON = {"daily": "0 0 * * *", "weekly": "0 0 * * {weekday}"}
+
+
+def feed_key(feed: str, stage: str) -> AssetKey:
+    """``feed/<name>/<stage>``: a feed may serve several use cases."""
+    return AssetKey(["feed", feed, stage])
+
+
+def view_key(use_case: UseCase, view: str) -> AssetKey:
+    """``<use_case>/<view>``."""
+    return AssetKey([use_case.name, view])
+
+
+def model_key(target: Target, stage: str) -> AssetKey:
+    """``<use_case>/<model>/<stage>``."""
+    return AssetKey([target.use_case.name, target.model.name, stage])
+
+
+def partitions_of(use_case: UseCase) -> TimeWindowPartitionsDefinition:
+    """The use case's partitions as Dagster's."""
+    scheme = use_case.scheme
+    weekday = (scheme.first.weekday() + 1) % 7
+    end = None
+    if scheme.last is not None:
+        end = datetime.combine(scheme.last + timedelta(days=scheme.step), time(0), tzinfo=scheme.zone)
+    return TimeWindowPartitionsDefinition(
+        start=datetime.combine(scheme.first, time(0), tzinfo=scheme.zone),
+        end=end,
+        cron_schedule=_CRON[scheme.width].format(weekday=weekday),
+        fmt="%Y-%m-%d",
+        timezone=scheme.timezone,
+    )
+
+
+def owners(use_case: UseCase) -> list[str]:
+    """The use case's owners, as Dagster writes them."""
+    return [use_case.config.owner.email, f"team:{use_case.config.owner.team}"]

@@ -1,0 +1,67 @@
+"""Run a job of the code location in this process, so that the UI shows it as the location's own.
+
+``execute_in_process`` leaves a run's origin empty: the UI then cannot link it to its job or launch it
+again. Dagster has no public way to set it, so its private names are kept in this one module.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from dagster import DagsterInstance, DagsterRun, Definitions
+from dagster._core.definitions.job_base import InMemoryJob
+from dagster._core.execution.api import execute_run
+from dagster._core.remote_origin import (
+    ManagedGrpcPythonEnvCodeLocationOrigin,
+    RemoteJobOrigin,
+    RemoteRepositoryOrigin,
+)
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+
+LOCATION = "ml_platform"
+MODULE = "ml_platform.definitions"
+RANGE_START = "dagster/asset_partition_range_start"
+RANGE_END = "dagster/asset_partition_range_end"
+
+
+def run_job(
+    definitions: Definitions,
+    instance: DagsterInstance,
+    name: str,
+    *,
+    partitions: tuple[str, str] | None = None,
+    tags: Mapping[str, str] | None = None,
+    run_config: Mapping[str, Any] | None = None,
+) -> DagsterRun:
+    """Run a job to its end and return its run, as recorded.
+
+    Args:
+        definitions: The code location's definitions.
+        instance: Where the run is recorded.
+        name: Name of the job.
+        partitions: First and last partition of a range, for a partitioned job.
+        tags: Tags of the run.
+        run_config: Its configuration.
+    """
+    job = definitions.resolve_job_def(name)
+    all_tags = dict(tags or {})
+    if partitions is not None:
+        all_tags |= {RANGE_START: partitions[0], RANGE_END: partitions[1]}
+    location = ManagedGrpcPythonEnvCodeLocationOrigin(
+        loadable_target_origin=LoadableTargetOrigin(executable_path=sys.executable, module_name=MODULE),
+        location_name=LOCATION,
+    )
+    origin = RemoteJobOrigin(RemoteRepositoryOrigin(location, "__repository__"), name)
+    run = instance.create_run_for_job(
+        job_def=job,
+        tags=all_tags,
+        run_config=dict(run_config or {}),
+        remote_job_origin=origin,
+        asset_selection=None,
+    )
+    execute_run(InMemoryJob(job), run, instance, raise_on_error=False)
+    finished = instance.get_run_by_id(run.run_id)
+    assert finished is not None
+    return finished
