@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,7 @@ UNSEEN = "(unseen)"
 OTHER = "(other)"
 """Rare categories of the reference, together."""
 
+_Distances: TypeAlias = tuple[Floats, Floats, float]
 _FIFTH = 4
 _MOST_CATEGORIES = 20
 _LEAST_SHARE = 0.005
@@ -78,12 +80,16 @@ class DailyDistance:
         distance: One row per feature, one entry per day: in reference standard deviations (numeric)
             or Cohen's h of the category that moved most; None on a day without values.
         null_rate: The same shape.
+        reference_null_rate: Null rate of each feature on the reference's worst day.
+        runs_with_time: Features that are expected to move.
     """
 
     partitions: tuple[str, ...]
     features: tuple[str, ...]
     distance: tuple[tuple[float | None, ...], ...]
     null_rate: tuple[tuple[float | None, ...], ...]
+    reference_null_rate: tuple[float | None, ...]
+    runs_with_time: tuple[str, ...]
 
 
 def numeric_days(frame: pd.DataFrame, column: str) -> NumericDays:
@@ -171,22 +177,29 @@ def daily_distance(
     return DailyDistance(
         partitions=tuple(map(str, now[PARTITION].unique())),
         features=tuple(names),
-        distance=tuple(tuple(map(finite, d)) for d, _ in pairs),
-        null_rate=tuple(tuple(map(finite, n)) for _, n in pairs),
+        distance=tuple(tuple(map(finite, d)) for d, _, _ in pairs),
+        null_rate=tuple(tuple(map(finite, n)) for _, n, _ in pairs),
+        reference_null_rate=tuple(finite(worst) for _, _, worst in pairs),
+        runs_with_time=tuple(f.name for f in features if f.runs_with_time),
     )
 
 
-def _distance(before: pd.DataFrame, now: pd.DataFrame, name: str) -> tuple[Floats, Floats]:
-    days = numeric_days(now, name)
-    scale = numeric_scale(before, name)
-    return wasserstein(numeric_days(before, name), days.quantiles, scale), days.nulls / days.rows
+def _distance(before: pd.DataFrame, now: pd.DataFrame, name: str) -> _Distances:
+    reference, days = numeric_days(before, name), numeric_days(now, name)
+    distance = wasserstein(reference, days.quantiles, numeric_scale(before, name))
+    return distance, days.nulls / days.rows, _worst_nulls(reference)
 
 
-def _distance_of_shares(before: pd.DataFrame, now: pd.DataFrame, name: str) -> tuple[Floats, Floats]:
+def _distance_of_shares(before: pd.DataFrame, now: pd.DataFrame, name: str) -> _Distances:
     reference, days = categorical_days(before, now, name)
     full = reference.shares[~np.isnan(reference.shares).any(axis=1)]
     expected = full.mean(axis=0) if len(full) else np.full(len(days.categories), np.nan)
-    return np.abs(cohens_h(days.shares, expected)).max(axis=1), days.nulls / days.rows
+    distance = np.abs(cohens_h(days.shares, expected)).max(axis=1)
+    return distance, days.nulls / days.rows, _worst_nulls(reference)
+
+
+def _worst_nulls(days: NumericDays | CategoricalDays) -> float:
+    return float((days.nulls / days.rows).max()) if days.rows.size else 0.0
 
 
 def _by_day(frame: pd.DataFrame, column: str) -> tuple[pd.Series, list[int]]:

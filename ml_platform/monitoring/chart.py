@@ -1,0 +1,256 @@
+"""The one chart per model: realised loss, label arrival and drift by day."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from ml_platform.monitoring.blocks import Floats
+from ml_platform.monitoring.daily import DailyDistance
+from ml_platform.monitoring.performance import PerformanceReport
+from ml_platform.monitoring.scoring import DayPerformance
+from ml_platform.monitoring.shifts import NULL_BASE, NULL_STEP
+from ml_platform.monitoring.style import (
+    AMBER,
+    BLUE,
+    DPI,
+    GRID,
+    INK,
+    LABEL,
+    MUTED,
+    PAPER,
+    SLATE,
+    VIOLET,
+    draw_header,
+    draw_plain,
+    png,
+)
+
+TRAILING = 7
+"""Matured days in the trailing mean."""
+
+_HEAT = LinearSegmentedColormap.from_list("distance", ["#f8fafc", "#fde68a", "#f59e0b", "#dc2626", "#7f1d1d"])
+_FULL_HEAT = 1.0
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """A mark on the chart.
+
+    Attributes:
+        partition_key: First partition that the model scored.
+        text: For example the model's version.
+    """
+
+    partition_key: str
+    text: str
+
+
+def model_chart(
+    title: str,
+    performance: PerformanceReport,
+    *,
+    distance: DailyDistance | None = None,
+    promotions: Sequence[Promotion] = (),
+) -> bytes:
+    """Realised loss, label arrival and drift of one model, day by day.
+
+    Args:
+        title: Title, for example the model's key.
+        performance: Loss by day; partitions that are not mature are shaded and carry no loss.
+        distance: Distance of each day to the reference, per feature and for the score.
+        promotions: Promotions; those before the first partition are drawn at the left edge.
+
+    Returns:
+        A PNG image.
+    """
+    drifting = distance if distance and distance.features else None
+    keys = sorted({d.partition_key for d in performance.days} | set(_partitions(drifting)))
+    strip = 0.2 * len(drifting.features) + 0.3 if drifting else 0.0
+    figure = Figure(figsize=(11, 5.6 + strip), dpi=DPI, facecolor=PAPER)
+    heights = [3.6, 0.7] + ([strip] if drifting else [])
+    top = 1 - 0.95 / (5.6 + strip)
+    grid = figure.add_gridspec(
+        len(heights),
+        1,
+        height_ratios=heights,
+        hspace=0.12,
+        left=0.13,
+        right=0.9,
+        top=top,
+        bottom=0.6 / (5.6 + strip),
+    )
+    axes = [figure.add_subplot(grid[row, 0]) for row in range(len(heights))]
+    draw_header(figure, title, _summary(performance), performance.state)
+    _loss_panel(axes[0], performance, keys, promotions)
+    _arrival_panel(axes[1], performance, keys)
+    if drifting:
+        _drift_panel(axes[2], drifting, keys)
+    for axis in axes:
+        _days(axis, keys, labelled=axis is axes[-1])
+    return png(figure)
+
+
+def _partitions(distance: DailyDistance | None) -> tuple[str, ...]:
+    return distance.partitions if distance else ()
+
+
+def _summary(performance: PerformanceReport) -> str:
+    loss, bias = performance.metric("log_loss"), performance.metric("bias")
+    young = len(performance.immature)
+    if loss.value is None:
+        return f"no matured partition yet · {young} immature"
+    parts = [f"log loss {loss.value:.3f} over {loss.days} matured partitions"]
+    if loss.change is not None:
+        parts.append(f"{loss.change:+.3f} against the reference")
+    if loss.minimal_detectable_effect is not None:
+        parts.append(f"detectable {loss.minimal_detectable_effect:.3f}")
+    if bias.value is not None:
+        parts.append(f"bias {bias.value:+.3f}")
+    return " · ".join([*parts, f"{young} immature"])
+
+
+def _loss_panel(
+    axis: Axes, performance: PerformanceReport, keys: list[str], promotions: Sequence[Promotion]
+) -> None:
+    place = {key: i for i, key in enumerate(keys)}
+    handles = [*_reference(axis, performance), *_losses(axis, performance.days, place)]
+    handles += _immature(axis, performance.immature, place)
+    _promotions(axis, promotions, keys)
+    axis.set_ylabel("log loss", color=INK)
+    axis.grid(axis="y", color=GRID, lw=0.8)
+    axis.set_axisbelow(True)
+    low, high = axis.get_ylim()
+    axis.set_ylim(low, high + 0.16 * (high - low))
+    axis.legend(
+        handles=handles,
+        loc="lower center",
+        bbox_to_anchor=(0.5, 1.0),
+        ncols=len(handles),
+        frameon=False,
+        fontsize=8,
+        labelcolor=INK,
+        handlelength=1.6,
+        columnspacing=1.4,
+    )
+
+
+def _reference(axis: Axes, performance: PerformanceReport) -> list[Patch]:
+    band = performance.reference
+    if band is None:
+        return []
+    axis.axhline(band.mean, color=SLATE, lw=1, ls=(0, (4, 3)), zorder=1)
+    if band.low is not None and band.high is not None:
+        axis.axhspan(band.low, band.high, color=SLATE, alpha=0.16, lw=0, zorder=0)
+    return [Patch(facecolor=SLATE, alpha=0.3, label=f"reference ({band.days} days, 95 %)")]
+
+
+def _losses(axis: Axes, days: Sequence[DayPerformance], place: dict[str, int]) -> list[Line2D | Patch]:
+    """Matured days with their sampling band, broken where days are missing; trailing mean."""
+    x, loss, low, high = (np.full(len(place), np.nan) for _ in range(4))
+    for day in days:
+        i = place[day.partition_key]
+        if day.log_loss is not None:
+            x[i], loss[i] = i, day.log_loss
+            low[i] = day.log_loss if day.log_loss_low is None else day.log_loss_low
+            high[i] = day.log_loss if day.log_loss_high is None else day.log_loss_high
+    axis.fill_between(x, low, high, where=~np.isnan(loss), color=BLUE, alpha=0.15, lw=0, zorder=2)
+    axis.plot(x, loss, color=BLUE, lw=0.9, alpha=0.6, marker="o", ms=3.5, mew=0, zorder=3)
+    trailing = _trailing(loss)
+    axis.plot(x, trailing, color=INK, lw=2, solid_capstyle="round", zorder=4)
+    return [
+        Line2D([], [], color=BLUE, lw=0.9, marker="o", ms=3.5, label="day, 95 % band"),
+        Line2D([], [], color=INK, lw=2, label=f"last {TRAILING} matured days"),
+    ]
+
+
+def _trailing(loss: Floats) -> Floats:
+    """Mean of the last matured days; NaN before there are enough and on days without a loss."""
+    found = np.flatnonzero(~np.isnan(loss))
+    trailing = np.full(loss.size, np.nan)
+    for end in range(TRAILING, found.size + 1):
+        trailing[found[end - 1]] = loss[found[end - TRAILING : end]].mean()
+    return trailing
+
+
+def _immature(axis: Axes, immature: Sequence[str], place: dict[str, int]) -> list[Patch]:
+    for key in immature:
+        axis.axvspan(place[key] - 0.5, place[key] + 0.5, color=AMBER, alpha=0.1, lw=0, zorder=0)
+    return [Patch(facecolor=AMBER, alpha=0.25, label="immature, not judged")] if immature else []
+
+
+def _promotions(axis: Axes, promotions: Sequence[Promotion], keys: list[str]) -> None:
+    for promotion in promotions:
+        x = max(bisect_left(keys, promotion.partition_key) - 0.5, -0.5)
+        axis.axvline(x, color=VIOLET, lw=1.4, zorder=5)
+        axis.annotate(
+            f"▲ {promotion.text}",
+            (x, 0.965),
+            xycoords=("data", "axes fraction"),
+            xytext=(4, 0),
+            textcoords="offset points",
+            size=8,
+            color=VIOLET,
+            va="top",
+            zorder=6,
+        )
+
+
+def _arrival_panel(axis: Axes, performance: PerformanceReport, keys: list[str]) -> None:
+    place = {key: i for i, key in enumerate(keys)}
+    for day in performance.days:
+        colour = BLUE if day.maturity == "mature" else AMBER
+        axis.bar(place[day.partition_key], 1, width=0.82, color=GRID, alpha=0.6)
+        axis.bar(place[day.partition_key], day.share_known, width=0.82, color=colour, alpha=0.75)
+    axis.set_ylim(0, 1)
+    axis.set_yticks([0, 1], ["0", "100 %"])
+    axis.set_ylabel("labels\nknown", color=INK, rotation=0, ha="right", va="center", labelpad=22, size=LABEL)
+
+
+def _drift_panel(axis: Axes, distance: DailyDistance, keys: list[str]) -> None:
+    values = np.full((len(distance.features), len(keys)), np.nan)
+    columns = [keys.index(p) for p in distance.partitions]
+    values[:, columns] = np.array(distance.distance, dtype=np.float64)
+    image = axis.imshow(values, aspect="auto", cmap=_HEAT, vmin=0, vmax=_FULL_HEAT, interpolation="nearest")
+    names = [f"{n} (runs with time)" if n in distance.runs_with_time else n for n in distance.features]
+    axis.set_yticks(range(len(names)), names)
+    _mark_rows(axis, distance, columns)
+    axis.set_yticks(np.arange(len(distance.features)) - 0.5, minor=True)
+    axis.grid(which="minor", axis="y", color=PAPER, lw=1.5)
+    axis.tick_params(which="minor", length=0)
+    box = axis.get_position()
+    figure = axis.get_figure(root=True)
+    if figure is None:
+        return
+    bar = figure.colorbar(image, cax=figure.add_axes((0.915, box.y0, 0.012, box.height)), extend="max")
+    bar.set_label("distance to reference (SD); × = nulls", size=7.5, color=MUTED)
+    bar.ax.tick_params(labelsize=7, colors=MUTED, length=2)
+    bar.outline.set_visible(False)
+
+
+def _mark_rows(axis: Axes, distance: DailyDistance, columns: list[int]) -> None:
+    """Fade what is expected to drift; mark days on which values went missing."""
+    for row, name in enumerate(distance.features):
+        if name in distance.runs_with_time:
+            axis.axhspan(row - 0.5, row + 0.5, color=PAPER, alpha=0.65, lw=0)
+        limit = max(distance.reference_null_rate[row] or 0, NULL_BASE) + NULL_STEP
+        for column, rate in zip(columns, distance.null_rate[row], strict=True):
+            if rate is not None and rate > limit:
+                axis.plot(column, row, "x", color=INK, ms=5, mew=1.4)
+
+
+def _days(axis: Axes, keys: list[str], *, labelled: bool) -> None:
+    step = max(1, -(-len(keys) // 12))
+    places = list(range(0, len(keys), step))
+    axis.set_xticks(places, [keys[i] for i in places] if labelled else [""] * len(places), size=8)
+    axis.set_xlim(-0.5, max(len(keys), 1) - 0.5)
+    axis.tick_params(colors=MUTED, length=3 if labelled else 0)
+    draw_plain(axis)

@@ -1,0 +1,117 @@
+"""The picture of a drift report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from ml_platform.monitoring.drift import ColumnDrift, DriftReport
+from ml_platform.monitoring.style import (
+    DPI,
+    GRID,
+    INK,
+    LABEL,
+    MUTED,
+    PAPER,
+    SLATE,
+    STATE_COLOURS,
+    draw_header,
+    draw_plain,
+    png,
+)
+
+
+def drift_chart(title: str, report: DriftReport, *, floor: float = 0.2) -> bytes:
+    """Effect of each column with its interval, the null rates beside it.
+
+    Args:
+        title: Title.
+        report: Drift.
+        floor: ``MonitoringConfig.drift_effect``, drawn as the band within which nothing alarms.
+
+    Returns:
+        A PNG image.
+    """
+    columns = sorted(report.columns, key=lambda c: abs(c.values.effect or 0))
+    height = 1.75 + 0.27 * len(columns)
+    figure = Figure(figsize=(11, height), dpi=DPI, facecolor=PAPER)
+    axis = figure.add_axes((0.2, 0.62 / height, 0.52, 1 - 1.6 / height))
+    days = f"{len(report.current)} current against {len(report.reference)} reference partitions"
+    alarms = f"alarms: {', '.join(report.alarms)}" if report.alarms else "no alarm"
+    draw_header(figure, title, f"{days} · {alarms}", report.state)
+    axis.axvspan(-floor, floor, color=SLATE, alpha=0.15, lw=0)
+    axis.axvline(0, color=SLATE, lw=0.8)
+    for place, column in enumerate(columns):
+        _effect(axis, place, column)
+    _effect_axis(axis, columns, floor)
+    return png(figure)
+
+
+def _effect(axis: Axes, place: int, column: ColumnDrift) -> None:
+    values = column.values
+    colour = STATE_COLOURS[values.state] if column.deciding else SLATE
+    if values.effect is None:
+        axis.text(0, place, "no evidence", size=7.5, color=MUTED, ha="center", va="center")
+    else:
+        if values.low is not None and values.high is not None:
+            axis.plot([values.low, values.high], [place, place], color=colour, lw=1.6, alpha=0.6)
+        filled = colour if column.deciding else PAPER
+        axis.plot(values.effect, place, "o", ms=6, color=colour, mfc=filled, mew=1.4)
+    nulls = column.nulls
+    broken = {b.kind for b in column.breaks}
+    shown = "–"
+    if nulls.reference is not None and nulls.current is not None:
+        shown = f"{nulls.reference:.1%} → {nulls.current:.1%}"
+    red = STATE_COLOURS["FAIL"]
+    statistic = "new categories" if "new categories" in broken else values.statistic
+    cells = (
+        (1.03, statistic, red if "new categories" in broken else INK),
+        (1.34, shown, red if "null rate" in broken else INK),
+    )
+    for x, text, cell_colour in cells:
+        axis.text(
+            x,
+            place,
+            text,
+            size=7.5,
+            color=cell_colour,
+            va="center",
+            transform=axis.get_yaxis_transform(),
+            clip_on=False,
+        )
+
+
+def _effect_axis(axis: Axes, columns: Sequence[ColumnDrift], floor: float) -> None:
+    axis.set_yticks(
+        range(len(columns)),
+        [c.name if c.deciding else f"{c.name} (runs with time)" for c in columns],
+        size=LABEL,
+    )
+    axis.set_ylim(-0.7, len(columns) - 0.3)
+    reach = max([2.5 * floor, *(abs(c.values.effect or 0) * 1.25 for c in columns)])
+    axis.set_xlim(-reach, reach)
+    axis.set_xlabel("effect with 95 % interval (reference SD, or Cohen's h)", size=LABEL, color=MUTED)
+    axis.tick_params(colors=MUTED, length=0, labelsize=8)
+    axis.grid(axis="y", color=GRID, lw=0.6)
+    axis.set_axisbelow(True)
+    for x, text in ((1.03, "statistic"), (1.34, "null rate")):
+        axis.text(x, 1.01, text, size=LABEL, weight="bold", color=MUTED, transform=axis.transAxes)
+    handles = [
+        Line2D([], [], color=colour, marker="o", ls="", ms=5, label=state)
+        for state, colour in STATE_COLOURS.items()
+    ]
+    axis.legend(
+        handles=handles,
+        loc="lower left",
+        bbox_to_anchor=(0, 1.0),
+        ncols=4,
+        frameon=False,
+        fontsize=7.5,
+        labelcolor=MUTED,
+        handletextpad=0.2,
+        columnspacing=1,
+    )
+    draw_plain(axis)
