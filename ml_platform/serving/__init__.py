@@ -1,0 +1,1 @@
+"""Predictions for applications: records, caches, a typed client, an HTTP service, and exports."""

@@ -1,0 +1,128 @@
+"""The one LMDB environment that a process may have per folder, shared by its threads."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import lmdb
+
+FIRST_MAP_BYTES = 1 << 30
+"""Address space, not disk; it doubles when it is full."""
+
+DATA_FILE = "data.mdb"
+_READERS = 512
+_Result = TypeVar("_Result")
+
+
+class LmdbEnvironment:
+    """One folder's LMDB environment, of which a process may open only one.
+
+    Transactions share it; growing, reopening and closing it wait until no transaction is open, because
+    these would pull the map from under one.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._env: Any = None
+        self._writable = False
+        self._inode: int | None = None
+        self._gate = threading.Condition()
+        self._users = 0
+        self._waiting = 0
+
+    def exists(self) -> bool:
+        """Whether there is a data file."""
+        return self._file() is not None
+
+    def run(self, action: Callable[[Any], _Result], *, write: bool) -> _Result:
+        """Run one transaction, again with more room where the map is full or was grown elsewhere."""
+        while True:
+            try:
+                with self._shared(write) as env, env.begin(write=write) as txn:
+                    return action(txn)
+            except lmdb.MapFullError:
+                with self._alone():
+                    self._env.set_mapsize(self._env.info()["map_size"] * 2)
+            except lmdb.MapResizedError:
+                with self._alone():
+                    self._env.set_mapsize(0)
+
+    def close(self) -> None:
+        """Close the files."""
+        with self._alone():
+            self._close()
+
+    @contextlib.contextmanager
+    def _shared(self, write: bool) -> Iterator[Any]:
+        while not self._enter(write):
+            with self._alone():
+                if not self._fits(write):
+                    self._open(write)
+        try:
+            yield self._env
+        finally:
+            with self._gate:
+                self._users -= 1
+                self._gate.notify_all()
+
+    def _enter(self, write: bool) -> bool:
+        with self._gate:
+            self._gate.wait_for(lambda: not self._waiting)
+            if not self._fits(write):
+                return False
+            self._users += 1
+            return True
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        with self._gate:
+            self._waiting += 1
+            try:
+                self._gate.wait_for(lambda: not self._users)
+                yield
+            finally:
+                self._waiting -= 1
+                self._gate.notify_all()
+
+    def _fits(self, write: bool) -> bool:
+        # The folder may have been removed and made again by another process since it was opened.
+        return self._env is not None and (self._writable or not write) and self._inode == self._file()
+
+    def _open(self, write: bool) -> None:
+        self._close()
+        if write:
+            self._path.mkdir(parents=True, exist_ok=True)
+        self._env = lmdb.open(
+            str(self._path), map_size=FIRST_MAP_BYTES, readonly=not write, max_readers=_READERS, create=write
+        )
+        self._writable, self._inode = write, self._file()
+        if write:
+            # Slots of readers that were killed keep old pages from being used again.
+            self._env.reader_check()
+
+    def _close(self) -> None:
+        if self._env is not None:
+            self._env.close()
+            self._env = None
+
+    def _file(self) -> int | None:
+        try:
+            return (self._path / DATA_FILE).stat().st_ino
+        except FileNotFoundError:
+            return None
+
+
+_environments: dict[tuple[int, Path], LmdbEnvironment] = {}
+_registry = threading.Lock()
+
+
+def environment_of(path: Path) -> LmdbEnvironment:
+    """The process's environment of a folder."""
+    # A forked child may not use its parent's environment.
+    with _registry:
+        return _environments.setdefault((os.getpid(), path), LmdbEnvironment(path))
