@@ -29,8 +29,10 @@ from ml_platform.monitoring.style import (
     PAPER,
     SLATE,
     VIOLET,
+    WIDTH,
     draw_header,
     draw_plain,
+    left_margin,
     png,
 )
 
@@ -75,7 +77,7 @@ def model_chart(
     drifting = distance if distance and distance.features else None
     keys = sorted({d.partition_key for d in performance.days} | set(_partitions(drifting)))
     strip = 0.2 * len(drifting.features) + 0.3 if drifting else 0.0
-    figure = Figure(figsize=(11, 5.6 + strip), dpi=DPI, facecolor=PAPER)
+    figure = Figure(figsize=(WIDTH, 5.6 + strip), dpi=DPI, facecolor=PAPER)
     heights = [3.6, 0.7] + ([strip] if drifting else [])
     top = 1 - 0.95 / (5.6 + strip)
     grid = figure.add_gridspec(
@@ -83,7 +85,7 @@ def model_chart(
         1,
         height_ratios=heights,
         hspace=0.12,
-        left=0.13,
+        left=left_margin(_row_names(drifting) if drifting else []),
         right=0.9,
         top=top,
         bottom=0.6 / (5.6 + strip),
@@ -220,7 +222,7 @@ def _drift_panel(axis: Axes, distance: DailyDistance, keys: list[str]) -> None:
     columns = [keys.index(p) for p in distance.partitions]
     values[:, columns] = np.array(distance.distance, dtype=np.float64)
     image = axis.imshow(values, aspect="auto", cmap=_HEAT, vmin=0, vmax=_FULL_HEAT, interpolation="nearest")
-    names = [f"{n} (runs with time)" if n in distance.runs_with_time else n for n in distance.features]
+    names = _row_names(distance)
     axis.set_yticks(range(len(names)), names)
     _mark_rows(axis, distance, columns)
     axis.set_yticks(np.arange(len(distance.features)) - 0.5, minor=True)
@@ -234,6 +236,11 @@ def _drift_panel(axis: Axes, distance: DailyDistance, keys: list[str]) -> None:
     bar.set_label("distance to reference (SD); × = nulls", size=7.5, color=MUTED)
     bar.ax.tick_params(labelsize=7, colors=MUTED, length=2)
     bar.outline.set_visible(False)
+
+
+def _row_names(distance: DailyDistance) -> list[str]:
+    later = distance.runs_with_time
+    return [f"{n} (runs with time)" if n in later else n for n in distance.features]
 
 
 def _mark_rows(axis: Axes, distance: DailyDistance, columns: list[int]) -> None:

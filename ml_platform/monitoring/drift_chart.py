@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.transforms import blended_transform_factory
 
 from ml_platform.monitoring.drift import ColumnDrift, DriftReport
 from ml_platform.monitoring.style import (
@@ -18,10 +20,14 @@ from ml_platform.monitoring.style import (
     PAPER,
     SLATE,
     STATE_COLOURS,
+    WIDTH,
     draw_header,
     draw_plain,
+    left_margin,
     png,
 )
+
+_STATISTIC, _NULLS = 0.735, 0.875
 
 
 def drift_chart(title: str, report: DriftReport, *, floor: float = 0.2) -> bytes:
@@ -37,8 +43,9 @@ def drift_chart(title: str, report: DriftReport, *, floor: float = 0.2) -> bytes
     """
     columns = sorted(report.columns, key=lambda c: abs(c.values.effect or 0))
     height = 1.75 + 0.27 * len(columns)
-    figure = Figure(figsize=(11, height), dpi=DPI, facecolor=PAPER)
-    axis = figure.add_axes((0.2, 0.62 / height, 0.52, 1 - 1.6 / height))
+    figure = Figure(figsize=(WIDTH, height), dpi=DPI, facecolor=PAPER)
+    left = left_margin([_row_name(c) for c in columns])
+    axis = figure.add_axes((left, 0.62 / height, 0.72 - left, 1 - 1.6 / height))
     days = f"{len(report.current)} current against {len(report.reference)} reference partitions"
     alarms = f"alarms: {', '.join(report.alarms)}" if report.alarms else "no alarm"
     draw_header(figure, title, f"{days} · {alarms}", report.state)
@@ -48,6 +55,18 @@ def drift_chart(title: str, report: DriftReport, *, floor: float = 0.2) -> bytes
         _effect(axis, place, column)
     _effect_axis(axis, columns, floor)
     return png(figure)
+
+
+def _row_name(column: ColumnDrift) -> str:
+    return column.name if column.deciding else f"{column.name} (runs with time)"
+
+
+def _table(axis: Axes, x: float, place: float, text: str, **style: Any) -> None:
+    """A cell at a share of the figure's width and a row of the axis."""
+    figure = axis.get_figure(root=True)
+    if figure is not None:
+        across = blended_transform_factory(figure.transFigure, axis.transData)
+        axis.text(x, place, text, size=LABEL, va="center", transform=across, clip_on=False, **style)
 
 
 def _effect(axis: Axes, place: int, column: ColumnDrift) -> None:
@@ -68,26 +87,17 @@ def _effect(axis: Axes, place: int, column: ColumnDrift) -> None:
     red = STATE_COLOURS["FAIL"]
     statistic = "new categories" if "new categories" in broken else values.statistic
     cells = (
-        (1.03, statistic, red if "new categories" in broken else INK),
-        (1.34, shown, red if "null rate" in broken else INK),
+        (_STATISTIC, statistic, red if "new categories" in broken else INK),
+        (_NULLS, shown, red if "null rate" in broken else INK),
     )
     for x, text, cell_colour in cells:
-        axis.text(
-            x,
-            place,
-            text,
-            size=7.5,
-            color=cell_colour,
-            va="center",
-            transform=axis.get_yaxis_transform(),
-            clip_on=False,
-        )
+        _table(axis, x, place, text, color=cell_colour)
 
 
 def _effect_axis(axis: Axes, columns: Sequence[ColumnDrift], floor: float) -> None:
     axis.set_yticks(
         range(len(columns)),
-        [c.name if c.deciding else f"{c.name} (runs with time)" for c in columns],
+        [_row_name(c) for c in columns],
         size=LABEL,
     )
     axis.set_ylim(-0.7, len(columns) - 0.3)
@@ -97,8 +107,8 @@ def _effect_axis(axis: Axes, columns: Sequence[ColumnDrift], floor: float) -> No
     axis.tick_params(colors=MUTED, length=0, labelsize=8)
     axis.grid(axis="y", color=GRID, lw=0.6)
     axis.set_axisbelow(True)
-    for x, text in ((1.03, "statistic"), (1.34, "null rate")):
-        axis.text(x, 1.01, text, size=LABEL, weight="bold", color=MUTED, transform=axis.transAxes)
+    for x, text in ((_STATISTIC, "statistic"), (_NULLS, "null rate")):
+        _table(axis, x, len(columns) - 0.1, text, color=MUTED, weight="bold")
     handles = [
         Line2D([], [], color=colour, marker="o", ls="", ms=5, label=state)
         for state, colour in STATE_COLOURS.items()

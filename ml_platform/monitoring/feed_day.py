@@ -125,7 +125,7 @@ def _describe(column: pa.ChunkedArray, starts: Integers) -> list[dict[str, objec
     """One description per day of a column that is sorted by day."""
     if pa.types.is_floating(column.type):  # NaN is a missing value, as in a data frame
         column = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
-    ends = [*starts[1:], len(column)]
+    ends = [*starts, len(column)][1:]
     kind = _kind(column.type)
     numbers = _numbers(column, kind)
     codes, words = _codes(column) if kind != "instant" else (None, None)

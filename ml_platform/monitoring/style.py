@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -18,6 +19,8 @@ STATE_COLOURS: dict[State, str] = {
     "UNKNOWN": "#6b7280",
 }
 DPI = 130
+WIDTH = 11.0
+"""Inches."""
 LABEL = 8
 """Font size of labels."""
 
@@ -39,6 +42,12 @@ def draw_header(figure: Figure, title: str, summary: str, state: State) -> None:
         va="center",
         bbox=pill,
     )
+
+
+def left_margin(names: Sequence[str]) -> float:
+    """Share of a figure's width that row names of size :data:`LABEL` need."""
+    longest = max((len(n) for n in names), default=0)
+    return min(max(1.4, 0.35 + 0.065 * longest), 4.0) / WIDTH
 
 
 def draw_plain(axis: Axes) -> None:

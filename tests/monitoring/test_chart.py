@@ -1,0 +1,117 @@
+import io
+from datetime import UTC, date, datetime, timedelta
+
+import matplotlib.image
+import numpy as np
+import pandas as pd
+import pytest
+
+from ml_platform.config import FeatureConfig, MonitoringConfig
+from ml_platform.monitoring import chart
+from ml_platform.monitoring.daily import DailyDistance, daily_distance
+from ml_platform.monitoring.drift import drift
+from ml_platform.monitoring.drift_chart import drift_chart
+from ml_platform.monitoring.performance import PerformanceReport, live_performance
+
+SETTINGS = MonitoringConfig()
+FEATURES = [
+    FeatureConfig(name="weight"),
+    FeatureConfig(name="depot", kind="categorical"),
+    FeatureConfig(name="age", runs_with_time=True),
+]
+AS_OF = datetime(2024, 5, 1, tzinfo=UTC)
+KEYS = [(date(2024, 3, 1) + timedelta(days=d)).isoformat() for d in range(20)]
+
+
+def parcels(keys: list[str]) -> pd.DataFrame:
+    rng = np.random.default_rng(len(keys))
+    frames = [
+        pd.DataFrame(
+            {
+                "partition_key": key,
+                "parcel": np.arange(80),
+                "weight": rng.normal(size=80),
+                "age": rng.normal(size=80),
+                "depot": rng.choice(["north", "south"], 80),
+                "probability": rng.beta(2, 5, 80),
+                "label": rng.integers(0, 2, 80).astype(float),
+                "label_known_at": pd.Timestamp(AS_OF) - pd.Timedelta(hours=1),
+            }
+        )
+        for key in keys
+    ]
+    return pd.concat(frames, ignore_index=True)
+
+
+def performance(mature: int) -> PerformanceReport:
+    rows = parcels(KEYS)
+    losses = pd.DataFrame({"partition_key": KEYS, "log_loss": np.linspace(0.6, 0.9, 20)})
+    return live_performance(
+        rows,
+        rows,
+        key=["parcel"],
+        mature=KEYS[:mature],
+        as_of=AS_OF,
+        reference=losses,
+        settings=SETTINGS,
+    )
+
+
+def distance() -> DailyDistance:
+    return daily_distance(parcels(KEYS[:10]), parcels(KEYS), FEATURES, "probability")
+
+
+def pixels(png: bytes) -> np.ndarray:
+    return matplotlib.image.imread(io.BytesIO(png), format="png")[:, :, :3]
+
+
+def amber(image: np.ndarray) -> int:
+    """Pixels of the shade that marks immature days on white."""
+    shade = np.array(matplotlib.colors.to_rgb(chart.AMBER)) * 0.1 + 0.9
+    return int((np.abs(image - shade).max(axis=2) < 0.02).sum())
+
+
+def violet(image: np.ndarray) -> int:
+    shade = np.array(matplotlib.colors.to_rgb(chart.VIOLET))
+    return int((np.abs(image - shade).max(axis=2) < 0.05).sum())
+
+
+def test_immature_days_are_shaded_and_mature_ones_are_not() -> None:
+    some, none = (
+        pixels(chart.model_chart("m", performance(12))),
+        pixels(chart.model_chart("m", performance(20))),
+    )
+    assert amber(some) > 20_000
+    assert amber(none) == 0
+
+
+def test_the_strip_makes_room_for_each_feature_and_promotions_are_marked() -> None:
+    bare = pixels(chart.model_chart("parcels/late", performance(12)))
+    marks = [chart.Promotion("2024-02-01", "v1"), chart.Promotion(KEYS[5], "v2")]
+    full = pixels(chart.model_chart("parcels/late", performance(12), distance=distance(), promotions=marks))
+    assert full.shape[0] > bare.shape[0]
+    assert violet(bare) == 0
+    assert violet(full) > 500
+
+
+@pytest.mark.parametrize("mature", [0, 3])
+def test_a_model_with_few_or_no_matured_days_still_has_its_chart(mature: int) -> None:
+    assert pixels(chart.model_chart("parcels/late", performance(mature))).std() > 0.01
+
+
+def test_the_same_data_give_the_same_bytes() -> None:
+    report, days = performance(12), distance()
+    assert chart.model_chart("m", report, distance=days) == chart.model_chart("m", report, distance=days)
+
+
+def test_the_drift_chart_shows_every_state() -> None:
+    current = parcels(KEYS[10:])
+    current["weight"] += 3
+    current["probability"] = np.nan
+    report = drift(parcels(KEYS[:10]), current, FEATURES, "probability", SETTINGS)
+    calm = drift(parcels(KEYS[:10]), parcels(KEYS[10:]), FEATURES, "probability", SETTINGS)
+    red = np.array([0xDC, 0x26, 0x26]) / 255
+    count = [
+        int((np.abs(pixels(drift_chart("d", r)) - red).max(axis=2) < 0.02).sum()) for r in (report, calm)
+    ]
+    assert count[0] > 2 * count[1]
