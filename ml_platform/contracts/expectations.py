@@ -1,0 +1,93 @@
+"""Running expectations: the only module that calls Great Expectations."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+# Great Expectations reads its switch at import.
+os.environ["GX_ANALYTICS_ENABLED"] = "false"
+os.environ.setdefault("DO_NOT_TRACK", "true")
+
+import great_expectations as gx
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from great_expectations.expectations.registry import get_expectation_impl
+
+from ml_platform.contracts.model import Expectation
+
+_RESULT_FORMAT = {
+    "result_format": "COMPLETE",
+    "include_unexpected_rows": False,
+    "partial_unexpected_count": 0,
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an expectation found.
+
+    Attributes:
+        success: Whether it was met.
+        rows: Positions of the rows that break it; empty for expectations about a table.
+        observed: The measured value, for expectations about a table.
+        error: Why it could not be judged; empty when it could.
+    """
+
+    success: bool
+    rows: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    observed: Any = None
+    error: str = ""
+
+
+class Validator:
+    """Validates frames in a context of its own that is made once: making one costs 35 ms."""
+
+    def __init__(self) -> None:
+        context = gx.get_context(mode="ephemeral")
+        context.variables.progress_bars = {"globally": False}
+        source = context.data_sources.add_pandas("delivery")
+        self._rows = source.add_dataframe_asset("rows").add_batch_definition_whole_dataframe("all")
+
+    def run(self, frame: pd.DataFrame, expectations: Mapping[str, Expectation]) -> dict[str, Outcome]:
+        """Validate a frame once against all expectations.
+
+        Args:
+            frame: Data with a RangeIndex; its index is what :attr:`Outcome.rows` returns.
+            expectations: By an id of the caller's choice.
+
+        Returns:
+            An outcome for each id. One that crashes, or that Great Expectations leaves out, has an error.
+        """
+        found: dict[str, Outcome] = {}
+        suite = gx.ExpectationSuite(name="contract")
+        for name, expectation in expectations.items():
+            try:
+                kind = get_expectation_impl(expectation.name)
+                suite.expectations.append(kind(**expectation.kwargs, meta={"id": name}))
+            except Exception as error:
+                found[name] = Outcome(False, error=f"{type(error).__name__}: {error}")
+        if suite.expectations:
+            batch = self._rows.get_batch({"dataframe": frame})
+            for result in batch.validate(suite, result_format=_RESULT_FORMAT).results:
+                found[result.expectation_config.meta["id"]] = _outcome(result)
+        missing = Outcome(False, error="Great Expectations gave no result")
+        return {name: found.get(name, missing) for name in expectations}
+
+
+def _outcome(result: Any) -> Outcome:
+    error = _error(result.exception_info or {})
+    if error:
+        return Outcome(False, error=error)
+    rows = result.result.get("unexpected_index_list") or []
+    return Outcome(bool(result.success), np.asarray(rows, np.int64), result.result.get("observed_value"))
+
+
+def _error(info: Mapping[str, Any]) -> str:
+    """The first message of an exception_info, which is one record, or one for each failed metric."""
+    records = [info] if "raised_exception" in info else list(info.values())
+    raised = [r for r in records if isinstance(r, dict) and r.get("raised_exception")]
+    return str(raised[0].get("exception_message") or "crashed") if raised else ""
