@@ -87,7 +87,9 @@ class Platform:
         """The serving cache: LMDB under home, or ``$ML_PLATFORM_CACHE``."""
         from ml_platform.serving.cache import open_cache
 
-        return open_cache(self._setting(CACHE_VARIABLE, f"lmdb://{self.home / 'serving.lmdb'}"))
+        return open_cache(
+            self._setting(CACHE_VARIABLE, f"lmdb:///{str(self.home / 'serving.lmdb').lstrip('/')}")
+        )
 
     def clock(self, use_case: UseCase) -> Clock:
         """The clock of a use case's timeline."""

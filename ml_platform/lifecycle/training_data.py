@@ -9,12 +9,12 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from ml_platform.config import UseCase
-from ml_platform.contracts.parse import load_contract
 from ml_platform.datasets import versions
 from ml_platform.datasets.versions import Manifest, PartitionObjects, Role
 from ml_platform.errors import NotReadyError
 from ml_platform.features.dbt import compiled_views
+from ml_platform.lifecycle import pointers
+from ml_platform.lifecycle.feed_contracts import contract_digests
 from ml_platform.lifecycle.platform import Platform, Target
 from ml_platform.storage.parquet import read_table
 from ml_platform.storage.tables import Publication
@@ -111,6 +111,8 @@ def build(platform: Platform, target: Target, as_of: datetime) -> DatasetReport:
     _enough(target, parts, window, left_out)
     manifest = _manifest(platform, target, parts)
     row, new = versions.publish(platform.lake, platform.ledger, manifest, as_of, _details(manifest, left_out))
+    details = {"version": row.version}
+    pointers.move(platform, target, "training_dataset", row.manifest_digest, row.rows, details, as_of)
     return DatasetReport(
         version=row.version,
         new=new,
@@ -178,13 +180,6 @@ def _manifest(platform: Platform, target: Target, parts: Sequence[PartitionObjec
         feature_version=views.feature_version,
         label_version=views.label_version,
     )
-
-
-def contract_digests(use_case: UseCase) -> dict[str, str]:
-    """The digest of each feed's contract as it stands."""
-    return {
-        f.name: load_contract(use_case.contracts_dir / f"{f.name}.yaml").digest for f in use_case.config.feeds
-    }
 
 
 def _details(manifest: Manifest, left_out: dict[str, str]) -> dict[str, Any]:

@@ -13,16 +13,17 @@ import duckdb
 import pyarrow as pa
 
 from ml_platform.config import FeedConfig, UseCase
-from ml_platform.contracts.parse import load_contract
 from ml_platform.features.dbt import CompiledViews, compiled_views
 from ml_platform.features.engine import (
     Cutoff,
     FeedFiles,
     build_view,
     history_schema,
+    read_view,
     split,
     warehouse,
 )
+from ml_platform.lifecycle.feed_contracts import arrow_schema, contract_of
 from ml_platform.lifecycle.platform import Platform
 from ml_platform.partitions import STATIC_KEY
 from ml_platform.storage.ledger import NewPublication
@@ -166,8 +167,8 @@ def _files_of(
         for key, h in heads.items()
         if key == STATIC_KEY or ((first is None or key >= first) and (last is None or key <= last))
     ]
-    contract = load_contract(use_case.contracts_dir / f"{feed.name}.yaml")
-    return FeedFiles(feed.name, platform.lake.paths(wanted), history_schema(contract.arrow_schema()))
+    schema = history_schema(arrow_schema(contract_of(use_case, feed.name)))
+    return FeedFiles(feed.name, platform.lake.paths(wanted), schema)
 
 
 def _details(
@@ -181,3 +182,21 @@ def _details(
     }
     mature = as_of >= matured_at(use_case, key)
     return {"code_version": views.label_version, "known": known, "mature": mature}
+
+
+def publish_built(
+    platform: Platform, use_case: UseCase, keys: Sequence[str], as_of: datetime, file: Path
+) -> dict[str, list[Published]]:
+    """Publish features and labels that dbt has built in a database file, and entities' counts with them."""
+    views = compiled_views(use_case)
+    key = use_case.config.views.key
+    with contextlib.closing(duckdb.connect(str(file), read_only=True)) as connection:
+        connection.execute("SET TimeZone='UTC'")
+        built = {
+            name: split(read_view(connection, view.name), key, keys, view.name)
+            for name, view in (("features", views.features), ("labels", views.labels))
+        }
+    return {
+        "features": publish(platform, use_case, "features", built["features"], as_of),
+        "labels": publish(platform, use_case, "labels", built["labels"], as_of),
+    }

@@ -161,13 +161,14 @@ class Ledger:
         """As :meth:`commit`, in one transaction with whatever else the caller adds to it."""
         try:
             with self.begin() as session:
-                self._commit_in(session, items, ids)
+                self.commit_in(session, items, ids)
                 yield session
         except ConflictError:
             self.abandon(ids)
             raise
 
-    def _commit_in(self, session: Session, items: Sequence[NewPublication], ids: Sequence[int]) -> None:
+    def commit_in(self, session: Session, items: Sequence[NewPublication], ids: Sequence[int]) -> None:
+        """As :meth:`commit`, inside a transaction of the caller's."""
         if session.get_bind().dialect.name == "sqlite":
             # SQLite locks at the first write; without this, two readers could both pass the check.
             session.execute(update(Head).where(Head.asset == "").values(partition=""))
@@ -206,6 +207,12 @@ class Ledger:
             session.execute(Head.__table__.insert(), new)  # type: ignore[attr-defined]
         for chunk in _chunks(list(ids)):
             session.execute(update(Publication).where(Publication.id.in_(chunk)).values(status=COMMITTED))
+
+    def publications(self, ids: Sequence[int]) -> list[Publication]:
+        """Publications by id, in order of id."""
+        query = select(Publication).where(Publication.id.in_(ids)).order_by(Publication.id)
+        with self.begin() as session:
+            return list(session.scalars(query))
 
     def requested(self) -> list[Publication]:
         """Publications that were requested and never committed."""

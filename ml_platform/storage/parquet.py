@@ -42,18 +42,19 @@ def read_table(data: bytes, columns: Sequence[str] | None = None, *, where: str 
         IntegrityError: The bytes are truncated, corrupt or no Parquet, or lack a column.
     """
     try:
-        table = pq.read_table(pa.BufferReader(data), columns=list(columns) if columns else None)
+        file = pq.ParquetFile(pa.BufferReader(data))
+        missing = set(columns or ()) - set(file.schema_arrow.names)
+        table = file.read(None if columns is None else [c for c in columns if c not in missing])
     except (pa.ArrowException, OSError) as error:
         raise IntegrityError(
             f"these {len(data)} bytes are no readable Parquet table: {error}",
             where=where,
             fix="materialise the partition again, or restore the object from a copy",
         ) from error
-    missing = set(columns or ()) - set(table.column_names)
     if missing:
         raise IntegrityError(
             f"the table has no column {', '.join(sorted(missing))}",
             where=where,
             fix="materialise the partition again with this version of the code",
         )
-    return table
+    return table if columns is None else table.select(columns)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import JSON, ForeignKey, Index, String, UniqueConstraint
+from sqlalchemy import JSON, ForeignKey, Index, String
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import DateTime, TypeDecorator
@@ -204,6 +204,7 @@ class CacheGeneration(Base):
     model_key: Mapped[str]
     status: Mapped[str]
     promotion_id: Mapped[int | None]
+    model_digest: Mapped[str] = mapped_column(String(64))
     served_partition: Mapped[str]
     segments: Mapped[list[Any]]
     as_of: Mapped[datetime]
@@ -212,7 +213,7 @@ class CacheGeneration(Base):
 
 
 class MonitorResult(Base):
-    """What a monitor saw: evidence is stored from the first day on."""
+    """What a monitor saw, appended each time: evidence is stored from the first day on."""
 
     __tablename__ = "monitor_results"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -224,6 +225,4 @@ class MonitorResult(Base):
     evidence_digest: Mapped[str | None] = mapped_column(String(64))
     as_of: Mapped[datetime]
     recorded_at: Mapped[datetime]
-    __table_args__ = (
-        UniqueConstraint("model_key", "monitor", "partition", "as_of", name="monitor_results_once"),
-    )
+    __table_args__ = (Index("monitor_results_model_key", "model_key", "monitor"),)

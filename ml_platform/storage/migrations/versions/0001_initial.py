@@ -18,6 +18,7 @@ def upgrade() -> None:
         sa.Column("model_key", sa.String(), nullable=False),
         sa.Column("status", sa.String(), nullable=False),
         sa.Column("promotion_id", sa.Integer(), nullable=True),
+        sa.Column("model_digest", sa.String(length=64), nullable=False),
         sa.Column("served_partition", sa.String(), nullable=False),
         sa.Column("segments", sa.JSON(), nullable=False),
         sa.Column("as_of", UtcDateTime(), nullable=False),
@@ -92,8 +93,8 @@ def upgrade() -> None:
         sa.Column("as_of", UtcDateTime(), nullable=False),
         sa.Column("recorded_at", UtcDateTime(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("model_key", "monitor", "partition", "as_of", name="monitor_results_once"),
     )
+    op.create_index("monitor_results_model_key", "monitor_results", ["model_key", "monitor"], unique=False)
     op.create_table(
         "promotions",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -198,6 +199,7 @@ def downgrade() -> None:
     op.drop_table("publications")
     op.drop_index("promotions_model_key", table_name="promotions")
     op.drop_table("promotions")
+    op.drop_index("monitor_results_model_key", table_name="monitor_results")
     op.drop_table("monitor_results")
     op.drop_table("models")
     op.drop_table("evaluations")

@@ -1,0 +1,72 @@
+"""``ml-platform champion``, ``approve``, ``reject``, ``rollback``: who serves, and going back."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ml_platform.cli.shared import console, one_target, person, platform, table
+
+app = typer.Typer(help="Champions.", no_args_is_help=True)
+Model = Annotated[str | None, typer.Argument(help="<use_case>/<model>; may be left out where there is one.")]
+Who = Annotated[str | None, typer.Option(help="Who decides; the user of this terminal when left out.")]
+Why = Annotated[str, typer.Option(help="The reason to keep.")]
+
+
+@app.command()
+def history(model: Model = None) -> None:
+    """The story of a model: promotions, rollbacks and refusals."""
+    from ml_platform.registry.promotions import refused, stories
+
+    stores = platform()
+    target = one_target(stores, model)
+    rows = [
+        (
+            "▶" if s.in_force else "",
+            s.promotion.as_of.date(),
+            s.promotion.action,
+            f"v{s.promotion.version}",
+            s.promotion.model_digest[:12],
+            s.promotion.who,
+            s.promotion.why,
+        )
+        for s in stories(stores.ledger, target.key)
+    ]
+    columns = ("", "as of", "what", "version", "model", "who", "why")
+    console.print(table(f"Champions of {target.key}", columns, rows))
+    for each in refused(stores.ledger, target.key):
+        failed = ", ".join(f"{g['name']} {g['state']}" for g in each.gates if g["state"] != "PASS")
+        console.print(f"refused as of {each.as_of.date()}: {each.model_digest[:12]} ({failed})")
+
+
+def approve(model: Model = None, why: Why = "", who: Who = None) -> None:
+    """Approve the candidate that waits for a person, and promote it."""
+    from ml_platform.lifecycle.promotion import approve_waiting
+
+    stores = platform()
+    target = one_target(stores, model)
+    promotion = approve_waiting(stores, target, who or person(), why)
+    console.print(
+        f"{target.key}: version {promotion.version} now serves (model {promotion.model_digest[:12]})"
+    )
+
+
+def reject(model: Model = None, why: Why = "", who: Who = None) -> None:
+    """Reject the candidate that waits for a person."""
+    from ml_platform.lifecycle.promotion import reject_waiting
+
+    stores = platform()
+    target = one_target(stores, model)
+    reject_waiting(stores, target, who or person(), why)
+    console.print(f"{target.key}: rejected; the champion in force goes on serving")
+
+
+def rollback(model: Model = None, why: Why = "", who: Who = None) -> None:
+    """Restore the champion before this one, and its cache generation, in one step."""
+    from ml_platform.lifecycle.promotion import roll_back
+
+    stores = platform()
+    target = one_target(stores, model)
+    result = roll_back(stores, target, who or person(), why)
+    console.print(result.sentence())

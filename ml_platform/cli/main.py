@@ -1,0 +1,87 @@
+"""All commands, and how errors are shown."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from ml_platform.cli import champions, clocks, datasets, quarantine, running, serving
+from ml_platform.cli.shared import console, errors, platform
+from ml_platform.errors import PlatformError
+
+app = typer.Typer(
+    name="ml-platform",
+    help="The ML lifecycle on Dagster: contracts, dataset versions, gates, promotion, serving, monitoring.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.add_typer(datasets.app, name="dataset")
+app.add_typer(quarantine.app, name="quarantine")
+app.add_typer(champions.app, name="champion")
+app.add_typer(clocks.app, name="clock")
+for command in (champions.approve, champions.reject, champions.rollback):
+    app.command()(command)
+for command in (serving.get, serving.serve, serving.export):
+    app.command()(command)
+for command in (running.demo, running.prepare):
+    app.command()(command)
+
+
+@app.command()
+def doctor(
+    repair: Annotated[bool, typer.Option(help="Mend what can be mended.")] = True,
+) -> None:
+    """Check projections against the ledger, mend them, and say what was done."""
+    from ml_platform.lifecycle.doctor import examine
+
+    findings = examine(platform(), repair=repair)
+    for finding in findings:
+        colour = {"ok": "green", "repaired": "yellow", "broken": "red"}[finding.state]
+        console.print(f"[{colour}]{finding.state:9}[/] {escape(finding.what)}")
+    if any(f.state == "broken" for f in findings):
+        raise typer.Exit(1)
+
+
+@app.command()
+def catalogue(
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Every feed, feature, dataset, model and prediction: source, type, owner, lineage."""
+    from ml_platform.cli.shared import table
+    from ml_platform.lifecycle.catalogue import entries
+
+    rows = [e.as_dict() for e in entries(platform())]
+    if as_json:
+        sys.stdout.write(json.dumps(rows, indent=2, default=str) + "\n")
+        return
+    columns = ("kind", "name", "type", "source", "owner", "classification", "lineage")
+    console.print(table("Catalogue", columns, [[str(r[c] or "") for c in columns] for r in rows]))
+
+
+@app.command()
+def schema(
+    target: Annotated[Path | None, typer.Option("--output", help="File to write; else the terminal.")] = None,
+) -> None:
+    """Print the JSON schema of use_case.yaml, for editors."""
+    from ml_platform.config import json_schema
+
+    text = json.dumps(json_schema(), indent=2) + "\n"
+    if target:
+        target.write_text(text, encoding="utf-8")
+    else:
+        sys.stdout.write(text)
+
+
+def main() -> None:
+    """Run the command line; a platform error is shown as text, not as a traceback."""
+    try:
+        app()
+    except PlatformError as error:
+        errors.print(f"[bold red]{type(error).__name__}[/]: {escape(str(error))}", highlight=False)
+        sys.exit(2)

@@ -1,0 +1,44 @@
+"""``ml-platform quarantine``: rows that broke a rule, and bringing them back after a fix."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ml_platform.cli.shared import console, platform, table
+
+app = typer.Typer(help="Quarantined rows.", no_args_is_help=True)
+Feed = Annotated[str, typer.Argument(help="Name of the feed.")]
+Partition = Annotated[str | None, typer.Option(help="Only this partition.")]
+
+
+@app.command("list")
+def list_rows(feed: Annotated[str | None, typer.Option(help="Only of this feed.")] = None) -> None:
+    """Where rows are quarantined, and why."""
+    from ml_platform.lifecycle.quarantine import summary
+
+    rows = [(s.feed, s.partition, s.rows, s.reasons) for s in summary(platform(), feed)]
+    console.print(table("Quarantine", ("feed", "partition", "rows", "rules broken"), rows))
+
+
+@app.command()
+def show(
+    feed: Feed, partition: Partition = None, most: Annotated[int, typer.Option(help="Rows to show.")] = 20
+) -> None:
+    """The rows themselves, with rule, value and reason."""
+    from ml_platform.lifecycle.quarantine import rows
+
+    found = rows(platform(), feed, partition)
+    names = ("partition_key", "rule", "column", "value", "reason", "row")
+    cells = [[record[n] for n in names] for record in found.slice(0, most).to_pylist()]
+    console.print(table(f"{feed}: {found.num_rows} quarantined row(s)", names, cells))
+
+
+@app.command()
+def replay(feed: Feed, partition: Partition = None) -> None:
+    """Check quarantined rows and held partitions again; what passes now is accepted as of now."""
+    from ml_platform.lifecycle.quarantine import replay as again
+
+    report = again(platform(), feed, partition)
+    console.print(report.sentence())

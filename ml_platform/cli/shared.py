@@ -1,0 +1,50 @@
+"""What the commands share: the platform, the terminal, and tables."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Iterable, Sequence
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from ml_platform.lifecycle.platform import Platform, Target
+
+console = Console(soft_wrap=True)
+errors = Console(stderr=True, soft_wrap=True)
+
+
+def platform() -> Platform:
+    """The platform of this environment."""
+    return Platform()
+
+
+def one_target(stores: Platform, name: str | None) -> Target:
+    """The model named, or the only one there is."""
+    if name:
+        return stores.target(name)
+    targets = stores.targets()
+    if len(targets) == 1:
+        return targets[0]
+    from ml_platform.errors import NotFoundError
+
+    raise NotFoundError("there are several models", fix="name one: " + ", ".join(t.key for t in targets))
+
+
+def person() -> str:
+    """Who sits at the terminal."""
+    try:
+        return getpass.getuser()
+    except OSError:
+        return "unknown"
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
+    """A table for the terminal."""
+    made = Table(title=title, title_justify="left", header_style="bold", expand=False)
+    for column in columns:
+        made.add_column(column, overflow="fold")
+    for row in rows:
+        made.add_row(*(escape(str(cell)) for cell in row))
+    return made

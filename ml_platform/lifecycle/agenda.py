@@ -1,0 +1,68 @@
+"""What is due next on a use case's timeline."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import func, select
+
+from ml_platform.config import UseCase
+from ml_platform.lifecycle.platform import Platform, Target
+from ml_platform.registry.promotions import champion
+from ml_platform.storage.tables import Head
+
+
+@dataclass(frozen=True)
+class Due:
+    """The next partition to score, or why there is none.
+
+    Attributes:
+        partition: Its key; ``None`` when nothing is due.
+        reason: For people.
+    """
+
+    partition: str | None
+    reason: str
+
+
+def predictions_asset(target: Target) -> str:
+    """The ledger's name of a model's predictions."""
+    return target.asset("predictions")
+
+
+def last_scored(platform: Platform, target: Target) -> str | None:
+    """The latest partition with published predictions."""
+    query = select(func.max(Head.partition)).where(Head.asset == predictions_asset(target))
+    with platform.ledger.begin() as session:
+        return session.scalar(query)
+
+
+def next_due(platform: Platform, use_case: UseCase, *, may_advance: bool) -> Due:
+    """The partition after the last one scored, once its cutoff is reached.
+
+    Args:
+        platform: The stores.
+        use_case: Whose timeline.
+        may_advance: On a replay clock the cutoff need not be reached: scoring moves the clock to it.
+    """
+    scheme, now = use_case.scheme, platform.clock(use_case).now()
+    targets = [Target(use_case, m) for m in use_case.config.models]
+    with_champion = [t for t in targets if champion(platform.ledger, t.key) is not None]
+    if not with_champion:
+        return Due(None, f"{use_case.name} has no champion yet: run {use_case.name}_lifecycle first")
+    scored = [s for t in with_champion if (s := last_scored(platform, t)) is not None]
+    following = scheme.shift(max(scored), 1) if scored else _first_after(use_case, platform)
+    if scheme.last is not None and following > scheme.last.isoformat():
+        return Due(None, f"the timeline of {use_case.name} ends with {scheme.last}")
+    if not may_advance and use_case.cutoff(following) > now:
+        return Due(None, f"partition {following} is due at {use_case.cutoff(following).isoformat()}")
+    return Due(following, f"partition {following} is due")
+
+
+def _first_after(use_case: UseCase, platform: Platform) -> str:
+    """The first partition whose cutoff is not past."""
+    now = platform.clock(use_case).now()
+    key = use_case.scheme.key_at(now)
+    while use_case.cutoff(key) < now:
+        key = use_case.scheme.shift(key, 1)
+    return key

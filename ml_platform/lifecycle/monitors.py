@@ -1,0 +1,256 @@
+"""Monitoring: how labels arrive, how the served predictions do on matured days, what drifts.
+
+The results and what they were computed from are stored: a diagnosis later needs evidence, not alarms.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from sqlalchemy import select
+
+from ml_platform.datasets import versions
+from ml_platform.errors import NotReadyError
+from ml_platform.lifecycle.platform import Platform, Target
+from ml_platform.lifecycle.scoring import predictions
+from ml_platform.lifecycle.views import compute, reached
+from ml_platform.monitoring.chart import Promotion as Mark
+from ml_platform.monitoring.chart import model_chart
+from ml_platform.monitoring.daily import DailyDistance, daily_distance
+from ml_platform.monitoring.drift import DriftReport, drift
+from ml_platform.monitoring.drift_chart import drift_chart
+from ml_platform.monitoring.maturity import ArrivalReport, label_arrival
+from ml_platform.monitoring.performance import PerformanceReport, live_performance
+from ml_platform.registry import promotions
+from ml_platform.storage.ledger import wall_now
+from ml_platform.storage.parquet import read_table
+from ml_platform.storage.tables import MonitorResult
+
+SCORE = "probability"
+_COHORTS = 45
+_REPORT_EVERY = 7
+
+
+@dataclass(frozen=True)
+class PerformanceView:
+    """Live performance and the chart of the model."""
+
+    report: PerformanceReport
+    chart: bytes
+
+
+@dataclass(frozen=True)
+class DriftView:
+    """Drift, its plot, and where Evidently's report lies when one was made."""
+
+    report: DriftReport
+    chart: bytes
+    evidently: str | None
+
+
+def arrival(platform: Platform, target: Target, as_of: datetime) -> ArrivalReport:
+    """How labels arrive, over the partitions before the present."""
+    scheme = target.use_case.scheme
+    today = scheme.key_at(as_of)
+    wait = target.model.label.maturity_partitions
+    keys = scheme.keys(scheme.shift(today, -(_COHORTS + wait)), scheme.shift(today, -1))
+    report = label_arrival(
+        _labels(platform, target, keys, as_of),
+        as_of,
+        last_aged=target.use_case.last_mature(target.model, as_of),
+        label=target.model.label.column,
+    )
+    summary = {
+        "state": report.state,
+        "last_mature": report.last_mature,
+        "immature": report.immature,
+        "share_known": report.share_known,
+        "horizon_hours": {c.group: c.horizon_hours for c in report.curves},
+    }
+    _remember(platform, target, "label_maturity", report.state, summary, asdict(report), as_of)
+    return report
+
+
+def performance(platform: Platform, target: Target, as_of: datetime) -> PerformanceView:
+    """Served predictions against matured labels, and the one chart of the model.
+
+    Raises:
+        NotReadyError: Nothing has been served yet.
+    """
+    served = _served(platform, target)
+    keys = sorted(set(served["partition_key"].to_pylist()))
+    past = [k for k in keys if target.use_case.scheme.partition(k).start <= as_of]
+    labels = _labels(platform, target, past or keys[:1], as_of)
+    aged = target.use_case.last_mature(target.model, as_of)
+    maturity = label_arrival(labels, as_of, last_aged=aged, label=target.model.label.column)
+    reference = reference_rows(platform, target)
+    report = live_performance(
+        served,
+        labels,
+        key=target.use_case.config.views.key,
+        mature=set(maturity.mature),
+        as_of=as_of,
+        reference=_daily_loss(reference, target.model.label.column) if reference is not None else None,
+        settings=target.model.monitoring,
+        label=target.model.label.column,
+        probability=SCORE,
+        maximum_bias=target.model.gates.maximum_bias,
+    )
+    distance = _distance(target, reference, served)
+    marks = _marks(platform, target, keys)
+    chart = model_chart(target.key, report, distance=distance, promotions=marks)
+    summary = {
+        "state": report.state,
+        "matured_partitions": len(report.mature),
+        "immature_partitions": report.immature,
+        "rows": report.rows,
+        "metrics": {m.name: asdict(m) for m in report.metrics},
+    }
+    _remember(platform, target, "live_performance", report.state, summary, asdict(report), as_of)
+    return PerformanceView(report, chart)
+
+
+def drifting(platform: Platform, target: Target, as_of: datetime) -> DriftView:
+    """Drift of the last served partitions against the days that the champion was gated on.
+
+    Raises:
+        NotReadyError: Nothing has been served, or the champion's reference cannot be read.
+    """
+    served = _served(platform, target)
+    reference = reference_rows(platform, target)
+    if reference is None:
+        raise NotReadyError(
+            "the champion has no reference window", where=target.key, fix="promote a champion first"
+        )
+    keys = sorted(set(served["partition_key"].to_pylist()))
+    recent = keys[-target.model.monitoring.current_partitions :]
+    current = _only(served, recent)
+    report = drift(reference, current, target.model.features, SCORE, target.model.monitoring)
+    chart = drift_chart(target.key, report, floor=target.model.monitoring.drift_effect)
+    evidently = None
+    if report.state == "FAIL" or len(keys) % _REPORT_EVERY == 0:
+        evidently = _evidently(platform, target, reference, current)
+    summary = {
+        "state": report.state,
+        "alarms": report.alarms,
+        "current": list(report.current),
+        "columns": {c.name: {"state": c.state, "effect": c.values.effect} for c in report.columns},
+        "evidently": evidently,
+    }
+    _remember(platform, target, "drift", report.state, summary, asdict(report), as_of)
+    return DriftView(report, chart, evidently)
+
+
+def reference_rows(platform: Platform, target: Target) -> pa.Table | None:
+    """The gate's days with features, label and the champion's out-of-sample score; ``None`` without one."""
+    champion = promotions.champion(platform.ledger, target.key)
+    if champion is None or champion.evaluation_id is None:
+        return None
+    judged = promotions.evaluation(platform.ledger, champion.evaluation_id)
+    dataset = versions.find(platform.ledger, judged.dataset_version)
+    rows = versions.load(platform.lake, versions.manifest_of(platform.lake, dataset), "gate")
+    scores = read_table(platform.lake.get(judged.evidence_digest))
+    return rows.append_column(SCORE, scores["candidate"])
+
+
+def results(platform: Platform, target: Target, monitor: str) -> list[MonitorResult]:
+    """What a monitor saw, oldest first."""
+    query = (
+        select(MonitorResult)
+        .where(MonitorResult.model_key == target.key, MonitorResult.monitor == monitor)
+        .order_by(MonitorResult.id)
+    )
+    with platform.ledger.begin() as session:
+        return list(session.scalars(query))
+
+
+def _labels(platform: Platform, target: Target, keys: Sequence[str], as_of: datetime) -> pa.Table:
+    """The labels of some partitions as known at an instant, by the same SQL that training uses."""
+    ready = reached(target.use_case, keys, as_of)
+    if not ready:
+        raise NotReadyError(
+            "no partition has begun yet", where=target.key, fix="wait, or advance the clock of its timeline"
+        )
+    return pa.concat_tables(compute(platform, target.use_case, "labels", ready, as_of).values())
+
+
+def _served(platform: Platform, target: Target) -> pa.Table:
+    table = predictions(platform, target)
+    if table is None:
+        raise NotReadyError(
+            "nothing has been served yet", where=target.key, fix="score a partition, then look again"
+        )
+    return table
+
+
+def _only(table: pa.Table, keys: Sequence[str]) -> pa.Table:
+    return table.filter(pc.is_in(table["partition_key"], pa.array(keys, pa.string())))
+
+
+def _daily_loss(rows: pa.Table, label: str) -> pa.Table:
+    truth = rows[label].cast(pa.float64()).to_numpy()
+    score = np.clip(rows[SCORE].to_numpy(), 1e-15, 1 - 1e-15)
+    loss = -(truth * np.log(score) + (1 - truth) * np.log1p(-score))
+    table = pa.table({"partition_key": rows["partition_key"], "log_loss": pa.array(loss)})
+    means = table.group_by("partition_key", use_threads=False).aggregate([("log_loss", "mean")])
+    return means.rename_columns({"log_loss_mean": "log_loss"}).sort_by("partition_key")
+
+
+def _distance(target: Target, reference: pa.Table | None, served: pa.Table) -> DailyDistance | None:
+    if reference is None:
+        return None
+    return daily_distance(reference, served, target.model.features, SCORE)
+
+
+def _marks(platform: Platform, target: Target, keys: Sequence[str]) -> list[Mark]:
+    """A mark at the first partition that each promotion scored."""
+    marks = []
+    for promotion in reversed(promotions.history(platform.ledger, target.key)):
+        first = next((k for k in keys if target.use_case.cutoff(k) >= promotion.as_of), None)
+        if first is not None:
+            marks.append(Mark(first, f"v{promotion.version} {promotion.action}"))
+    return marks
+
+
+def _evidently(platform: Platform, target: Target, reference: pa.Table, current: pa.Table) -> str:
+    # Evidently costs 8.8 CPU-seconds to import; it runs weekly and on a FAIL only.
+    from ml_platform.monitoring.evidently_report import evidently_html
+
+    numeric = [f.name for f in target.model.features if f.kind == "numeric"] + [SCORE]
+    report = evidently_html(reference, current, numeric, target.model.categorical)
+    digest = platform.lake.put(report.html)
+    page = platform.home / "reports" / f"{target.key.replace('/', '-')}-{digest[:12]}.html"
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_bytes(report.html)
+    return str(page)
+
+
+def _remember(
+    platform: Platform,
+    target: Target,
+    monitor: str,
+    state: str,
+    summary: dict[str, Any],
+    evidence: dict[str, Any],
+    as_of: datetime,
+) -> None:
+    digest = platform.lake.put(json.dumps(evidence, sort_keys=True, default=str).encode())
+    row = MonitorResult(
+        model_key=target.key,
+        monitor=monitor,
+        partition=target.use_case.scheme.key_at(as_of),
+        state=state,
+        summary=json.loads(json.dumps(summary, default=str)),
+        evidence_digest=digest,
+        as_of=as_of,
+        recorded_at=wall_now(),
+    )
+    with platform.ledger.begin() as session:
+        session.add(row)

@@ -1,0 +1,35 @@
+"""The reading side: predictions from the serving cache, the generation as the ledger says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from fastapi import FastAPI
+
+from ml_platform.lifecycle.caching import as_generation, committed_generation
+from ml_platform.lifecycle.platform import Platform
+from ml_platform.serving.client import PredictionClient
+from ml_platform.serving.generations import Generation
+from ml_platform.serving.http import create_app
+
+
+def client(platform: Platform) -> PredictionClient:
+    """A client that resolves generations through the ledger."""
+
+    def resolve(model_key: str) -> Generation | None:
+        row = committed_generation(platform, model_key)
+        return as_generation(row) if row else None
+
+    return PredictionClient(platform.cache, resolve)
+
+
+def application(platform: Platform) -> FastAPI:
+    """The HTTP service over all models."""
+    models = {t.key: t.model.title for t in platform.targets()}
+    return create_app(client(platform), models, now=timeline_now(platform))
+
+
+def timeline_now(platform: Platform) -> Callable[[str], datetime]:
+    """The present of a model's timeline: ages are counted on it."""
+    return lambda model_key: platform.clock(platform.target(model_key).use_case).now()

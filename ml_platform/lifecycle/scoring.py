@@ -1,0 +1,229 @@
+"""Batch scoring: the champion of the partition's cutoff, the features known then, kept as served."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from sqlalchemy.orm import Session
+
+from ml_platform.errors import IntegrityError, NotReadyError
+from ml_platform.features.dbt import compiled_views
+from ml_platform.lifecycle.agenda import predictions_asset
+from ml_platform.lifecycle.platform import Platform, Target
+from ml_platform.lifecycle.views import compute
+from ml_platform.modeling import bundle
+from ml_platform.monitoring.evidence import conform, prediction_schema
+from ml_platform.registry.promotions import champion, require_champion
+from ml_platform.serving.records import entity_key
+from ml_platform.storage.ledger import NewPublication
+from ml_platform.storage.parquet import read_table, write_table
+from ml_platform.storage.tables import Promotion, Publication
+
+Status = Literal["new", "unchanged", "empty", "no_champion", "not_reached"]
+ARM, ROLE = "main", "champion"
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What became of one partition.
+
+    Attributes:
+        partition: Its key.
+        status: ``new`` predictions, ``unchanged`` ones, ``empty`` (nothing to score), ``no_champion`` at
+            its cutoff, or ``not_reached`` yet.
+        rows: Predictions.
+        mean_probability: Their mean.
+        positives: Share at or above the decision's threshold.
+        model_version: The champion's version.
+        revision: Scoring revision, from 1.
+    """
+
+    partition: str
+    status: Status
+    rows: int = 0
+    mean_probability: float | None = None
+    positives: float | None = None
+    model_version: int | None = None
+    revision: int | None = None
+
+
+def score(platform: Platform, target: Target, keys: Sequence[str], as_of: datetime) -> list[Scored]:
+    """Score partitions, each with the champion and the knowledge of its own cutoff.
+
+    A partition whose cutoff is before the first promotion has no champion: it is left out and said so.
+    Where ``as_of`` is the present and the present is the first champion's promotion, it scores from there.
+
+    Raises:
+        NoChampionError: The model has never had a champion.
+        IntegrityError: The champion's bundle is not what the ledger says.
+    """
+    require_champion(platform.ledger, target.key)
+    ready = {k: target.use_case.cutoff(k) for k in keys if target.use_case.cutoff(k) <= as_of}
+    champions = {k: champion(platform.ledger, target.key, cutoff) for k, cutoff in ready.items()}
+    scorable = [k for k, c in champions.items() if c is not None]
+    tables = compute(platform, target.use_case, "features", scorable, as_of)
+    heads = platform.ledger.heads(predictions_asset(target), scorable)
+    results: dict[str, Scored] = {k: Scored(k, "not_reached") for k in keys}
+    results |= {k: Scored(k, "no_champion") for k in ready}
+    items: list[NewPublication] = []
+    for key in scorable:
+        promotion = champions[key]
+        assert promotion is not None
+        if not tables[key].num_rows:
+            results[key] = Scored(key, "empty", model_version=promotion.version)
+            continue
+        table = predict(platform, target, promotion, tables[key])
+        results[key], item = _revise(platform, target, key, promotion, table, heads.get(key))
+        items += [item] if item else []
+    if items:
+        platform.ledger.publish(items, as_of)
+    return [results[k] for k in keys]
+
+
+def predict(platform: Platform, target: Target, promotion: Promotion, features: pa.Table) -> pa.Table:
+    """Predictions of some rows, with the features as served and where everything came from."""
+    model = load_champion(platform, promotion.model_digest)
+    probability = np.asarray(model.predict(features), dtype=np.float64)
+    if not np.isfinite(probability).all():
+        raise IntegrityError(
+            "the champion scores NaN", where=target.key, fix="`ml-platform rollback`, then look at its bundle"
+        )
+    return _evidence(target, promotion, features, probability)
+
+
+def _evidence(
+    target: Target, promotion: Promotion, features: pa.Table, probability: npt.NDArray[np.float64]
+) -> pa.Table:
+    """Predictions in the schema of stored evidence, with the entity's key columns added."""
+    views, key = compiled_views(target.use_case), target.use_case.config.views.key
+    decision = target.model.serving.decision
+    words = np.where(probability >= decision.threshold, decision.positive, decision.negative)
+    names = zip(*(features[c].to_pylist() for c in ("partition_key", *key)), strict=True)
+    size = features.num_rows
+    columns = {
+        "entity_key": pa.array([entity_key(row[0], row[1:]) for row in names], pa.string()),
+        "probability": pa.array(probability, pa.float64()),
+        "decision": pa.array(words.tolist(), pa.string()),
+        "model_version": pa.array([str(promotion.version)] * size, pa.string()),
+        "model_digest": pa.array([promotion.model_digest] * size, pa.string()),
+        "feature_code_version": pa.array([views.feature_version] * size, pa.string()),
+        # Which generation served a segment stands in the ledger: it is made after the predictions.
+        "cache_generation": pa.nulls(size, pa.string()),
+        "arm": pa.array([ARM] * size, pa.string()),
+        "role": pa.array([ROLE] * size, pa.string()),
+    }
+    table = features
+    for name, column in columns.items():
+        table = table.append_column(name, column)
+    stored = conform(table, prediction_schema(target.model.features))
+    for name in key:
+        if name not in stored.column_names:
+            stored = stored.append_column(name, features[name])
+    return stored
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Predictions that are written and requested, to be published by the caller's transaction."""
+
+    items: list[NewPublication]
+    rows: list[Publication]
+
+    def publish_in(self, platform: Platform, session: Session) -> None:
+        """Put them in force."""
+        if self.items:
+            platform.ledger.commit_in(session, self.items, [r.id for r in self.rows])
+
+
+def prepare_again(
+    platform: Platform, target: Target, promotion: Promotion, keys: Sequence[str], as_of: datetime
+) -> Prepared:
+    """Score partitions again with another champion, on the features as served."""
+    items = []
+    for key, head in platform.ledger.heads(predictions_asset(target), keys).items():
+        served = read_table(platform.lake.get(head.digest))
+        given = ["partition_key", "event_time", "cutoff", *target.use_case.config.views.key]
+        features = served.select(list(dict.fromkeys([*given, *target.model.feature_names])))
+        table = predict(platform, target, promotion, features)
+        _, item = _revise(platform, target, key, promotion, table, head)
+        items += [item] if item else []
+    ids = platform.ledger.request(items, as_of) if items else []
+    return Prepared(items, platform.ledger.publications(ids))
+
+
+def load_champion(platform: Platform, digest: str) -> bundle.Model:
+    """The model of a digest, verified, kept in memory while it is the last one used."""
+    return _loaded(platform.lake.path(digest), digest)
+
+
+def predictions(platform: Platform, target: Target, keys: Sequence[str] | None = None) -> pa.Table | None:
+    """Published predictions of some partitions, or of all; ``None`` where there are none."""
+    heads = platform.ledger.heads(predictions_asset(target), keys)
+    if not heads:
+        return None
+    platform.lake.paths(h.digest for h in heads.values())
+    tables = [read_table(platform.lake.get(h.digest), where=f"{target.key} {k}") for k, h in heads.items()]
+    return pa.concat_tables(tables, promote_options="default")
+
+
+def require_predictions(platform: Platform, target: Target, key: str) -> Publication:
+    """The published predictions of a partition.
+
+    Raises:
+        NotReadyError: There are none.
+    """
+    head = platform.ledger.head(predictions_asset(target), key)
+    if head is None:
+        raise NotReadyError(
+            f"partition {key} has no predictions", where=target.key, fix="run the job that scores it"
+        )
+    return head
+
+
+def _revise(
+    platform: Platform,
+    target: Target,
+    key: str,
+    promotion: Promotion,
+    table: pa.Table,
+    head: Publication | None,
+) -> tuple[Scored, NewPublication | None]:
+    data = write_table(table)
+    digest = platform.lake.put(data)
+    same = head is not None and head.digest == digest
+    revision = (head.details["revision"] if head else 0) + (0 if same else 1)
+    values = table["probability"].to_numpy()
+    threshold = target.model.serving.decision.threshold
+    scored = Scored(
+        partition=key,
+        status="unchanged" if same else "new",
+        rows=table.num_rows,
+        mean_probability=float(values.mean()),
+        positives=float((values >= threshold).mean()),
+        model_version=promotion.version,
+        revision=revision,
+    )
+    if same:
+        return scored, None
+    details = {
+        "revision": revision,
+        "model_version": promotion.version,
+        "model_digest": promotion.model_digest,
+        "cutoff": target.use_case.cutoff(key).isoformat(),
+    }
+    expects = head.id if head else None
+    return scored, NewPublication(predictions_asset(target), key, digest, table.num_rows, details, expects)
+
+
+@lru_cache(maxsize=2)
+def _loaded(path: object, digest: str) -> bundle.Model:
+    from pathlib import Path
+
+    return bundle.from_bytes(Path(str(path)).read_bytes(), digest)

@@ -1,0 +1,175 @@
+"""Stage 10: how labels arrive, how the model does on matured days, what drifts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+from dagster import (
+    AllPartitionMapping,
+    AssetCheckResult,
+    AssetCheckSeverity,
+    AssetCheckSpec,
+    AssetDep,
+    AssetExecutionContext,
+    AssetsDefinition,
+    MaterializeResult,
+    MetadataValue,
+    asset,
+)
+
+from ml_platform.lifecycle.platform import Target
+from ml_platform.orchestration import metadata
+from ml_platform.orchestration.assets.models import common
+from ml_platform.orchestration.assets.serving import accepted_feeds
+from ml_platform.orchestration.keys import model_key
+from ml_platform.orchestration.resources import PlatformResource
+from ml_platform.orchestration.run_context import as_of
+
+
+def monitor_assets(target: Target) -> list[AssetsDefinition]:
+    """The monitors of one model."""
+    return [_label_maturity(target), _live_performance(target), _drift(target)]
+
+
+def _served(target: Target) -> AssetDep:
+    return AssetDep(model_key(target, "predictions"), partition_mapping=AllPartitionMapping())
+
+
+def _result(target: Target, stage: str, name: str, state: str, text: str) -> AssetCheckResult:
+    """A monitor's state as a check: only PASS passes, and what could not be judged warns."""
+    return AssetCheckResult(
+        asset_key=model_key(target, stage),
+        check_name=name,
+        passed=state == "PASS",
+        severity=AssetCheckSeverity.ERROR if state == "FAIL" else AssetCheckSeverity.WARN,
+        description=f"{state}: {text}",
+        metadata={"state": state},
+    )
+
+
+def _label_maturity(target: Target) -> AssetsDefinition:
+    key = model_key(target, "label_maturity")
+
+    @asset(
+        **common(target, "label_maturity", {"python"}),
+        deps=accepted_feeds(target),
+        check_specs=[
+            AssetCheckSpec(
+                "labels_arrive_as_usual", asset=key, description="No cohort is later than aged ones."
+            )
+        ],
+        description="Share of labels known by age, per cohort, against cohorts that are fully aged. "
+        f"A partition is mature after {target.model.label.maturity_partitions} partitions.",
+    )
+    def label_maturity(context: AssetExecutionContext, platform: PlatformResource) -> Iterator[Any]:
+        from ml_platform.lifecycle.monitors import arrival
+
+        stores = platform.get()
+        report = arrival(stores, target, as_of(context, stores, target.use_case))
+        young = [c for c in report.cohorts if c.maturity != "mature"]
+        yield MaterializeResult(
+            metadata={
+                "state": report.state,
+                "last_mature": report.last_mature or "none",
+                "immature_partitions": len(young),
+                "known": sum(c.known for c in report.cohorts),
+                "cohorts": metadata.table(
+                    {
+                        "partition": c.partition_key,
+                        "maturity": c.maturity,
+                        "rows": c.rows,
+                        "share_known": round(c.share_known, 4),
+                        "expected": c.expected_share,
+                        "state": c.state,
+                    }
+                    for c in reversed(report.cohorts)
+                ),
+            }
+        )
+        text = f"{len(young)} of {len(report.cohorts)} cohorts are immature"
+        yield _result(target, "label_maturity", "labels_arrive_as_usual", report.state, text)
+
+    return label_maturity
+
+
+def _live_performance(target: Target) -> AssetsDefinition:
+    key = model_key(target, "live_performance")
+
+    @asset(
+        **common(target, "live_performance", {"matplotlib"}),
+        deps=[_served(target), model_key(target, "label_maturity"), *accepted_feeds(target)],
+        check_specs=[
+            AssetCheckSpec(
+                "no_harm", asset=key, description="Loss and bias on matured days, by day-blocked bounds."
+            )
+        ],
+        description="Predictions as served against matured labels; immature days are drawn as immature and "
+        "never mixed in. The one chart of the model is here.",
+    )
+    def live_performance(context: AssetExecutionContext, platform: PlatformResource) -> Iterator[Any]:
+        from ml_platform.lifecycle.monitors import performance
+
+        stores = platform.get()
+        view = performance(stores, target, as_of(context, stores, target.use_case))
+        report = view.report
+        numbers = {m.name: m.value for m in report.metrics if m.value is not None}
+        yield MaterializeResult(
+            metadata={
+                "chart": metadata.image(view.chart, "realised loss by day"),
+                "state": report.state,
+                "matured_partitions": len(report.mature),
+                "immature_partitions": metadata.listed(report.immature),
+                "rows": report.rows,
+                **numbers,
+                "metrics": metadata.table(asdict(m) for m in report.metrics),
+            }
+        )
+        text = f"{len(report.mature)} matured, {len(report.immature)} immature partitions"
+        yield _result(target, "live_performance", "no_harm", report.state, text)
+
+    return live_performance
+
+
+def _drift(target: Target) -> AssetsDefinition:
+    key = model_key(target, "drift")
+    settings = target.model.monitoring
+
+    @asset(
+        **common(target, "drift", {"evidently"}),
+        deps=[_served(target)],
+        check_specs=[
+            AssetCheckSpec("no_drift", asset=key, description="Features and score, the day as the sample.")
+        ],
+        description=f"The last {settings.current_partitions} served partitions against the champion's gate days, "
+        "blocked by day. Shown, and never a reason to retrain by itself.",
+    )
+    def drift(context: AssetExecutionContext, platform: PlatformResource) -> Iterator[Any]:
+        from ml_platform.lifecycle.monitors import drifting
+
+        stores = platform.get()
+        view = drifting(stores, target, as_of(context, stores, target.use_case))
+        report = view.report
+        shown: dict[str, Any] = {
+            "chart": metadata.image(view.chart, "drift by column"),
+            "state": report.state,
+            "alarms": metadata.listed(report.alarms),
+            "columns_drifted": len(report.alarms),
+            "columns": metadata.table(
+                {
+                    "column": c.name,
+                    "state": c.state,
+                    "decides": c.deciding,
+                    "effect": c.values.effect,
+                    "psi": c.information.psi,
+                }
+                for c in report.columns
+            ),
+        }
+        if view.evidently:
+            shown["evidently_report"] = MetadataValue.path(view.evidently)
+        yield MaterializeResult(metadata=shown)
+        yield _result(target, "drift", "no_drift", report.state, f"alarms: {metadata.listed(report.alarms)}")
+
+    return drift

@@ -1,0 +1,145 @@
+"""Stages 8 and 9: daily predictions, their export, and the serving cache."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from dagster import (
+    AllPartitionMapping,
+    AssetDep,
+    AssetExecutionContext,
+    AssetsDefinition,
+    BackfillPolicy,
+    MaterializeResult,
+    asset,
+)
+
+from ml_platform.lifecycle.platform import Target
+from ml_platform.orchestration import metadata, partial
+from ml_platform.orchestration.assets.models import common
+from ml_platform.orchestration.keys import feed_key, model_key, partitions_of
+from ml_platform.orchestration.partial import PartitionMetadata
+from ml_platform.orchestration.resources import PlatformResource
+from ml_platform.orchestration.run_context import as_of, partition_keys
+
+
+def serving_assets(target: Target) -> list[AssetsDefinition]:
+    """Predictions, export and serving cache of one model."""
+    return [_predictions(target), _export(target), _serving_cache(target)]
+
+
+def accepted_feeds(target: Target) -> list[AssetDep]:
+    """Dependencies on the accepted feeds that the views read: any partition of them may count."""
+    config = target.use_case.config
+    names = config.views.feeds or tuple(f.name for f in config.feeds)
+    return [
+        AssetDep(
+            feed_key(name, "accepted"),
+            partition_mapping=None if target.use_case.feed(name).static else AllPartitionMapping(),
+        )
+        for name in names
+    ]
+
+
+def _predictions(target: Target) -> AssetsDefinition:
+    decision = target.model.serving.decision
+    columns = {f.name: (f.kind, f.description) for f in target.model.features} | {
+        "entity_key": ("string", "Partition and entity, joined by '/'."),
+        "probability": ("number", f"Of: {target.model.label.description}"),
+        "decision": (
+            "string",
+            f"'{decision.positive}' from {decision.threshold} on, else '{decision.negative}'",
+        ),
+        "cutoff": ("timestamp", "What was known later did not count."),
+        "model_digest": ("string", "SHA-256 of the model's bundle."),
+        "feature_code_version": ("string", "Hash of the compiled feature SQL."),
+    }
+
+    @asset(
+        **common(target, "predictions", {"parquet", target.model.training.estimator}),
+        deps=[model_key(target, "champion_model"), *accepted_feeds(target)],
+        partitions_def=partitions_of(target.use_case),
+        backfill_policy=BackfillPolicy.single_run(),
+        output_required=False,
+        metadata={"dagster/column_schema": metadata.schema(columns)},
+        description="Each partition scored by the champion of its cutoff, on what was known then, with the "
+        "features as served: the evidence that a later diagnosis needs.",
+    )
+    def predictions(context: AssetExecutionContext, platform: PlatformResource) -> Iterator[Any]:
+        from ml_platform.lifecycle.scoring import score
+
+        stores = platform.get()
+        results = score(stores, target, partition_keys(context), as_of(context, stores, target.use_case))
+        shown = [
+            PartitionMetadata(
+                r.partition,
+                {
+                    "rows": r.rows,
+                    "status": r.status,
+                    "mean_probability": r.mean_probability,
+                    "share_positive": r.positives,
+                    "model_version": r.model_version,
+                    "revision": r.revision,
+                },
+            )
+            for r in results
+            if r.rows
+        ]
+        others = [f"{r.partition} {r.status}" for r in results if not r.rows]
+        context.log.info(f"scored {len(shown)} partition(s); left out: {metadata.listed(others, 4)}")
+        yield from partial.materialise(context, shown)
+
+    return predictions
+
+
+def _export(target: Target) -> AssetsDefinition:
+    @asset(
+        **common(target, "export", {"parquet"}),
+        deps=[model_key(target, "predictions")],
+        partitions_def=partitions_of(target.use_case),
+        backfill_policy=BackfillPolicy.single_run(),
+        output_required=False,
+        description="One Parquet file per partition for readers of files; `ml-platform export` writes CSV, "
+        "Parquet, or a table of any SQLAlchemy database.",
+    )
+    def export(context: AssetExecutionContext, platform: PlatformResource) -> Iterator[Any]:
+        from ml_platform.lifecycle.exporting import export_partitions
+
+        written = export_partitions(platform.get(), target, partition_keys(context))
+        shown = [
+            PartitionMetadata(k, {"file": str(p), "bytes": p.stat().st_size}) for k, p in written.items()
+        ]
+        yield from partial.materialise(context, shown)
+
+    return export
+
+
+def _serving_cache(target: Target) -> AssetsDefinition:
+    serving = target.model.serving
+
+    @asset(
+        **common(target, "serving_cache", {"lmdb"}),
+        deps=[AssetDep(model_key(target, "predictions"), partition_mapping=AllPartitionMapping())],
+        description=f"An immutable generation of the last {serving.segments} partitions, written aside, counted "
+        f"and read back, then published; {serving.keep_generations} generations are kept for rollback.",
+    )
+    def serving_cache(context: AssetExecutionContext, platform: PlatformResource) -> MaterializeResult[None]:
+        from ml_platform.lifecycle.caching import refresh
+
+        stores = platform.get()
+        report = refresh(stores, target, as_of(context, stores, target.use_case))
+        key, probability = report.sample
+        return MaterializeResult(
+            metadata={
+                "generation": report.generation,
+                "new": report.new,
+                "served_partition": report.served_partition,
+                "segments": report.segments,
+                "rows": report.rows,
+                "segments_written": report.written,
+                "read_back": f"{key} → {probability:.3f}",
+            }
+        )
+
+    return serving_cache

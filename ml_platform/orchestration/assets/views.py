@@ -1,0 +1,168 @@
+"""Stage 3: entities, features and labels, built by dbt in a disposable DuckDB, one object per partition."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from dagster import (
+    AssetCheckEvaluation,
+    AssetCheckResult,
+    AssetExecutionContext,
+    AssetKey,
+    AssetMaterialization,
+    AssetsDefinition,
+    AssetSpec,
+    BackfillPolicy,
+    Output,
+)
+from dagster_dbt import DagsterDbtTranslator, DbtCliResource, dbt_assets
+
+from ml_platform.config import UseCase
+from ml_platform.features.dbt import DIRECTORY_VARIABLE, compile_project
+from ml_platform.orchestration import metadata, partial
+from ml_platform.orchestration.keys import feed_key, owners, partitions_of, view_key
+from ml_platform.orchestration.resources import PlatformResource
+from ml_platform.orchestration.run_context import as_of, partition_keys
+
+_FEED_PREFIX = "feed_"
+_VIEWS = ("entities", "features", "labels")
+
+
+class UseCaseTranslator(DagsterDbtTranslator):
+    """Names a use case's dbt models and sources as the graph does."""
+
+    def __init__(self, use_case: UseCase) -> None:
+        super().__init__()
+        self.use_case = use_case
+        views = use_case.config.views
+        self.names = {views.entities: "entities", views.features: "features", views.labels: "labels"}
+
+    def get_asset_key(self, dbt_resource_props: Mapping[str, Any]) -> AssetKey:
+        """``<use_case>/<view>``; a feed's relation is the feed's accepted history."""
+        name = dbt_resource_props["name"]
+        if dbt_resource_props["resource_type"] == "source":
+            if name.startswith(_FEED_PREFIX):
+                return feed_key(name.removeprefix(_FEED_PREFIX), "accepted")
+            return view_key(self.use_case, name)
+        return view_key(self.use_case, self.names.get(name, name))
+
+    def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str:
+        """The use case is the group."""
+        return self.use_case.name
+
+    def get_owners(self, dbt_resource_props: Mapping[str, Any]) -> list[str]:
+        """The use case's owners."""
+        return owners(self.use_case)
+
+
+def view_assets(use_case: UseCase) -> list[AssetsDefinition]:
+    """The dbt models of a use case, and the relation of cutoffs that they read."""
+    views = use_case.config.views
+    names = {view: getattr(views, view) for view in _VIEWS}
+
+    @dbt_assets(
+        manifest=compile_project(use_case.dbt_dir),
+        select=f"+{names['features']} +{names['labels']}",
+        dagster_dbt_translator=UseCaseTranslator(use_case),
+        partitions_def=partitions_of(use_case),
+        backfill_policy=BackfillPolicy.single_run(),
+        name=f"{use_case.name}__views",
+        required_resource_keys={dbt_resource_key(use_case), "platform"},
+    )
+    def build_views(context: AssetExecutionContext) -> Iterator[Any]:
+        from ml_platform.lifecycle.views import open_warehouse, publish_built, reached
+
+        platform: PlatformResource = context.resources.platform
+        stores = platform.get()
+        now = as_of(context, stores, use_case)
+        keys = reached(use_case, partition_keys(context), now)
+        if not keys:
+            context.log.info("no partition's cutoff has been reached yet: nothing to build")
+            yield from _done(context, [])
+            return
+        with tempfile.TemporaryDirectory(prefix="ml-platform-dbt-") as folder:
+            file = Path(folder) / "warehouse.duckdb"
+            with open_warehouse(stores, use_case, keys, now, file=file):
+                pass
+            events = _run_dbt(
+                context, context.resources.original_resource_dict[dbt_resource_key(use_case)], folder
+            )
+            published = publish_built(stores, use_case, keys, now, file)
+        for view, results in published.items():
+            for each in results:
+                if each.digest is not None:
+                    numbers = {"rows": each.rows, "status": each.status, **each.details}
+                    yield AssetMaterialization(
+                        view_key(use_case, view), partition=each.partition, metadata=_readable(numbers)
+                    )
+        yield from _done(context, events)
+
+    cutoffs = AssetsDefinition(
+        specs=[
+            AssetSpec(
+                view_key(use_case, "cutoffs"),
+                group_name=use_case.name,
+                description="The partitions asked for: span, and the instant after which nothing counts.",
+                owners=owners(use_case),
+            )
+        ]
+    )
+    return [build_views, cutoffs]
+
+
+def dbt_resource_key(use_case: UseCase) -> str:
+    """Each use case has a dbt resource of its own: one broken project breaks no other's."""
+    return f"dbt__{use_case.name}"
+
+
+def dbt_resource(use_case: UseCase) -> DbtCliResource:
+    """dbt on the use case's project."""
+    import sys
+
+    return DbtCliResource(
+        project_dir=str(use_case.dbt_dir),
+        profiles_dir=str(use_case.dbt_dir),
+        dbt_executable=str(Path(sys.executable).parent / "dbt"),
+    )
+
+
+def _run_dbt(context: AssetExecutionContext, dbt: DbtCliResource, folder: str) -> list[Any]:
+    """Build and test in the prepared database; dbt's tests come back as asset checks."""
+    before = os.environ.get(DIRECTORY_VARIABLE)
+    # dbt's profile reads it, and the child inherits the environment.
+    os.environ[DIRECTORY_VARIABLE] = folder
+    try:
+        return list(dbt.cli(["build"], context=context, target_path=Path(folder) / "target").stream())
+    finally:
+        if before is None:
+            del os.environ[DIRECTORY_VARIABLE]
+        else:
+            os.environ[DIRECTORY_VARIABLE] = before
+
+
+def _done(context: AssetExecutionContext, events: list[Any]) -> Iterator[Any]:
+    """Pass dbt's checks on, and finish each model's output without its automatic materialisations."""
+    for event in events:
+        if isinstance(event, AssetCheckResult | AssetCheckEvaluation) or not isinstance(
+            event, Output | AssetMaterialization
+        ):
+            yield event
+    for name in context.op_execution_context.selected_output_names:
+        if "_check" not in name and not _is_check(context, name):
+            partial.finish(context, name)
+
+
+def _is_check(context: AssetExecutionContext, name: str) -> bool:
+    outputs = context.assets_def.check_specs_by_output_name
+    return name in outputs
+
+
+def _readable(numbers: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: str(v) if isinstance(v, dict) else v for k, v in numbers.items()}
+
+
+__all__ = ["dbt_resource", "dbt_resource_key", "metadata", "view_assets"]
