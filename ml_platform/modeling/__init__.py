@@ -1,0 +1,1 @@
+"""Training, calibration, evaluation, gates and bundles of models: tables in, plain values out."""

@@ -1,0 +1,248 @@
+"""Training: encode, perhaps tune, cross-fit, calibrate, fit.
+
+The cross-fitted scores of the training days are kept: no day is scored by a model that saw it, so they
+are an honest reference for monitoring, which in-sample scores would not be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from importlib.metadata import version
+
+import numpy as np
+import pyarrow as pa
+
+from ml_platform.config import ModelConfig
+from ml_platform.modeling.calibration import METHODS, CalibrationReport, calibrate
+from ml_platform.modeling.encoding import Encoder
+from ml_platform.modeling.estimators import KINDS, EstimatorName, Fitted, fit, resolve_parameters
+from ml_platform.modeling.frames import (
+    PARTITION,
+    Floats,
+    Ints,
+    Strings,
+    Table,
+    as_table,
+    binary_labels,
+    blocked_folds,
+    log_losses,
+    mean_by,
+    partition_keys,
+)
+from ml_platform.modeling.model import Model, Provenance
+from ml_platform.modeling.parameters import Value
+from ml_platform.modeling.summaries import FeatureSummary, summarise
+from ml_platform.modeling.tuning import Trial, TuningReport, tune
+
+LIBRARIES = ("lightgbm", "numpy", "scikit-learn", "scipy", "skops")
+IMPORTANCE_ROWS = 2000
+SIDE_BY_SIDE = 2
+"""Folds fitted at once; each is fitted in one thread, so that their number changes no result."""
+Progress = Callable[[str, float], None]
+"""Called with what is being done and the share of the work that is done."""
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A model and how its training went.
+
+    Attributes:
+        model: The model.
+        out_of_sample: ``partition_key``, the key columns, ``label`` (0 or 1) and ``score`` of each training
+            row, scored (and calibrated) by a model that never saw its fold.
+        log_loss: Log loss of those scores, the mean over partitions.
+        calibration: Which calibrator was kept and why.
+        tuning: What the search tried; None where there was none.
+        features: A summary of each feature over the training rows.
+    """
+
+    model: Model
+    out_of_sample: pa.Table
+    log_loss: float
+    calibration: CalibrationReport
+    tuning: TuningReport | None
+    features: tuple[FeatureSummary, ...]
+
+
+@dataclass(frozen=True)
+class _Examples:
+    """Training rows, encoded."""
+
+    table: pa.Table
+    encoder: Encoder
+    matrix: Floats
+    labels: Floats
+    partitions: Strings
+    folds: Ints
+    days: Ints = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "days", np.unique(self.partitions, return_inverse=True)[1])
+
+    def daily_loss(self, scores: Floats) -> float:
+        """Log loss, the mean over partitions."""
+        return float(mean_by(self.days, log_losses(self.labels, scores), int(self.days.max()) + 1).mean())
+
+
+def train(
+    table: Table,
+    config: ModelConfig,
+    *,
+    model_key: str,
+    dataset_version: str,
+    code_versions: Mapping[str, str],
+    estimator: EstimatorName | None = None,
+    seed: int | None = None,
+    keys: Sequence[str] = (),
+    progress: Progress = lambda _, __: None,
+) -> TrainedModel:
+    """Train one model.
+
+    Args:
+        table: Training rows: ``partition_key``, features, label, and the key columns.
+        config: The model's settings.
+        model_key: ``<use_case>/<model>``.
+        dataset_version: The dataset version that the rows are.
+        code_versions: Versions of feature and label code, by a name of the caller's choice.
+        estimator: None trains the configured estimator with its parameters and tuning; a name trains that
+            one with the platform's defaults, as the baseline is.
+        seed: Seed of everything random; the configured one when None.
+        keys: Key columns; rows are sorted by partition and key, so that their order does not matter.
+        progress: Told what is being done.
+
+    Raises:
+        ConfigError: A column is missing or of the wrong type, or a parameter is wrong.
+        NotReadyError: A label is null, there is only one partition, or only one class in a fold's rest.
+    """
+    kind = estimator or config.training.estimator
+    chosen_seed = config.training.seed if seed is None else seed
+    examples = _prepare(table, config, keys)
+    overrides = {} if estimator else config.training.parameters
+    parameters: Mapping[str, Value] = resolve_parameters(kind, overrides)
+    tuning = None
+    if estimator is None and config.training.tuning.trials:
+        tuning = _tune(kind, examples, parameters, config, chosen_seed, progress)
+        parameters = tuning.parameters
+    count = int(examples.folds.max()) + 1
+    raw = _cross_fit(
+        kind,
+        examples,
+        parameters,
+        chosen_seed,
+        lambda done: progress(f"{kind}: fold {done} of {count}", 0.5 + 0.4 * done / count),
+    )
+    methods = METHODS if config.training.calibration == "auto" else METHODS[:1]
+    calibrator, scores, calibration = calibrate(
+        raw, examples.labels, examples.folds, examples.partitions, methods
+    )
+    progress(f"{kind}: final fit", 0.9)
+    fitted = fit(kind, examples.matrix, examples.labels, examples.encoder, parameters, chosen_seed)
+    model = Model(
+        model_key=model_key,
+        estimator=kind,
+        label=config.label.column,
+        parameters=parameters,
+        encoder=examples.encoder,
+        fitted=fitted,
+        calibrator=calibrator,
+        base_rate=float(examples.labels.mean()),
+        importance=_importance(fitted, examples),
+        provenance=_provenance(examples, dataset_version, code_versions, chosen_seed),
+    )
+    progress(f"{kind}: done", 1.0)
+    return TrainedModel(
+        model=model,
+        out_of_sample=_out_of_sample(examples, keys, scores),
+        log_loss=examples.daily_loss(scores),
+        calibration=calibration,
+        tuning=tuning,
+        features=summarise(examples.encoder, examples.matrix),
+    )
+
+
+def _prepare(table: Table, config: ModelConfig, keys: Sequence[str]) -> _Examples:
+    label = config.label.column
+    needed = [PARTITION, *keys, *config.feature_names, label]
+    arrow = as_table(table, needed, "the training table")
+    arrow = arrow.sort_by([(column, "ascending") for column in (PARTITION, *keys)])
+    labels = binary_labels(arrow, label)
+    encoder = Encoder.fit(arrow, config.features)
+    partitions = partition_keys(arrow)
+    folds = blocked_folds(partitions, config.training.folds)
+    return _Examples(arrow, encoder, encoder.encode(arrow), labels, partitions, folds)
+
+
+def _cross_fit(
+    kind: EstimatorName,
+    examples: _Examples,
+    parameters: Mapping[str, Value],
+    seed: int,
+    on_fold: Callable[[int], None] = lambda _: None,
+) -> Floats:
+    """Scores of each fold by an estimator fitted to the others, some folds side by side."""
+    scores = np.empty(examples.labels.size)
+
+    def score(fold: int) -> None:
+        inside = examples.folds == fold
+        rest = ~inside
+        fitted = fit(kind, examples.matrix[rest], examples.labels[rest], examples.encoder, parameters, seed)
+        scores[inside] = fitted.predict(examples.matrix[inside])
+
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        for done, _ in enumerate(pool.map(score, np.unique(examples.folds).tolist())):
+            on_fold(done + 1)
+    return scores
+
+
+def _tune(
+    kind: EstimatorName,
+    examples: _Examples,
+    parameters: Mapping[str, Value],
+    config: ModelConfig,
+    seed: int,
+    progress: Progress,
+) -> TuningReport:
+    settings = config.training.tuning
+
+    def loss(tried: Mapping[str, Value]) -> float:
+        return examples.daily_loss(_cross_fit(kind, examples, tried, seed))
+
+    def tell(trial: Trial) -> None:
+        done = (trial.number + 1) / settings.trials
+        progress(f"{kind}: trial {trial.number + 1}, log loss {trial.log_loss:.4f}", 0.5 * done)
+
+    space = KINDS[kind].parameters
+    fixed = frozenset(config.training.parameters)
+    return tune(loss, parameters, space, settings, seed, fixed=fixed, on_trial=tell)
+
+
+def _importance(fitted: Fitted, examples: _Examples) -> dict[str, float]:
+    """By feature the mean absolute contribution about its mean, as a share, over evenly spaced rows."""
+    rows = np.unique(np.linspace(0, examples.labels.size - 1, IMPORTANCE_ROWS).astype(np.int64))
+    terms = fitted.contributions(examples.matrix[rows])[:, :-1]
+    moves = np.abs(terms - terms.mean(axis=0)).mean(axis=0)
+    shares = moves / moves.sum() if moves.sum() > 0 else moves
+    return {n: round(float(s), 6) for n, s in zip(examples.encoder.names, shares, strict=True)}
+
+
+def _provenance(
+    examples: _Examples, dataset_version: str, code_versions: Mapping[str, str], seed: int
+) -> Provenance:
+    days = sorted(set(examples.partitions))
+    return Provenance(
+        dataset_version=dataset_version,
+        code_versions=dict(code_versions),
+        seed=seed,
+        partitions=(days[0], days[-1]),
+        partition_count=len(days),
+        rows=int(examples.labels.size),
+        library_versions={name: version(name) for name in LIBRARIES},
+    )
+
+
+def _out_of_sample(examples: _Examples, keys: Sequence[str], scores: Floats) -> pa.Table:
+    table = examples.table.select([PARTITION, *keys])
+    table = table.append_column("label", pa.array(examples.labels.astype(np.int8)))
+    return table.append_column("score", pa.array(scores))
