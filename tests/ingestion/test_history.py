@@ -1,0 +1,227 @@
+"""History only grows: at each instant it shows what was visible then, however it was loaded."""
+
+import math
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ml_platform.errors import IntegrityError
+from ml_platform.ingestion.history import FAR_FUTURE, MergeResult, as_of_view, merge
+
+START = datetime(2024, 1, 1, tzinfo=UTC)
+LAG = timedelta(hours=1)
+SCHEMA = pa.schema(
+    [
+        ("partition_key", pa.string()),
+        ("id", pa.int64()),
+        ("value", pa.float64()),
+        ("note", pa.string()),
+        ("known_at", pa.timestamp("us", "UTC")),
+    ]
+)
+
+
+def hour(number: float) -> datetime:
+    return START + timedelta(hours=number)
+
+
+def delivery(*rows: tuple[Any, ...], partition: str = "2024-01-01") -> pa.Table:
+    """Rows of (id, value, hour of known_at[, partition])."""
+    found = [
+        {
+            "partition_key": (*r[3:], partition)[0],
+            "id": r[0],
+            "value": r[1],
+            "note": "n",
+            "known_at": hour(r[2]),
+        }
+        for r in rows
+    ]
+    return pa.Table.from_pylist(found, schema=SCHEMA)
+
+
+def add(history: pa.Table | None, rows: pa.Table, clock: float, previous: float | None = None) -> MergeResult:
+    before = {} if previous is None else dict.fromkeys(rows["partition_key"].to_pylist(), hour(previous))
+    return merge(
+        history, rows, key=["id"], payload=["value", "note"], lag=LAG, clock=hour(clock), previous=before
+    )
+
+
+def versions(table: pa.Table, number: int) -> list[tuple[Any, ...]]:
+    names = ("revision", "value", "accepted_at", "visible_from", "visible_to")
+    return [tuple(r[n] for n in names) for r in table.to_pylist() if r["id"] == number]
+
+
+def test_a_first_load_is_accepted_when_it_would_have_come() -> None:
+    result = add(None, delivery((1, 5.0, 0), (2, 6.0, 30)), clock=1000)
+    assert result.backfilled == ("2024-01-01",)
+    assert versions(result.table, 1) == [(1, 5.0, hour(1), hour(1), FAR_FUTURE)]
+    assert versions(result.table, 2) == [(1, 6.0, hour(31), hour(31), FAR_FUTURE)]
+    assert (result.new_rows, result.late_rows) == (2, 0)
+
+
+def test_a_key_that_could_not_have_come_earlier_is_on_time() -> None:
+    first = add(None, delivery((1, 5.0, 0)), clock=10)
+    second = add(first.table, delivery((1, 5.0, 0), (2, 6.0, 9.5)), clock=20, previous=10)
+    assert versions(second.table, 2) == [(1, 6.0, hour(10.5), hour(10.5), FAR_FUTURE)]
+    assert (second.new_rows, second.unchanged_rows, second.late_rows) == (1, 1, 0)
+
+
+def test_a_key_that_should_have_come_earlier_counts_from_the_clock() -> None:
+    first = add(None, delivery((1, 5.0, 0)), clock=10)
+    second = add(first.table, delivery((1, 5.0, 0), (2, 6.0, 9)), clock=20, previous=10)
+    assert versions(second.table, 2) == [(1, 6.0, hour(20), hour(20), FAR_FUTURE)]
+    assert second.late_rows == 1
+
+
+def test_what_was_held_back_at_first_is_late_even_without_history() -> None:
+    result = add(None, delivery((1, 5.0, 0), (2, 6.0, 11)), clock=20, previous=10)
+    assert versions(result.table, 1)[0][2] == hour(20)
+    assert versions(result.table, 2)[0][2] == hour(12)
+    assert (result.new_rows, result.late_rows, result.backfilled) == (2, 1, ())
+
+
+def test_a_changed_payload_is_a_revision_from_the_clock() -> None:
+    first = add(None, delivery((1, 5.0, 0)), clock=10)
+    second = add(first.table, delivery((1, 7.0, 0)), clock=20, previous=10)
+    third = add(second.table, delivery((1, 5.0, 0)), clock=30, previous=20)
+    assert versions(third.table, 1) == [
+        (1, 5.0, hour(1), hour(1), hour(20)),
+        (2, 7.0, hour(20), hour(20), hour(30)),
+        (3, 5.0, hour(30), hour(30), FAR_FUTURE),
+    ]
+    assert as_of_view(third.table, hour(25))["value"].to_pylist() == [7.0]
+
+
+def test_the_same_again_changes_nothing_nulls_and_nan_included() -> None:
+    rows = delivery((1, math.nan, 0), (2, None, 0), (3, 1.0, 0))
+    first = add(None, rows, clock=10)
+    again = add(first.table, rows, clock=20, previous=10)
+    assert again.table.equals(first.table) or str(again.table.to_pylist()) == str(first.table.to_pylist())
+    assert (again.unchanged_rows, again.touched) == (3, ())
+
+
+def test_null_nan_and_zero_are_three_values() -> None:
+    first = add(None, delivery((1, math.nan, 0), (2, None, 0), (3, 0.0, 0)), clock=10)
+    second = add(first.table, delivery((1, None, 0), (2, 0.0, 0), (3, math.nan, 0)), clock=20, previous=10)
+    assert second.changed_rows == 3
+
+
+def test_a_row_with_a_known_at_after_the_clock_is_not_visible_before_it() -> None:
+    first = add(None, delivery((1, 5.0, 0)), clock=10)
+    second = add(first.table, delivery((1, 6.0, 25)), clock=20, previous=10)
+    assert versions(second.table, 1)[1][3] == hour(25)
+    assert as_of_view(second.table, hour(24))["value"].to_pylist() == [5.0]
+
+
+def test_partitions_are_apart_and_those_not_delivered_stay() -> None:
+    first = add(None, delivery((1, 5.0, 0, "a"), (1, 6.0, 0, "b")), clock=10)
+    second = add(first.table, delivery((1, 9.0, 0, "b")), clock=20, previous=10)
+    assert second.touched == ("b",)
+    current = as_of_view(second.table, hour(99))
+    values = zip(current["partition_key"].to_pylist(), current["value"].to_pylist(), strict=True)
+    assert list(values) == [("a", 5.0), ("b", 9.0)]
+
+
+def test_a_new_column_is_null_before_and_a_gone_one_is_dropped() -> None:
+    first = add(None, delivery((1, 5.0, 0)), clock=10)
+    rows = delivery((1, 5.0, 0)).drop_columns(["note"]).append_column("size", pa.array([3]))
+    second = merge(
+        first.table,
+        rows,
+        key=["id"],
+        payload=["value", "size"],
+        lag=LAG,
+        clock=hour(20),
+        previous={"2024-01-01": hour(10)},
+    )
+    assert second.table["size"].to_pylist() == [None, 3]
+    assert "note" not in second.table.column_names
+
+
+def test_types_and_order_are_fixed() -> None:
+    result = add(None, delivery((2, 1.0, 0), (1, 1.0, 0), (1, 1.0, 0, "2023-12-31")), clock=10)
+    assert result.table.schema.field("revision").type == pa.int32()
+    assert {
+        str(result.table.schema.field(n).type) for n in ("accepted_at", "visible_from", "visible_to")
+    } == {"timestamp[us, tz=UTC]"}
+    order = list(zip(result.table["partition_key"].to_pylist(), result.table["id"].to_pylist(), strict=True))
+    assert order == sorted(order)
+    later = add(result.table, delivery((0, 1.0, 11)), clock=20, previous=10)
+    assert later.table.schema == result.table.schema
+
+
+@pytest.mark.parametrize("rows", [delivery((1, 1.0, 0), (1, 2.0, 0)), delivery((None, 1.0, 0))])
+def test_a_repeated_or_null_key_is_refused(rows: pa.Table) -> None:
+    with pytest.raises(IntegrityError, match="cannot be merged"):
+        add(None, rows, clock=10)
+
+
+def test_history_of_another_shape_is_refused() -> None:
+    first = add(None, delivery((1, 5.0, 0)), clock=10).table
+    with pytest.raises(IntegrityError, match="no column id"):
+        add(first.drop_columns(["id"]), delivery((1, 5.0, 0)), clock=20, previous=10)
+    with pytest.raises(IntegrityError, match="does not fit"):
+        text = first.set_column(1, "id", pa.array(["one"]))
+        add(text, delivery((1, 5.0, 0)), clock=20, previous=10)
+
+
+facts = st.lists(
+    st.tuples(st.integers(0, 6), st.sampled_from([1.0, 2.0, math.nan, None]), st.integers(0, 40)),
+    max_size=12,
+    unique_by=lambda f: f[0],
+)
+
+
+def known_by(rows: Sequence[tuple[Any, ...]], as_of: float) -> pa.Table:
+    """What a source tells by an instant: rows whose known_at and lag have passed."""
+    return delivery(*[r for r in rows if hour(r[2]) + LAG <= hour(as_of)])
+
+
+@settings(max_examples=40, deadline=None)
+@given(rows=facts, cuts=st.lists(st.integers(1, 50), min_size=1, max_size=3, unique=True))
+def test_bulk_and_step_by_step_give_one_history(rows: list[tuple[Any, ...]], cuts: list[int]) -> None:
+    bulk = add(None, known_by(rows, 60), clock=60).table
+    history, before = None, None
+    for clock in [*sorted(cuts), 60]:
+        history = add(history, known_by(rows, clock), clock, before).table
+        before = clock
+    assert history is not None
+    assert str(history.to_pylist()) == str(bulk.to_pylist())
+
+
+@settings(max_examples=40, deadline=None)
+@given(steps=st.lists(facts, min_size=1, max_size=4), at=st.integers(0, 120))
+def test_whatever_comes_each_key_shows_one_value_and_none_too_early(
+    steps: list[list[tuple[Any, ...]]], at: int
+) -> None:
+    history, before = None, None
+    for number, rows in enumerate(steps):
+        clock = 50 + 20 * number
+        history = add(history, delivery(*rows), clock, before).table
+        before = clock
+    assert history is not None
+    shown = as_of_view(history, hour(at))
+    keys = shown["id"].to_pylist()
+    assert len(keys) == len(set(keys))
+    assert all(r["known_at"] <= hour(at) and r["accepted_at"] <= hour(at) for r in shown.to_pylist())
+    again = add(history, delivery(*steps[-1]), clock=500, previous=before)
+    assert str(again.table.to_pylist()) == str(history.to_pylist())
+
+
+@settings(max_examples=30, deadline=None)
+@given(steps=st.lists(facts, min_size=2, max_size=4))
+def test_what_was_visible_once_stays_so(steps: list[list[tuple[Any, ...]]]) -> None:
+    history = add(None, delivery(*steps[0]), clock=50).table
+    for number, rows in enumerate(steps[1:], start=1):
+        before = as_of_view(history, hour(49 + 20 * (number - 1))).to_pylist()
+        late = add(history, delivery(*rows), clock=50 + 20 * number, previous=50 + 20 * (number - 1)).table
+        shown = as_of_view(late, hour(49 + 20 * (number - 1))).to_pylist()
+        names = ("id", "value", "revision")
+        assert [[str(r[n]) for n in names] for r in shown] == [[str(r[n]) for n in names] for r in before]
+        history = late
