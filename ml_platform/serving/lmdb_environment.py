@@ -57,6 +57,11 @@ class LmdbEnvironment:
         with self._alone():
             self._close()
 
+    def leave_to_parent(self) -> None:
+        """In a forked child: close the inherited handle, but not under another thread's transaction."""
+        if not self._users:
+            self._close()
+
     @contextlib.contextmanager
     def _shared(self, write: bool) -> Iterator[Any]:
         while not self._enter(write):
@@ -117,12 +122,32 @@ class LmdbEnvironment:
             return None
 
 
-_environments: dict[tuple[int, Path], LmdbEnvironment] = {}
-_registry = threading.Lock()
+class _Registry:
+    """The process's environments by folder."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._environments: dict[Path, LmdbEnvironment] = {}
+
+    def get(self, path: Path) -> LmdbEnvironment:
+        """The environment of a folder."""
+        with self._lock:
+            if path not in self._environments:
+                self._environments[path] = LmdbEnvironment(path)
+            return self._environments[path]
+
+    def leave_to_parent(self) -> None:
+        """In a forked child: close the parent's environments, which the child may not use."""
+        for environment in self._environments.values():
+            environment.leave_to_parent()
+        # The parent's lock may have been held at the moment of the fork.
+        self._lock, self._environments = threading.Lock(), {}
+
+
+_registry = _Registry()
+os.register_at_fork(after_in_child=_registry.leave_to_parent)
 
 
 def environment_of(path: Path) -> LmdbEnvironment:
     """The process's environment of a folder."""
-    # A forked child may not use its parent's environment.
-    with _registry:
-        return _environments.setdefault((os.getpid(), path), LmdbEnvironment(path))
+    return _registry.get(path)

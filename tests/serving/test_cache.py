@@ -10,7 +10,7 @@ from ml_platform.errors import ConfigError, IntegrityError, NotFoundError, NotRe
 from ml_platform.serving.cache import SegmentGoneError, ServingCache, open_cache, short_key
 from ml_platform.serving.generations import Generation, Segment, next_generation
 
-from .conftest import AS_OF, MODEL, predictions, publish_days, scoring, write_day
+from .conftest import AS_OF, MODEL, predictions, publish_days, write_day
 
 ONE, TWO, THREE = "2024-05-01", "2024-05-02", "2024-05-03"
 
@@ -225,6 +225,7 @@ def test_each_answer_comes_from_one_generation_while_generations_flip(cache: Ser
             while not stop.is_set():
                 _, hits = cache.get_many(MODEL, keys)
                 seen.append({hit.value if hit else b"missing" for hit in hits})
+                stop.wait(0.005)
         except BaseException as error:
             failures.append(error)
 
@@ -246,10 +247,10 @@ def test_each_answer_comes_from_one_generation_while_generations_flip(cache: Ser
 
 def test_many_rows_and_long_keys_are_kept(cache: ServingCache) -> None:
     long = f"{ONE}/" + "é" * 700
-    rows = [(f"{ONE}/{n:05}", b"%d" % n) for n in range(1500)] + [(long, b"long")]
-    assert cache.write_segment("s", rows) == 1501
-    assert cache.count("s") == 1501
-    assert cache.read([("s", long), ("s", f"{ONE}/01499"), ("s", "")]) == [b"long", b"1499", None]
+    rows = [(f"{ONE}/{n:05}", b"%d" % n) for n in range(1100)] + [(long, b"long")]
+    assert cache.write_segment("s", rows) == 1101
+    assert cache.count("s") == 1101
+    assert cache.read([("s", long), ("s", f"{ONE}/01099"), ("s", "")]) == [b"long", b"1099", None]
 
 
 def test_keys_nearby_help_a_reader_who_mistyped(cache: ServingCache) -> None:
@@ -308,7 +309,3 @@ def test_long_keys_are_shortened_and_stay_apart() -> None:
     assert short_key("k" * 10, 10) == b"k" * 10
     assert len(short_key("k" * 11, 10)) == 65
     assert short_key("k" * 11, 10) != short_key("k" * 12, 10)
-
-
-def test_scorings_differ_by_version() -> None:
-    assert scoring(1).model_digest != scoring(2).model_digest

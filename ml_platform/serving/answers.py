@@ -1,0 +1,129 @@
+"""A prediction as a person and a program read it, from the command line or over HTTP."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from ml_platform.serving.client import Prediction
+from ml_platform.serving.generations import Generation
+
+_UNITS = ((86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second"))
+
+EXAMPLE: dict[str, Any] = {
+    "text": "2024-05-01/K7/1042: will be late (73.1 % probable), says model version 3, scored 14 hours ago.",
+    "key": "2024-05-01/K7/1042",
+    "decision": "will be late",
+    "positive": True,
+    "probability": 0.731,
+    "threshold": 0.5,
+    "model": {"key": "parcels/late", "version": 3, "digest": "9f2c…"},
+    "event_time": "2024-05-01T15:30:00Z",
+    "cutoff": "2024-05-01T02:00:00Z",
+    "scored_at": "2024-05-01T02:00:00Z",
+    "age_seconds": 50400.0,
+    "age": "14 hours",
+    "generation": {
+        "id": "5d41402abc4b2a76",
+        "served_partition": "2024-05-01",
+        "as_of": "2024-05-01T02:00:00Z",
+    },
+    "segment_id": "b1946ac92492d234…",
+    "revision": 1,
+    "arm": "main",
+}
+
+
+class ModelInfo(BaseModel):
+    """Which model said it."""
+
+    key: str = Field(description="Use case and model.")
+    version: int = Field(description="The champion's version in the ledger.")
+    digest: str = Field(description="SHA-256 of the model bundle.")
+
+
+class GenerationInfo(BaseModel):
+    """Which generation of the cache was read."""
+
+    id: str = Field(description="Content-derived id.")
+    served_partition: str = Field(description="The newest partition in it.")
+    as_of: AwareDatetime = Field(description="When it was made, on the use case's timeline.")
+
+    @classmethod
+    def of(cls, generation: Generation) -> GenerationInfo:
+        """The part of a generation that an answer shows."""
+        return cls(id=generation.id, served_partition=generation.served_partition, as_of=generation.as_of)
+
+
+class PredictionAnswer(BaseModel):
+    """One prediction."""
+
+    model_config = ConfigDict(json_schema_extra={"example": EXAMPLE})
+
+    text: str = Field(description="All that matters, in one sentence.")
+    key: str = Field(description="Partition and entity.")
+    decision: str = Field(description="The decision in words.")
+    positive: bool = Field(description="Whether the probability reaches the threshold.")
+    probability: float = Field(description="Of the positive outcome, 0 to 1.")
+    threshold: float = Field(description="Positive from here on.")
+    model: ModelInfo
+    event_time: AwareDatetime = Field(description="Instant of the event.")
+    cutoff: AwareDatetime = Field(description="What was known later did not count.")
+    scored_at: AwareDatetime = Field(description="When it was scored, on the use case's timeline.")
+    age_seconds: float = Field(description="Since then, on the same timeline; negative when it lies ahead.")
+    age: str = Field(description="The same in words.")
+    generation: GenerationInfo
+    segment_id: str = Field(description="The segment that it was read from.")
+    revision: int = Field(description="Scoring revision of the partition.")
+    arm: str = Field(description="Arm of an experiment.")
+
+
+def answer(prediction: Prediction, now: datetime) -> PredictionAnswer:
+    """What a reader of a prediction is told.
+
+    Args:
+        prediction: The prediction.
+        now: Now on the use case's timeline.
+    """
+    record, age = prediction.record, prediction.age(now)
+    return PredictionAnswer(
+        text=sentence(prediction, now),
+        key=record.key,
+        decision=record.decision,
+        positive=record.positive,
+        probability=record.probability,
+        threshold=record.threshold,
+        model=ModelInfo(key=record.model_key, version=record.model_version, digest=record.model_digest),
+        event_time=record.event_time,
+        cutoff=record.cutoff,
+        scored_at=record.scored_at,
+        age_seconds=age.total_seconds(),
+        age=in_words(age),
+        generation=GenerationInfo.of(prediction.generation),
+        segment_id=prediction.segment_id,
+        revision=record.revision,
+        arm=record.arm,
+    )
+
+
+def sentence(prediction: Prediction, now: datetime) -> str:
+    """A prediction in one sentence."""
+    record, age = prediction.record, prediction.age(now)
+    ago = f"{in_words(age)} ago" if age >= timedelta(0) else f"{in_words(-age)} ahead of the clock"
+    return (
+        f"{record.key}: {record.decision} ({100 * record.probability:.1f} % probable), "
+        f"says model version {record.model_version}, scored {ago}."
+    )
+
+
+def in_words(age: timedelta) -> str:
+    """A span of time, rounded down to its largest unit: ``3 hours``."""
+    seconds = int(abs(age).total_seconds())
+    sign = "-" if age < timedelta(0) and seconds else ""
+    for size, unit in _UNITS:
+        if seconds >= size:
+            count = seconds // size
+            return f"{sign}{count} {unit}{'' if count == 1 else 's'}"
+    return "0 seconds"
