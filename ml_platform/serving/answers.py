@@ -109,11 +109,12 @@ def answer(prediction: Prediction, now: datetime) -> PredictionAnswer:
 
 
 def sentence(prediction: Prediction, now: datetime) -> str:
-    """A prediction in one sentence."""
+    """A prediction in one sentence, with the probability of what it says."""
     record, age = prediction.record, prediction.age(now)
+    said = record.probability if record.positive else 1 - record.probability
     ago = f"{in_words(age)} ago" if age >= timedelta(0) else f"{in_words(-age)} ahead of the clock"
     return (
-        f"{record.key}: {record.decision} ({100 * record.probability:.1f} % probable), "
+        f"{record.key}: {record.decision} ({100 * said:.1f} % probable), "
         f"says model version {record.model_version}, scored {ago}."
     )
 

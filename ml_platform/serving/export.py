@@ -34,6 +34,7 @@ def export_csv(table: pa.Table, path: Path) -> int:
         Rows written.
 
     Raises:
+        ConfigError: The format has no place for a column.
         StoreError: The file cannot be written.
     """
     return _write_file(table, path, lambda file: pa_csv.write_csv(_plain(table), file))
@@ -103,6 +104,12 @@ def _write_file(table: pa.Table, path: Path, write: Callable[[Path], object]) ->
             aside.replace(path)
         finally:
             aside.unlink(missing_ok=True)
+    except pa.ArrowException as error:
+        raise ConfigError(
+            f"these columns do not fit into a {path.suffix.lstrip('.').upper()} file: {error}",
+            where=str(path),
+            fix="leave nested columns out, or export Parquet",
+        ) from error
     except OSError as error:
         raise StoreError(
             f"the export cannot be written: {error}", where=str(path), fix="check the folder, rights and room"
