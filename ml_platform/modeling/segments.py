@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -61,5 +62,5 @@ def _banded(column: pa.ChunkedArray, config: SliceConfig) -> tuple[list[str], In
 
 
 def _band_names(edges: Sequence[float]) -> list[str]:
-    inner = [f"{low:g} to <{high:g}" for low, high in zip(edges, edges[1:], strict=False)]
+    inner = [f"{low:g} to <{high:g}" for low, high in pairwise(edges)]
     return [f"<{edges[0]:g}", *inner, f"≥{edges[-1]:g}"]

@@ -1,0 +1,105 @@
+"""Evaluations side by side: whether two can be compared, and what one lost to the other."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+from ml_platform.modeling.day_bounds import MINIMUM_DAYS, DayMean, mean_of_days
+from ml_platform.modeling.evaluate import Day, Evaluation, Segment
+from ml_platform.modeling.frames import Floats, log_losses
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """An evaluation that should be there and is not, for example of a champion that cannot be read."""
+
+    reason: str
+
+
+Evidence: TypeAlias = Evaluation | Missing
+
+
+class CannotJudgeError(Exception):
+    """Evidence is missing or unusable; a gate that raises it is UNKNOWN."""
+
+
+def whole(evidence: Evidence | None, what: str) -> Evaluation:
+    """The evaluation, if it can be judged.
+
+    Raises:
+        CannotJudgeError: It is missing, has rows without a score, or its log loss is not a number.
+    """
+    if evidence is None:
+        raise CannotJudgeError(f"there is no evaluation of {what}")
+    if isinstance(evidence, Missing):
+        raise CannotJudgeError(f"there is no evaluation of {what}: {evidence.reason}")
+    if evidence.unscored:
+        raise CannotJudgeError(f"{evidence.unscored} rows have no valid score of {what}")
+    if not math.isfinite(evidence.log_loss) or not evidence.days:
+        raise CannotJudgeError(f"the log loss of {what} is not a number")
+    return evidence
+
+
+def paired(one: Evaluation, other: Evaluation, what: str) -> DayMean:
+    """Mean over days of the difference of log losses; each day counts once.
+
+    Raises:
+        CannotJudgeError: They are of different rows.
+    """
+    require_same_rows(one, other, what)
+    return mean_of_days(
+        np.array([a.log_loss - b.log_loss for a, b in zip(one.days, other.days, strict=True)])
+    )
+
+
+def require_same_rows(one: Evaluation, other: Evaluation, what: str) -> None:
+    """Refuse evaluations of different rows.
+
+    Raises:
+        CannotJudgeError: Partitions, rows or labels differ.
+    """
+    if one.rows_digest != other.rows_digest or not _same_days(one.days, other.days):
+        raise CannotJudgeError(f"the model and {what} were not evaluated on the same rows")
+
+
+def _same_days(one: Sequence[Day], other: Sequence[Day]) -> bool:
+    return [(d.partition_key, d.rows) for d in one] == [(d.partition_key, d.rows) for d in other]
+
+
+def require_days(mean: DayMean) -> None:
+    """Refuse a mean of too few days.
+
+    Raises:
+        CannotJudgeError: It has no standard error.
+    """
+    if not math.isfinite(mean.value) or not math.isfinite(mean.se):
+        raise CannotJudgeError(f"{mean.days} day(s) say too little; at least {MINIMUM_DAYS} are needed")
+
+
+def constant_loss(base_rates: Floats, said: float) -> Floats:
+    """Mean log loss of always saying one probability, where the share of positives is as given."""
+    positive, negative = (log_losses(np.array([y]), np.array([said]))[0] for y in (1.0, 0.0))
+    return np.asarray(base_rates * positive + (1 - base_rates) * negative, dtype=np.float64)
+
+
+def segment_harm(segment: Segment, reference: Evaluation | None, base_rate: float) -> tuple[Segment, DayMean]:
+    """What a segment lost to the reference (to the base rate where there is none); each row counts once.
+
+    Raises:
+        CannotJudgeError: The reference lacks the segment, or some of its rows.
+    """
+    own = np.array([d.log_loss for d in segment.days])
+    rows = np.array([d.rows for d in segment.days], dtype=np.float64)
+    if reference is None:
+        other = constant_loss(np.array([d.mean_label for d in segment.days]), base_rate)
+    else:
+        twin = [s for s in reference.segments if (s.column, s.value) == (segment.column, segment.value)]
+        if not twin or not _same_days(segment.days, twin[0].days):
+            raise CannotJudgeError(f"the reference lacks segment {segment.column}={segment.value}")
+        other = np.array([d.log_loss for d in twin[0].days])
+    return segment, mean_of_days(own - other, rows)

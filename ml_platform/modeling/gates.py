@@ -1,0 +1,309 @@
+"""The gates between an evaluation and a promotion. They fail closed: what cannot be judged is UNKNOWN.
+
+==================  =======================================================================================
+``auc``             first champion only: AUC at least ``minimum_auc``
+``base_rate``       first champion only: log loss below that of the training base rate on the same rows
+``bias``            fails where a one-sided bound, blocked by day, shows |bias| above ``maximum_bias``
+``baseline``        the upper bound of the day-paired (model - baseline) log loss is below
+                    ``baseline_margin``
+``champion``        the lower bound of the day-paired (champion - model) log loss is above
+                    ``-champion_margin``
+``slices``          fails where a bound of a segment's day-paired (model - reference) log loss, corrected by
+                    Holm (1979) for all segments, is above ``slice_margin``; the reference is the champion,
+                    else the baseline
+==================  =======================================================================================
+
+Bounds are those of :mod:`ml_platform.modeling.day_bounds`. ``baseline`` and ``champion`` have to be shown;
+``bias`` and ``slices`` fail only where harm is shown. Where the baseline's point estimate is the better
+one, the baseline is judged instead (:func:`assess`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+
+from ml_platform.config import GateConfig
+from ml_platform.modeling.comparison import (
+    CannotJudgeError,
+    Evidence,
+    constant_loss,
+    paired,
+    require_days,
+    require_same_rows,
+    segment_harm,
+    whole,
+)
+from ml_platform.modeling.day_bounds import MINIMUM_DAYS, DayMean, mean_of_days
+from ml_platform.modeling.evaluate import Evaluation, Segment
+
+State: TypeAlias = Literal["PASS", "FAIL", "UNKNOWN"]
+Contender: TypeAlias = Literal["candidate", "baseline"]
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """One gate and how it came out.
+
+    Attributes:
+        name: Its name.
+        state: PASS, FAIL, or UNKNOWN where it could not be judged.
+        measured: What was measured; None where nothing could be.
+        comparison: How ``measured`` must stand to ``limit``: ``>=``, ``<``, ``>``, ``<=``.
+        limit: The limit; None where it could not be computed.
+        description: What is measured, or why it is UNKNOWN.
+        evidence: The numbers behind it, JSON values only.
+    """
+
+    name: str
+    state: State
+    measured: float | None
+    comparison: str
+    limit: float | None
+    description: str
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Whether a contender may be promoted.
+
+    Attributes:
+        promote: True only where there are gates and each of them passed.
+        reasons: Each gate that did not pass, in words.
+    """
+
+    promote: bool
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """The model that was judged, its gates, and what follows.
+
+    Attributes:
+        contender: ``baseline`` where its point estimate of the log loss is the better one.
+        gates: The gates of the contender.
+        decision: What follows from them.
+    """
+
+    contender: Contender
+    gates: tuple[Gate, ...]
+    decision: Decision
+
+
+_Judgement: TypeAlias = Callable[[], Gate]
+_COMPARISONS = {"auc": ">=", "base_rate": "<", "bias": "<=", "baseline": "<", "champion": ">", "slices": "<="}
+
+
+def assess(
+    candidate: Evidence,
+    settings: GateConfig,
+    *,
+    baseline: Evidence | None,
+    champion: Evidence | None,
+    base_rate: float,
+) -> Assessment:
+    """Choose candidate or baseline by point estimate, judge it, and decide.
+
+    Args:
+        candidate: Evaluation of the candidate on the gate's rows.
+        settings: Limits.
+        baseline: Evaluation of the baseline on the same rows; None where the model has no baseline.
+        champion: Evaluation of the champion on the same rows; None where there is no champion yet.
+        base_rate: Share of positives in training.
+    """
+    contender = choose(candidate, baseline)
+    judged = baseline if contender == "baseline" and baseline is not None else candidate
+    gates = judge(judged, settings, baseline=baseline, champion=champion, base_rate=base_rate)
+    return Assessment(contender, tuple(gates), decide(gates))
+
+
+def choose(candidate: Evidence, baseline: Evidence | None) -> Contender:
+    """The baseline where its log loss, the day-paired point estimate, is the lower one."""
+    if not isinstance(candidate, Evaluation) or not isinstance(baseline, Evaluation):
+        return "candidate"
+    try:
+        difference = paired(candidate, baseline, "the baseline")
+    except CannotJudgeError:
+        return "candidate"
+    return "baseline" if difference.value > 0 else "candidate"
+
+
+def judge(
+    contender: Evidence,
+    settings: GateConfig,
+    *,
+    baseline: Evidence | None,
+    champion: Evidence | None,
+    base_rate: float,
+) -> list[Gate]:
+    """All gates that apply; arguments as for :func:`assess`."""
+    gates: dict[str, _Judgement] = {"bias": lambda: _bias(whole(contender, "the model"), settings)}
+    if champion is None:
+        gates["auc"] = lambda: _auc(whole(contender, "the model"), settings)
+        gates["base_rate"] = lambda: _base_rate(whole(contender, "the model"), base_rate)
+    else:
+        gates["champion"] = lambda: _champion(contender, champion, settings)
+    if baseline is not None:
+        gates["baseline"] = lambda: _baseline(contender, baseline, settings)
+    if settings.slices:
+        reference = baseline if champion is None else champion
+        gates["slices"] = lambda: _slices(contender, reference, settings, base_rate)
+    return [_closed(name, gates[name]) for name in _COMPARISONS if name in gates]
+
+
+def decide(gates: Sequence[Gate]) -> Decision:
+    """Promote only if there are gates and each of them passed."""
+    if not gates:
+        return Decision(False, ("there is no evaluation",))
+    reasons = tuple(f"{g.name}: {g.state}, {in_words(g)}" for g in gates if g.state != "PASS")
+    return Decision(not reasons, reasons)
+
+
+def in_words(gate: Gate) -> str:
+    """Measured value, comparison and limit of a gate, or why there is none."""
+    if gate.measured is None or gate.limit is None:
+        return gate.description
+    return f"{gate.measured:.4f} must be {gate.comparison} {gate.limit:.4f} ({gate.description})"
+
+
+def _closed(name: str, judgement: _Judgement) -> Gate:
+    """The gate; UNKNOWN where evidence is missing, not a number, or the check crashed."""
+    try:
+        gate = judgement()
+    except CannotJudgeError as error:
+        return Gate(name, "UNKNOWN", None, _COMPARISONS[name], None, str(error))
+    # Any crash of a check is UNKNOWN, and UNKNOWN never promotes.
+    except Exception as error:
+        why = f"the check crashed: {type(error).__name__}: {error}"
+        return Gate(name, "UNKNOWN", None, _COMPARISONS[name], None, why)
+    numbers = [n for n in (gate.measured, gate.limit) if n is not None]
+    if not all(math.isfinite(n) for n in numbers):
+        return Gate(name, "UNKNOWN", None, gate.comparison, None, "a number is missing or infinite")
+    return gate
+
+
+def _gate(name: str, passed: bool, measured: float, limit: float, description: str, **evidence: Any) -> Gate:
+    state: State = "PASS" if passed else "FAIL"
+    return Gate(name, state, measured, _COMPARISONS[name], limit, description, evidence)
+
+
+def _bias(model: Evaluation, settings: GateConfig) -> Gate:
+    bias = mean_of_days(np.array([d.mean_score - d.mean_label for d in model.days]))
+    require_days(bias)
+    low, high = bias.lower(settings.confidence), bias.upper(settings.confidence)
+    shown = max(low, -high, 0.0)
+    words = f"|bias| that {settings.confidence:.0%} bounds by day show; point estimate {bias.value:+.4f}"
+    return _gate(
+        "bias",
+        shown <= settings.maximum_bias,
+        shown,
+        settings.maximum_bias,
+        words,
+        bias=bias.value,
+        low=low,
+        high=high,
+        days=bias.days,
+    )
+
+
+def _auc(model: Evaluation, settings: GateConfig) -> Gate:
+    if model.auc is None:
+        raise CannotJudgeError("the gate's rows hold only one class")
+    return _gate("auc", model.auc >= settings.minimum_auc, model.auc, settings.minimum_auc, "AUC")
+
+
+def _base_rate(model: Evaluation, base_rate: float) -> Gate:
+    constant = constant_loss(np.array([model.base_rate]), base_rate)[0]
+    words = f"log loss, against that of always saying the training base rate {base_rate:.4f}"
+    passed = model.log_loss < constant
+    return _gate("base_rate", passed, model.log_loss, float(constant), words, base_rate=base_rate)
+
+
+def _baseline(contender: Evidence, baseline: Evidence, settings: GateConfig) -> Gate:
+    limit = settings.baseline_margin
+    if contender is baseline:
+        whole(baseline, "the baseline")
+        return _gate(
+            "baseline", limit > 0, 0.0, limit, "the baseline is the better model and is judged itself"
+        )
+    difference = paired(whole(contender, "the model"), whole(baseline, "the baseline"), "the baseline")
+    require_days(difference)
+    upper = difference.upper(settings.confidence)
+    words = f"{settings.confidence:.0%} upper bound of log loss over the baseline's, paired by day"
+    return _gate("baseline", upper < limit, upper, limit, words, **_numbers(difference))
+
+
+def _champion(contender: Evidence, champion: Evidence, settings: GateConfig) -> Gate:
+    model, incumbent = whole(contender, "the model"), whole(champion, "the champion")
+    gain = paired(incumbent, model, "the champion")
+    require_days(gain)
+    lower = gain.lower(settings.confidence)
+    words = f"{settings.confidence:.0%} lower bound of the log loss saved over the champion, paired by day"
+    passed = lower > -settings.champion_margin
+    return _gate("champion", passed, lower, -settings.champion_margin, words, **_numbers(gain))
+
+
+def _slices(contender: Evidence, reference: Evidence | None, settings: GateConfig, base_rate: float) -> Gate:
+    model = whole(contender, "the model")
+    other = None if reference is None else whole(reference, "the reference")
+    if other is not None:
+        require_same_rows(model, other, "the reference")
+    found = [
+        segment_harm(segment, other, base_rate)
+        for segment in model.segments
+        if segment.rows >= settings.slice_minimum_rows and len(segment.days) >= MINIMUM_DAYS
+    ]
+    limit, alpha = settings.slice_margin, 1 - settings.confidence
+    p_values = holm([harm.p_above(limit) for _, harm in found])
+    table = [
+        _segment_evidence(segment, harm, p, 1 - alpha / len(found))
+        for (segment, harm), p in zip(found, p_values, strict=True)
+    ]
+    table.sort(key=lambda row: row["p"])
+    failed = [f"{row['column']}={row['value']}" for row in table if row["p"] < alpha]
+    measured = max((float(row["low"]) for row in table), default=0.0)
+    worst = f"; shown harm: {', '.join(failed)}" if failed else ""
+    words = f"largest lower bound of a segment's harm, {len(table)} of {len(model.segments)} judged{worst}"
+    return Gate(
+        "slices",
+        "FAIL" if failed else "PASS",
+        measured,
+        _COMPARISONS["slices"],
+        limit,
+        words,
+        {"segments": table, "failed": failed},
+    )
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """P-values adjusted by Holm (1979)."""
+    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
+    adjusted, highest = [1.0] * len(p_values), 0.0
+    for rank, i in enumerate(order):
+        highest = max(highest, min(1.0, p_values[i] * (len(p_values) - rank)))
+        adjusted[i] = highest
+    return adjusted
+
+
+def _segment_evidence(segment: Segment, harm: DayMean, p: float, level: float) -> dict[str, Any]:
+    return {
+        "column": segment.column,
+        "value": segment.value,
+        "rows": segment.rows,
+        "days": harm.days,
+        "log_loss": segment.log_loss,
+        "harm": harm.value,
+        "low": harm.lower(level),
+        "high": harm.upper(level),
+        "p": p,
+    }
+
+
+def _numbers(mean: DayMean) -> dict[str, float | int]:
+    return {"difference": mean.value, "standard_error": mean.se, "days": mean.days}
