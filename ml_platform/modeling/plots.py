@@ -1,0 +1,196 @@
+"""Pictures of a model and its evaluation as PNG bytes, drawn without a window."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from ml_platform.modeling.evaluate import Bin, Evaluation
+from ml_platform.modeling.gates import Gate
+
+INK, MUTED, GRID, PAPER = "#1f2a37", "#6b7280", "#e5e7eb", "#ffffff"
+BLUE, RED, GREEN = "#2563eb", "#dc2626", "#15803d"
+SERIES = (BLUE, "#f59e0b", "#7c3aed", "#94a3b8")
+DPI = 130
+MOST_BARS = 30
+
+
+def reliability(evaluations: Mapping[str, Evaluation]) -> bytes:
+    """Observed share against mean score in ten bins, bars blocked by day, over where the scores lie.
+
+    Args:
+        evaluations: By name of the model, the most important first.
+    """
+    figure = _figure(6.2, 6.0)
+    top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
+    furthest = max(_reach(b) for e in evaluations.values() for b in e.bins)
+    limit = min(1.0, 1.1 * furthest)
+    top.plot([0, limit], [0, limit], color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
+    for colour, (name, evaluation) in zip(SERIES, evaluations.items(), strict=False):
+        _curve(top, evaluation, name, colour)
+        days = [d.mean_score for d in evaluation.days]
+        bottom.plot(days, np.full(len(days), name), "|", color=colour, markersize=12, alpha=0.7)
+    first = next(iter(evaluations.values()))
+    _title(top, "Reliability", f"{first.rows:,} rows, {len(first.days)} partitions")
+    top.set_xlim(0, limit)
+    top.set_ylim(0, limit)
+    top.set_ylabel("observed share")
+    bottom.set_xlabel("mean score")
+    bottom.set_ylim(len(evaluations) - 0.3, -0.7)
+    bottom.set_title("mean score of each partition", fontsize=8, color=MUTED, loc="left")
+    _frame(top)
+    _frame(bottom)
+    top.legend(frameon=False, fontsize=9, loc="upper left")
+    return _png(figure)
+
+
+def roc(evaluations: Mapping[str, Evaluation]) -> bytes:
+    """ROC curves by name of the model; models whose rows hold one class are left out."""
+    figure = _figure(5.6, 5.6)
+    axis = figure.subplots()
+    axis.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
+    for colour, (name, evaluation) in zip(SERIES, evaluations.items(), strict=False):
+        if evaluation.roc:
+            false, true = zip(*evaluation.roc, strict=True)
+            axis.plot(false, true, color=colour, linewidth=2, label=f"{name}, AUC {evaluation.auc:.3f}")
+    _title(axis, "ROC", "how well positives are told from negatives")
+    axis.set_xlabel("false positive rate")
+    axis.set_ylabel("true positive rate")
+    axis.set_xlim(0, 1)
+    axis.set_ylim(0, 1.01)
+    _frame(axis)
+    axis.legend(frameon=False, fontsize=9, loc="lower right")
+    return _png(figure)
+
+
+def importance(shares: Mapping[str, float]) -> bytes:
+    """How much each feature moves the score, as a share of all movement.
+
+    Args:
+        shares: By feature; see :attr:`ml_platform.modeling.model.Model.importance`.
+    """
+    ranked = sorted(shares.items(), key=lambda item: -item[1])[:MOST_BARS]
+    figure = _figure(7.0, 1.2 + 0.27 * len(ranked))
+    axis = figure.subplots()
+    values = [share for _, share in ranked]
+    axis.barh(range(len(ranked)), values, color=BLUE, height=0.62)
+    for row, value in enumerate(values):
+        axis.text(value, row, f" {value:.1%}", va="center", fontsize=8, color=MUTED)
+    _rows(axis, [name for name, _ in ranked])
+    axis.set_xlim(0, 1.14 * max([*values, 1e-9]))
+    axis.xaxis.set_visible(False)
+    left = f", the first {MOST_BARS} of {len(shares)}" if len(shares) > MOST_BARS else ""
+    _title(axis, "Importance", f"mean share of the movement of the log-odds{left}")
+    _frame(axis, grid=False)
+    axis.spines["bottom"].set_visible(False)
+    return _png(figure)
+
+
+def slices(gate: Gate) -> bytes:
+    """Harm of each judged segment with its corrected bounds, against the limit.
+
+    Args:
+        gate: The gate ``slices`` of :func:`ml_platform.modeling.gates.assess`.
+    """
+    judged = sorted(gate.evidence.get("segments", []), key=lambda row: -row["harm"])[:MOST_BARS]
+    figure = _figure(7.6, 1.5 + 0.27 * max(len(judged), 2))
+    axis = figure.subplots()
+    if not judged or gate.limit is None:
+        axis.text(0.5, 0.5, gate.description, ha="center", va="center", color=MUTED, wrap=True)
+        axis.set_axis_off()
+        return _png(figure)
+    for row, segment in enumerate(judged):
+        _segment(axis, row, segment, gate)
+    axis.axvline(0, color=MUTED, linewidth=1)
+    axis.axvline(gate.limit, color=RED, linewidth=1, linestyle=(0, (4, 3)))
+    axis.text(gate.limit, -0.9, f"limit {gate.limit:g} ", fontsize=8, color=RED, ha="right", va="center")
+    _rows(axis, [f"{s['column']} = {s['value']}  ({s['rows']:,})" for s in judged])
+    axis.set_ylim(len(judged) - 0.4, -1.3)
+    axis.set_xlabel("log loss over the reference's  (right of the limit: harm)")
+    _title(axis, "Slices", "paired by partition, bounds corrected for all segments; rows in brackets")
+    _frame(axis)
+    return _png(figure)
+
+
+def _curve(axis: Axes, evaluation: Evaluation, name: str, colour: str) -> None:
+    x = [b.mean_score for b in evaluation.bins]
+    y = [b.observed.value for b in evaluation.bins]
+    below = [b.observed.value - _or(b.observed.low, b.observed.value) for b in evaluation.bins]
+    above = [_or(b.observed.high, b.observed.value) - b.observed.value for b in evaluation.bins]
+    label = f"{name}, calibration error {evaluation.calibration_error:.3f}"
+    axis.errorbar(
+        x,
+        y,
+        yerr=[below, above],
+        color=colour,
+        marker="o",
+        markersize=4,
+        linewidth=1.8,
+        elinewidth=1,
+        label=label,
+    )
+
+
+def _segment(axis: Axes, row: int, segment: Mapping[str, Any], gate: Gate) -> None:
+    failed = f"{segment['column']}={segment['value']}" in gate.evidence["failed"]
+    colour = RED if failed else (GREEN if segment["harm"] < 0 else BLUE)
+    axis.plot([segment["low"], segment["high"]], [row, row], color=colour, linewidth=1.4, alpha=0.75)
+    axis.plot([segment["harm"]], [row], "o", color=colour, markersize=5)
+
+
+def _reach(found: Bin) -> float:
+    return max(found.mean_score, _or(found.observed.high, found.observed.value))
+
+
+def _or(value: float | None, instead: float) -> float:
+    return instead if value is None else value
+
+
+def _figure(width: float, height: float) -> Figure:
+    figure = Figure(figsize=(width, height), dpi=DPI, facecolor=PAPER, layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.14, h_pad=0.14)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _rows(axis: Axes, names: Sequence[str]) -> None:
+    axis.set_yticks(range(len(names)), names)
+    axis.invert_yaxis()
+
+
+def _title(axis: Axes, title: str, summary: str) -> None:
+    axis.set_title(title, loc="left", fontsize=13, fontweight="bold", color=INK, pad=24)
+    axis.annotate(
+        summary,
+        (0, 1),
+        (0, 8),
+        xycoords="axes fraction",
+        textcoords="offset points",
+        fontsize=8.5,
+        color=MUTED,
+    )
+
+
+def _frame(axis: Axes, grid: bool = True) -> None:
+    for side in ("top", "right", "left"):
+        axis.spines[side].set_visible(False)
+    axis.spines["bottom"].set_color(GRID)
+    axis.tick_params(length=0, labelsize=8.5, labelcolor=INK)
+    axis.xaxis.label.set(color=MUTED, fontsize=9)
+    axis.yaxis.label.set(color=MUTED, fontsize=9)
+    if grid:
+        axis.grid(color=GRID, linewidth=0.7)
+    axis.set_axisbelow(True)
+
+
+def _png(figure: Figure) -> bytes:
+    """PNG bytes without a date or version, so that the same data give the same picture."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue()
