@@ -71,8 +71,9 @@ class PartitionAcceptance:
         held: The rows as delivered when the partition is held back, else empty.
         reasons: Why it is held back.
         results: One for each rule of the contract, in its order.
-        null_rates: Reference for later partitions; rules that this partition broke are left out, so
-            that an incident never becomes the norm.
+        null_rates: Reference for later partitions. Rules that this partition broke are left out, so
+            that an incident does not become the norm; one among the first partitions, which nothing
+            judges, does until it leaves the reference.
     """
 
     partition: str

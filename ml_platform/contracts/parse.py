@@ -110,12 +110,10 @@ def _table(source: ContractSource, document: OpenDataContractStandard) -> Schema
     feed = source.path.name.split(".")[0]
     if len(tables) != 1:
         source.problem(("schema",), "must hold exactly one object, the feed's table")
-    elif tables[0].name != feed:
-        source.problem((*_TABLE, "name"), f"'{tables[0].name}' must be the file's name, '{feed}'")
-    elif not tables[0].properties:
-        source.problem(_TABLE, "has no properties")
-    source.raise_problems(_FIX)
+        source.raise_problems(_FIX)
     table: SchemaObject = tables[0]
+    if table.name != feed:
+        source.problem((*_TABLE, "name"), f"'{table.name}' must be the file's name, '{feed}'")
     return table
 
 
