@@ -158,9 +158,8 @@ class LmdbCache(ServingCache):
         return found
 
     def _read(self, action: Callable[[Any], _Result], empty: _Result) -> _Result:
-        environment = environment_of(self.path)
         with self._errors():
-            return environment.run(action, write=False) if environment.exists() else empty
+            return environment_of(self.path).read(action, empty)
 
     def _write(self, action: Callable[[Any], _Result]) -> _Result:
         if self.readonly:
@@ -170,7 +169,7 @@ class LmdbCache(ServingCache):
                 fix="open it without readonly",
             )
         with self._errors():
-            return environment_of(self.path).run(action, write=True)
+            return environment_of(self.path).write(action)
 
     def _generations(self, txn: Any) -> dict[str, list[Generation]]:
         found: dict[str, list[Generation]] = {}

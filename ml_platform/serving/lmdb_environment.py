@@ -27,7 +27,7 @@ class LmdbEnvironment:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._path, self._data = path, str(path / DATA_FILE)
         self._env: Any = None
         self._writable = False
         self._inode: int | None = None
@@ -35,22 +35,35 @@ class LmdbEnvironment:
         self._users = 0
         self._waiting = 0
 
-    def exists(self) -> bool:
-        """Whether there is a data file."""
-        return self._file() is not None
+    def read(self, action: Callable[[Any], _Result], empty: _Result) -> _Result:
+        """Run a reading transaction; without a data file the result is ``empty``."""
+        while not self._enter(write=False):
+            if self._file() is None:
+                return empty
+            self._make_fit(write=False)
+        return self._run(action, lambda: self.read(action, empty), write=False)
 
-    def run(self, action: Callable[[Any], _Result], *, write: bool) -> _Result:
+    def write(self, action: Callable[[Any], _Result]) -> _Result:
+        """Run a writing transaction."""
+        while not self._enter(write=True):
+            self._make_fit(write=True)
+        return self._run(action, lambda: self.write(action), write=True)
+
+    def _run(self, action: Callable[[Any], _Result], again: Callable[[], _Result], *, write: bool) -> _Result:
         """Run one transaction, again with more room where the map is full or was grown elsewhere."""
-        while True:
-            try:
-                with self._shared(write) as env, env.begin(write=write) as txn:
-                    return action(txn)
-            except lmdb.MapFullError:
-                with self._alone():
-                    self._env.set_mapsize(self._env.info()["map_size"] * 2)
-            except lmdb.MapResizedError:
-                with self._alone():
-                    self._env.set_mapsize(0)
+        try:
+            with self._env.begin(write=write) as txn:
+                return action(txn)
+        except lmdb.MapFullError:
+            size = self._env.info()["map_size"] * 2
+        except lmdb.MapResizedError:
+            size = 0  # LMDB's word for the size that the other process chose.
+        finally:
+            self._leave()
+        with self._alone():
+            if self._env is not None:
+                self._env.set_mapsize(size)
+        return again()
 
     def close(self) -> None:
         """Close the files."""
@@ -62,26 +75,25 @@ class LmdbEnvironment:
         if not self._users:
             self._close()
 
-    @contextlib.contextmanager
-    def _shared(self, write: bool) -> Iterator[Any]:
-        while not self._enter(write):
-            with self._alone():
-                if not self._fits(write):
-                    self._open(write)
-        try:
-            yield self._env
-        finally:
-            with self._gate:
-                self._users -= 1
-                self._gate.notify_all()
-
-    def _enter(self, write: bool) -> bool:
+    def _enter(self, *, write: bool) -> bool:
         with self._gate:
-            self._gate.wait_for(lambda: not self._waiting)
+            while self._waiting:
+                self._gate.wait()
             if not self._fits(write):
                 return False
             self._users += 1
             return True
+
+    def _leave(self) -> None:
+        with self._gate:
+            self._users -= 1
+            if self._waiting:
+                self._gate.notify_all()
+
+    def _make_fit(self, *, write: bool) -> None:
+        with self._alone():
+            if not self._fits(write):
+                self._open(write)
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
@@ -117,7 +129,7 @@ class LmdbEnvironment:
 
     def _file(self) -> int | None:
         try:
-            return (self._path / DATA_FILE).stat().st_ino
+            return os.stat(self._data).st_ino  # noqa: PTH116 — a pathlib stat costs five times more
         except FileNotFoundError:
             return None
 

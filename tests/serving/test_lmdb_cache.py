@@ -44,7 +44,7 @@ def test_a_killed_process_leaves_nothing_of_the_segment_that_it_wrote(
         "    txn.put(b's/half/1', b'x')\n"
         "    txn.put(b'p/parcels/late', b'half')\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
-        "environment_of(cache.path).run(write, write=True)\n",
+        "environment_of(cache.path).write(write)\n",
         lmdb_url,
     )
     assert killed.returncode == -signal.SIGKILL
