@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from ml_platform.modeling.evaluate import Bin, Evaluation
 from ml_platform.modeling.gates import Gate
@@ -153,10 +154,13 @@ def _or(value: float | None, instead: float) -> float:
 
 
 def _figure(width: float, height: float) -> Figure:
-    figure = Figure(figsize=(width, height), dpi=DPI, facecolor=PAPER, layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.14, h_pad=0.14)
+    figure = Figure(figsize=(width, height), dpi=DPI, facecolor=PAPER, layout=_layout())
     FigureCanvasAgg(figure)
     return figure
+
+
+def _layout() -> ConstrainedLayoutEngine:
+    return ConstrainedLayoutEngine(w_pad=0.14, h_pad=0.14)
 
 
 def _rows(axis: Axes, names: Sequence[str]) -> None:
