@@ -44,7 +44,10 @@ class Outcome:
 
 
 class Validator:
-    """Validates frames in a context of its own that is made once: making one costs 35 ms."""
+    """Validates frames in a context of its own, made once for a delivery because that costs 35 ms.
+
+    Never share one between threads: Great Expectations would judge one thread's frame for another.
+    """
 
     def __init__(self) -> None:
         context = gx.get_context(mode="ephemeral")
