@@ -25,12 +25,14 @@ app.add_typer(datasets.app, name="dataset")
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(champions.app, name="champion")
 app.add_typer(clocks.app, name="clock")
-for command in (champions.approve, champions.reject, champions.rollback):
-    app.command()(command)
-for command in (serving.get, serving.serve, serving.export):
-    app.command()(command)
-for command in (running.demo, running.prepare):
-    app.command()(command)
+app.command()(champions.approve)
+app.command()(champions.reject)
+app.command()(champions.rollback)
+app.command()(serving.get)
+app.command()(serving.serve)
+app.command()(serving.export)
+app.command()(running.demo)
+app.command()(running.prepare)
 
 
 @app.command()

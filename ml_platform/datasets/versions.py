@@ -223,7 +223,7 @@ def load(lake: Lake, manifest: Manifest, role: Role | None = None) -> pa.Table:
     """
     parts = manifest.of(role) if role else list(manifest.partitions)
     lake.paths(d for p in parts for d in (p.features, p.labels))
-    tables = [_labelled(lake, manifest, p) for p in parts]
+    tables = [load_partition(lake, manifest, p) for p in parts]
     return pa.concat_tables(tables) if tables else _labelled_schema(manifest).empty_table()
 
 
@@ -293,7 +293,12 @@ def checkout(lake: Lake, dataset: Dataset, target: Path) -> Path:
     return file
 
 
-def _labelled(lake: Lake, manifest: Manifest, part: PartitionObjects) -> pa.Table:
+def load_partition(lake: Lake, manifest: Manifest, part: PartitionObjects) -> pa.Table:
+    """The labelled rows of one partition of a version, in order of key.
+
+    Raises:
+        IntegrityError: An object is not what the manifest says.
+    """
     table = labelled_rows(
         read_table(lake.get(part.features)), read_table(lake.get(part.labels)), manifest.key, manifest.label
     )
@@ -303,11 +308,15 @@ def _labelled(lake: Lake, manifest: Manifest, part: PartitionObjects) -> pa.Tabl
             where=f"dataset {manifest.version}",
             fix="run `ml-platform dataset verify`; build the version again",
         )
-    columns = ["partition_key", *manifest.key, *(n for n, _ in manifest.features), manifest.label]
     role = pa.array([part.role] * table.num_rows, pa.string())
-    return table.select(columns).append_column("role", role)
+    return table.select(_columns(manifest)).append_column("role", role)
+
+
+def _columns(manifest: Manifest) -> list[str]:
+    """Columns of a labelled row; a key column may be a feature too."""
+    names = ["partition_key", *manifest.key, *(n for n, _ in manifest.features), manifest.label]
+    return list(dict.fromkeys(names))
 
 
 def _labelled_schema(manifest: Manifest) -> pa.Schema:
-    names = ["partition_key", *manifest.key, *(n for n, _ in manifest.features), manifest.label, "role"]
-    return pa.schema([(name, pa.string()) for name in names])
+    return pa.schema([(name, pa.string()) for name in [*_columns(manifest), "role"]])

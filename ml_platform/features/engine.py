@@ -109,7 +109,7 @@ def build_view(connection: duckdb.DuckDBPyConnection, views: CompiledViews, view
 
 def read_view(connection: duckdb.DuckDBPyConnection, name: str) -> pa.Table:
     """All rows of a built view, instants as UTC microseconds."""
-    return normalised(connection.execute(f'SELECT * FROM "{name}"').to_arrow_table())
+    return normalised(connection.sql(f'SELECT * FROM "{name}"').to_arrow_table())
 
 
 def split(table: pa.Table, key: Sequence[str], partitions: Sequence[str], view: str) -> dict[str, pa.Table]:

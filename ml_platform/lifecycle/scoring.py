@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -19,9 +20,11 @@ from ml_platform.lifecycle.agenda import predictions_asset
 from ml_platform.lifecycle.platform import Platform, Target
 from ml_platform.lifecycle.views import compute
 from ml_platform.modeling import bundle
+from ml_platform.modeling.model import Model
 from ml_platform.monitoring.evidence import conform, prediction_schema
 from ml_platform.registry.promotions import champion, require_champion
 from ml_platform.serving.records import entity_key
+from ml_platform.storage.lake import digest_of
 from ml_platform.storage.ledger import NewPublication
 from ml_platform.storage.parquet import read_table, write_table
 from ml_platform.storage.tables import Promotion, Publication
@@ -79,15 +82,16 @@ def score(platform: Platform, target: Target, keys: Sequence[str], as_of: dateti
         if not tables[key].num_rows:
             results[key] = Scored(key, "empty", model_version=promotion.version)
             continue
-        table = predict(platform, target, promotion, tables[key])
-        results[key], item = _revise(platform, target, key, promotion, table, heads.get(key))
+        results[key], item = _revise(platform, target, promotion, tables[key], heads.get(key))
         items += [item] if item else []
     if items:
         platform.ledger.publish(items, as_of)
     return [results[k] for k in keys]
 
 
-def predict(platform: Platform, target: Target, promotion: Promotion, features: pa.Table) -> pa.Table:
+def predict(
+    platform: Platform, target: Target, promotion: Promotion, features: pa.Table, revision: int
+) -> pa.Table:
     """Predictions of some rows, with the features as served and where everything came from."""
     model = load_champion(platform, promotion.model_digest)
     probability = np.asarray(model.predict(features), dtype=np.float64)
@@ -95,11 +99,15 @@ def predict(platform: Platform, target: Target, promotion: Promotion, features: 
         raise IntegrityError(
             "the champion scores NaN", where=target.key, fix="`ml-platform rollback`, then look at its bundle"
         )
-    return _evidence(target, promotion, features, probability)
+    return _evidence(target, promotion, features, probability, revision)
 
 
 def _evidence(
-    target: Target, promotion: Promotion, features: pa.Table, probability: npt.NDArray[np.float64]
+    target: Target,
+    promotion: Promotion,
+    features: pa.Table,
+    probability: npt.NDArray[np.float64],
+    revision: int,
 ) -> pa.Table:
     """Predictions in the schema of stored evidence, with the entity's key columns added."""
     views, key = compiled_views(target.use_case), target.use_case.config.views.key
@@ -118,6 +126,7 @@ def _evidence(
         "cache_generation": pa.nulls(size, pa.string()),
         "arm": pa.array([ARM] * size, pa.string()),
         "role": pa.array([ROLE] * size, pa.string()),
+        "scoring_revision": pa.array([revision] * size, pa.int32()),
     }
     table = features
     for name, column in columns.items():
@@ -147,18 +156,17 @@ def prepare_again(
 ) -> Prepared:
     """Score partitions again with another champion, on the features as served."""
     items = []
-    for key, head in platform.ledger.heads(predictions_asset(target), keys).items():
+    for head in platform.ledger.heads(predictions_asset(target), keys).values():
         served = read_table(platform.lake.get(head.digest))
         given = ["partition_key", "event_time", "cutoff", *target.use_case.config.views.key]
         features = served.select(list(dict.fromkeys([*given, *target.model.feature_names])))
-        table = predict(platform, target, promotion, features)
-        _, item = _revise(platform, target, key, promotion, table, head)
+        _, item = _revise(platform, target, promotion, features, head)
         items += [item] if item else []
     ids = platform.ledger.request(items, as_of) if items else []
     return Prepared(items, platform.ledger.publications(ids))
 
 
-def load_champion(platform: Platform, digest: str) -> bundle.Model:
+def load_champion(platform: Platform, digest: str) -> Model:
     """The model of a digest, verified, kept in memory while it is the last one used."""
     return _loaded(platform.lake.path(digest), digest)
 
@@ -188,17 +196,20 @@ def require_predictions(platform: Platform, target: Target, key: str) -> Publica
 
 
 def _revise(
-    platform: Platform,
-    target: Target,
-    key: str,
-    promotion: Promotion,
-    table: pa.Table,
-    head: Publication | None,
+    platform: Platform, target: Target, promotion: Promotion, features: pa.Table, head: Publication | None
 ) -> tuple[Scored, NewPublication | None]:
+    """Predictions of one partition as a new scoring revision, unless they are those in force."""
+    key = str(features["partition_key"][0].as_py())
+    revision = head.details["revision"] if head else 1
+    table = predict(platform, target, promotion, features, revision)
     data = write_table(table)
-    digest = platform.lake.put(data)
-    same = head is not None and head.digest == digest
-    revision = (head.details["revision"] if head else 0) + (0 if same else 1)
+    same = head is not None and head.digest == digest_of(data)
+    if head is not None and not same:
+        revision += 1
+        column = pa.array([revision] * table.num_rows, pa.int32())
+        index = table.column_names.index("scoring_revision")
+        table = table.set_column(index, table.schema.field(index), column)
+        data = write_table(table)
     values = table["probability"].to_numpy()
     threshold = target.model.serving.decision.threshold
     scored = Scored(
@@ -219,11 +230,10 @@ def _revise(
         "cutoff": target.use_case.cutoff(key).isoformat(),
     }
     expects = head.id if head else None
+    digest = platform.lake.put(data)
     return scored, NewPublication(predictions_asset(target), key, digest, table.num_rows, details, expects)
 
 
 @lru_cache(maxsize=2)
-def _loaded(path: object, digest: str) -> bundle.Model:
-    from pathlib import Path
-
-    return bundle.from_bytes(Path(str(path)).read_bytes(), digest)
+def _loaded(path: Path, digest: str) -> Model:
+    return bundle.from_bytes(path.read_bytes(), digest)

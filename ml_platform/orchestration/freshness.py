@@ -1,7 +1,5 @@
 """Freshness by the ledger's clock, which Dagster's own policy cannot read."""
 
-from __future__ import annotations
-
 from dagster import (
     AssetCheckExecutionContext,
     AssetCheckResult,

@@ -7,12 +7,12 @@ again. Dagster has no public way to set it, so its private names are kept in thi
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from dagster import DagsterInstance, DagsterRun, Definitions
+from dagster import DagsterEvent, DagsterInstance, DagsterRun, Definitions
 from dagster._core.definitions.job_base import InMemoryJob
-from dagster._core.execution.api import execute_run
+from dagster._core.execution.api import execute_run_iterator
 from dagster._core.remote_origin import (
     ManagedGrpcPythonEnvCodeLocationOrigin,
     RemoteJobOrigin,
@@ -23,6 +23,7 @@ from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 LOCATION = "ml_platform"
 MODULE = "ml_platform.definitions"
 RANGE_START = "dagster/asset_partition_range_start"
+QUIET: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 RANGE_END = "dagster/asset_partition_range_end"
 
 
@@ -34,6 +35,7 @@ def run_job(
     partitions: tuple[str, str] | None = None,
     tags: Mapping[str, str] | None = None,
     run_config: Mapping[str, Any] | None = None,
+    on_event: Callable[[DagsterEvent], None] = lambda _: None,
 ) -> DagsterRun:
     """Run a job to its end and return its run, as recorded.
 
@@ -44,6 +46,7 @@ def run_job(
         partitions: First and last partition of a range, for a partitioned job.
         tags: Tags of the run.
         run_config: Its configuration.
+        on_event: Told each event as it happens, for progress.
     """
     job = definitions.resolve_job_def(name)
     all_tags = dict(tags or {})
@@ -57,11 +60,12 @@ def run_job(
     run = instance.create_run_for_job(
         job_def=job,
         tags=all_tags,
-        run_config=dict(run_config or {}),
+        run_config=QUIET | dict(run_config or {}),
         remote_job_origin=origin,
         asset_selection=None,
     )
-    execute_run(InMemoryJob(job), run, instance, raise_on_error=False)
+    for event in execute_run_iterator(InMemoryJob(job), run, instance):
+        on_event(event)
     finished = instance.get_run_by_id(run.run_id)
     assert finished is not None
     return finished

@@ -1,7 +1,5 @@
 """The daily schedule: it asks the use case's clock for the next partition due."""
 
-from __future__ import annotations
-
 from dagster import (
     DefaultScheduleStatus,
     RunRequest,

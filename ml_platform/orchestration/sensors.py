@@ -1,7 +1,5 @@
 """A failed run tells somebody: by the log, and by the addresses in ``$ML_PLATFORM_ALERT_URLS``."""
 
-from __future__ import annotations
-
 from dagster import DefaultSensorStatus, RunFailureSensorContext, SensorDefinition, run_failure_sensor
 
 

@@ -1,7 +1,5 @@
 """Stages 1 and 2: what a feed delivered, what was accepted of it, what was quarantined."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -129,7 +127,7 @@ def _accepted(use_case: UseCase, feed: FeedConfig, contract: Contract) -> Assets
             if part.published:
                 yield AssetMaterialization(accepted, metadata=part.numbers(), partition=shown)
             if part.quarantined:
-                numbers = {"rows": part.quarantined, "reasons": "; ".join(part.reasons)}
+                numbers: dict[str, Any] = {"rows": part.quarantined, "reasons": "; ".join(part.reasons)}
                 yield AssetMaterialization(quarantine, metadata=numbers, partition=shown)
         yield from _check_results(feed, report)
         for name in ("feed__" + feed.name + "__accepted", "feed__" + feed.name + "__quarantine"):

@@ -1,7 +1,5 @@
 """Stages 4 to 7: dataset version, candidate, evaluation, champion."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 
@@ -81,8 +79,8 @@ def _candidate_model(target: Target) -> AssetsDefinition:
     @asset(
         **common(target, "candidate_model", {training.estimator, "mlflow"}),
         deps=[model_key(target, "training_dataset")],
-        description=f"A {training.estimator} model and its {training.baseline or 'absent'} baseline, trained on "
-        "the named dataset version. The same version, code and seed give the same digest.",
+        description=f"A {training.estimator} model and its {training.baseline or 'absent'} baseline, trained "
+        "on the named dataset version. The same version, code and seed give the same digest.",
     )
     def candidate_model(
         context: AssetExecutionContext, platform: PlatformResource
@@ -114,12 +112,12 @@ def _evaluation(target: Target) -> AssetsDefinition:
         "A gate that cannot be judged is UNKNOWN, and UNKNOWN never promotes.",
     )
     def evaluation(context: AssetExecutionContext, platform: PlatformResource) -> Iterator[Any]:
-        from ml_platform.lifecycle.evaluation import evaluate_candidate
+        from ml_platform.lifecycle.evaluation import evaluate_candidate, every_gate
 
         stores = platform.get()
         report = evaluate_candidate(stores, target, as_of(context, stores, target.use_case))
         yield MaterializeResult(metadata=_shown(report.shown()))
-        for gate in report.gates:
+        for gate in every_gate(target, report.gates):
             yield AssetCheckResult(
                 asset_key=key,
                 check_name=gate["name"],

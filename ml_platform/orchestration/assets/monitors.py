@@ -1,7 +1,5 @@
 """Stage 10: how labels arrive, how the model does on matured days, what drifts."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
@@ -114,7 +112,7 @@ def _live_performance(target: Target) -> AssetsDefinition:
         stores = platform.get()
         view = performance(stores, target, as_of(context, stores, target.use_case))
         report = view.report
-        numbers = {m.name: m.value for m in report.metrics if m.value is not None}
+        numbers: dict[str, Any] = {m.name: m.value for m in report.metrics if m.value is not None}
         yield MaterializeResult(
             metadata={
                 "chart": metadata.image(view.chart, "realised loss by day"),
@@ -139,11 +137,9 @@ def _drift(target: Target) -> AssetsDefinition:
     @asset(
         **common(target, "drift", {"evidently"}),
         deps=[_served(target)],
-        check_specs=[
-            AssetCheckSpec("no_drift", asset=key, description="Features and score, the day as the sample.")
-        ],
-        description=f"The last {settings.current_partitions} served partitions against the champion's gate days, "
-        "blocked by day. Shown, and never a reason to retrain by itself.",
+        check_specs=[AssetCheckSpec("no_drift", asset=key, description="Columns and score, by day.")],
+        description=f"The last {settings.current_partitions} served partitions against the champion's "
+        "gate days, blocked by day. Shown, and never a reason to retrain by itself.",
     )
     def drift(context: AssetExecutionContext, platform: PlatformResource) -> Iterator[Any]:
         from ml_platform.lifecycle.monitors import drifting

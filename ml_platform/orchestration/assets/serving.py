@@ -1,7 +1,5 @@
 """Stages 8 and 9: daily predictions, their export, and the serving cache."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 
@@ -121,8 +119,8 @@ def _serving_cache(target: Target) -> AssetsDefinition:
     @asset(
         **common(target, "serving_cache", {"lmdb"}),
         deps=[AssetDep(model_key(target, "predictions"), partition_mapping=AllPartitionMapping())],
-        description=f"An immutable generation of the last {serving.segments} partitions, written aside, counted "
-        f"and read back, then published; {serving.keep_generations} generations are kept for rollback.",
+        description=f"An immutable generation of the last {serving.segments} partitions, written aside, "
+        f"counted and read back, then published; {serving.keep_generations} generations are kept for rollback.",
     )
     def serving_cache(context: AssetExecutionContext, platform: PlatformResource) -> MaterializeResult[None]:
         from ml_platform.lifecycle.caching import refresh

@@ -1,7 +1,5 @@
 """Stage 3: entities, features and labels, built by dbt in a disposable DuckDB, one object per partition."""
 
-from __future__ import annotations
-
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -23,7 +21,7 @@ from dagster_dbt import DagsterDbtTranslator, DbtCliResource, dbt_assets
 
 from ml_platform.config import UseCase
 from ml_platform.features.dbt import DIRECTORY_VARIABLE, compile_project
-from ml_platform.orchestration import metadata, partial
+from ml_platform.orchestration import partial
 from ml_platform.orchestration.keys import feed_key, owners, partitions_of, view_key
 from ml_platform.orchestration.resources import PlatformResource
 from ml_platform.orchestration.run_context import as_of, partition_keys
@@ -32,7 +30,7 @@ _FEED_PREFIX = "feed_"
 _VIEWS = ("entities", "features", "labels")
 
 
-class UseCaseTranslator(DagsterDbtTranslator):
+class UseCaseTranslator(DagsterDbtTranslator):  # type: ignore[misc]
     """Names a use case's dbt models and sources as the graph does."""
 
     def __init__(self, use_case: UseCase) -> None:
@@ -163,6 +161,3 @@ def _is_check(context: AssetExecutionContext, name: str) -> bool:
 
 def _readable(numbers: Mapping[str, Any]) -> dict[str, Any]:
     return {k: str(v) if isinstance(v, dict) else v for k, v in numbers.items()}
-
-
-__all__ = ["dbt_resource", "dbt_resource_key", "metadata", "view_assets"]

@@ -1,0 +1,82 @@
+"""``ml-platform demo`` and ``prepare``."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Annotated, Any
+
+import typer
+
+from ml_platform.cli.shared import console, platform
+from ml_platform.lifecycle.platform import Platform
+
+
+def prepare() -> None:
+    """Make the folders, bring the ledger up to date, and compile the dbt projects."""
+    from ml_platform.features.dbt import compile_project
+    from ml_platform.lifecycle.doctor import marker
+
+    stores = platform()
+    marker(stores)
+    stores.ledger.heads("nothing")
+    for use_case in stores.use_cases.values():
+        compile_project(use_case.dbt_dir)
+
+
+def demo(
+    use_case: Annotated[str | None, typer.Argument(help="Use case; all with a demo when left out.")] = None,
+) -> None:
+    """Play a use case's first months as real runs, then say what happened and where to look."""
+    os.environ.setdefault("DO_NOT_TRACK", "true")
+    os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+    started = time.perf_counter()
+    stores = platform()
+    chosen = [stores.use_case(use_case)] if use_case else list(stores.use_cases.values())
+    with console.status("opening the platform …"):
+        prepare()
+        # Dagster and dbt cost some seconds of import; only commands that run jobs pay them.
+        from ml_platform.definitions import defs
+        from ml_platform.orchestration.demo import open_instance
+
+        instance = open_instance(stores)
+    with instance:
+        for each in chosen:
+            if each.config.demo is not None:
+                _play(stores, defs, instance, each.name, started)
+
+
+def _play(stores: Platform, defs: Any, instance: Any, name: str, started: float) -> None:
+    from ml_platform.cli.summary import print_summary
+    from ml_platform.orchestration.demo import play
+
+    use_case = stores.use_case(name)
+    console.print(f"\n[bold]{use_case.config.title}[/]  ({name})", highlight=False)
+    with console.status("") as status:
+
+        def say(act: Any, event: Any) -> None:
+            if event is None:
+                console.print(
+                    f"\n[bold cyan]▶ {act.title}[/]  {act.partitions[0]} to {act.partitions[1]}, "
+                    f"as of {act.clock:%Y-%m-%d %H:%M}",
+                    highlight=False,
+                )
+            elif event.event_type_value == "STEP_START":
+                status.update(f"{_short(event.step_key, name)} …")
+            elif event.event_type_value == "STEP_SUCCESS":
+                took = event.event_specific_data.duration_ms / 1000
+                if took >= 0.5:
+                    console.print(
+                        f"  [green]✓[/] {_short(event.step_key, name):44} {took:6.1f} s", highlight=False
+                    )
+            elif event.event_type_value == "STEP_FAILURE":
+                console.print(f"  [red]✗ {_short(event.step_key, name)}[/]", highlight=False)
+
+        played = list(play(stores, defs, instance, use_case, say))
+    if all(p.before for p in played):
+        console.print("[green]everything has been played already[/]: nothing was done again", highlight=False)
+    print_summary(stores, use_case, played, time.perf_counter() - started)
+
+
+def _short(step: str, use_case: str) -> str:
+    return step.removeprefix(f"{use_case}__").replace("__", " / ")

@@ -1,0 +1,202 @@
+"""The demo's summary: what happened, stage by stage, read back from ledger and stores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ml_platform.cli.shared import console, table
+from ml_platform.config import UseCase
+from ml_platform.datasets.versions import versions
+from ml_platform.errors import PlatformError
+from ml_platform.lifecycle.acceptance import acceptance_totals
+from ml_platform.lifecycle.agenda import predictions_asset
+from ml_platform.lifecycle.caching import committed_generation
+from ml_platform.lifecycle.monitors import results
+from ml_platform.lifecycle.platform import Platform, Target
+from ml_platform.lifecycle.reading import client
+from ml_platform.registry import promotions
+from ml_platform.serving.answers import sentence
+
+_STAGES = (
+    ("landing", ("landed",)),
+    ("contracts", ("accept", "fresh")),
+    ("features and labels (dbt)", ("views",)),
+    ("dataset version", ("training_dataset",)),
+    ("training", ("candidate_model",)),
+    ("evaluation", ("evaluation",)),
+    ("promotion", ("champion_model",)),
+    ("predictions and export", ("predictions", "export")),
+    ("serving cache", ("serving_cache",)),
+    ("monitoring", ("label_maturity", "live_performance", "drift")),
+)
+
+
+def print_summary(stores: Platform, use_case: UseCase, played: Sequence[Any], seconds: float) -> None:
+    """Print what the demo did, and what to do next."""
+    console.print()
+    _feeds(stores, use_case)
+    for model in use_case.config.models:
+        target = Target(use_case, model)
+        _model(stores, target)
+        _serving(stores, target)
+        _monitoring(stores, target)
+    _times(played, seconds)
+    _next(stores, use_case)
+
+
+def _feeds(stores: Platform, use_case: UseCase) -> None:
+    rows = []
+    for feed in use_case.config.feeds:
+        t = acceptance_totals(stores, feed.name)
+        names = ("partitions", "landed", "accepted", "quarantined", "held")
+        rows.append((feed.name, *(f"{t[n]:,}" for n in names)))
+    columns = ("feed", "partitions", "landed", "accepted", "quarantined", "held back")
+    console.print(table("Feeds: landed = accepted + quarantined + held back", columns, rows))
+    views = [stores.ledger.heads(f"{use_case.name}/{v}") for v in ("features", "labels")]
+    facts = [
+        f"{len(h)} {n} partitions ({sum(p.rows for p in h.values()):,} rows)"
+        for n, h in zip(("feature", "label"), views, strict=True)
+    ]
+    console.print("Built: " + ", ".join(facts), highlight=False)
+
+
+def _model(stores: Platform, target: Target) -> None:
+    datasets = versions(stores.ledger, target.key)
+    if datasets:
+        d = datasets[0]
+        train, gate = d.details["train"], d.details["gate"]
+        console.print(
+            f"Dataset version [bold]{d.version}[/]: {d.rows:,} rows, trained on {train['first']} to "
+            f"{train['last']}, gated on {gate['first']} to {gate['last']}",
+            highlight=False,
+        )
+    champion = promotions.champion(stores.ledger, target.key)
+    number = champion.evaluation_id if champion else None
+    judged = (
+        promotions.evaluation(stores.ledger, number)
+        if number
+        else promotions.latest_evaluation(stores.ledger, target.key)
+    )
+    if judged is not None:
+        colours = {"PASS": "[green]PASS[/]", "FAIL": "[red]FAIL[/]"}
+        made = table(f"Gates of {target.key}", ("gate", "measured", "limit", "what"), [])
+        made.add_column("state")
+        for g in judged.gates:
+            made.add_row(
+                g["name"],
+                _number(g["measured"]),
+                f"{g['comparison']} {_number(g['limit'])}",
+                g["description"],
+                colours.get(g["state"], f"[yellow]{g['state']}[/]"),
+            )
+        console.print(made)
+    if champion is None:
+        console.print("[yellow]No champion[/]: a gate failed, and a failed gate is never relaxed.")
+        return
+    console.print(
+        f"Champion [bold]version {champion.version}[/] ({champion.action}, {champion.who}), "
+        f"model {champion.model_digest[:12]}, as of {champion.as_of:%Y-%m-%d %H:%M} UTC",
+        highlight=False,
+    )
+
+
+def _serving(stores: Platform, target: Target) -> None:
+    heads = stores.ledger.heads(predictions_asset(target))
+    row = committed_generation(stores, target.key)
+    if not heads or row is None:
+        return
+    console.print(
+        f"Predictions: {sum(h.rows for h in heads.values()):,} over {len(heads)} partitions, "
+        f"{min(heads)} to {max(heads)}",
+        highlight=False,
+    )
+    held = sum(s["rows"] for s in row.segments)
+    console.print(
+        f"Serving cache: generation [bold]{row.id}[/], {len(row.segments)} partitions, {held:,} predictions, "
+        f"serves {row.served_partition}",
+        highlight=False,
+    )
+    key = _sample_key(stores, target, heads[row.served_partition].digest)
+    now = stores.clock(target.use_case).now()
+    try:
+        console.print(f"  read back: {sentence(client(stores).get(target.key, key), now)}", highlight=False)
+    except PlatformError as error:
+        console.print(f"  [red]{error}[/]")
+
+
+def _sample_key(stores: Platform, target: Target, digest: str) -> str:
+    from ml_platform.storage.parquet import read_table
+
+    table_ = read_table(stores.lake.get(digest), ["entity_key", "probability"])
+    # The likeliest positive says more to a reader than the first row.
+    order = table_.sort_by([("probability", "descending"), ("entity_key", "ascending")])
+    return str(order["entity_key"][0].as_py())
+
+
+def _monitoring(stores: Platform, target: Target) -> None:
+    rows = []
+    for monitor in ("label_maturity", "live_performance", "drift"):
+        seen = results(stores, target, monitor)
+        if seen:
+            last = seen[-1]
+            rows.append((monitor, last.state, f"{last.as_of:%Y-%m-%d}", _told(monitor, last.summary)))
+    if rows:
+        console.print(table(f"Monitors of {target.key}", ("monitor", "state", "as of", "what"), rows))
+
+
+def _told(monitor: str, summary: dict[str, Any]) -> str:
+    if monitor == "label_maturity":
+        return f"mature up to {summary['last_mature']}, {len(summary['immature'])} partitions immature"
+    if monitor == "drift":
+        alarms = summary["alarms"]
+        return (
+            f"alarms: {', '.join(alarms)}" if alarms else f"no alarm over {len(summary['columns'])} columns"
+        )
+    metrics = summary["metrics"]
+    told = [f"{summary['matured_partitions']} matured partitions, {summary['rows']:,} rows"]
+    told += [
+        f"{n} {metrics[n]['value']:.4f}"
+        for n in ("log_loss", "auc", "bias")
+        if metrics[n]["value"] is not None
+    ]
+    if metrics["log_loss"]["reference"] is not None:
+        told.append(f"gate's log loss {metrics['log_loss']['reference']:.4f}")
+    return ", ".join(told)
+
+
+def _times(played: Sequence[Any], seconds: float) -> None:
+    steps: dict[str, float] = {}
+    for each in played:
+        for step, took in each.seconds.items():
+            steps[step] = steps.get(step, 0.0) + took
+    rows = []
+    for stage, endings in _STAGES:
+        took = sum(
+            s
+            for step, s in steps.items()
+            if step.split("__")[-1].removesuffix("_fresh") in endings
+            or any(step.endswith(e) for e in endings)
+        )
+        rows.append((stage, f"{took:.1f} s"))
+    console.print(table(f"Time per stage (this command took {seconds:.0f} s)", ("stage", "time"), rows))
+
+
+def _next(stores: Platform, use_case: UseCase) -> None:
+    model = use_case.config.models[0].name
+    key = f"{use_case.name}/{model}"
+    console.print("\n[bold]Next[/]")
+    for command, why in (
+        ("make dev", "the graph, its checks and plots on http://127.0.0.1:3000"),
+        (f"ml-platform champion history {key}", "the story of the model"),
+        ("ml-platform quarantine list", "what was not let in, and why"),
+        ("ml-platform dataset list", "the versions it was trained on"),
+        ("ml-platform serve", "predictions over HTTP on 127.0.0.1:8080"),
+        ("make clean-demo", "start afresh"),
+    ):
+        console.print(f"  {command:52} {why}", highlight=False)
+    console.print(f"  (ml-platform is .venv/bin/ml-platform; state lies in {stores.home})", highlight=False)
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}"

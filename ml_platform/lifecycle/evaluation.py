@@ -1,0 +1,264 @@
+"""Evaluation: the candidate on the gate's days, against its baseline and the champion in force."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from ml_platform.datasets import versions
+from ml_platform.errors import NotReadyError, PlatformError, StoreError
+from ml_platform.lifecycle import pointers
+from ml_platform.lifecycle.platform import Platform, Target
+from ml_platform.modeling import bundle, card, plots
+from ml_platform.modeling.comparison import Missing
+from ml_platform.modeling.evaluate import Evaluation as Scores
+from ml_platform.modeling.evaluate import evaluate
+from ml_platform.modeling.gate_names import gate_names
+from ml_platform.modeling.gates import Assessment, Gate, assess, in_words
+from ml_platform.modeling.model import Model
+from ml_platform.registry import promotions
+from ml_platform.storage.ledger import wall_now
+from ml_platform.storage.parquet import write_table
+from ml_platform.storage.tables import Evaluation
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class EvaluationReport:
+    """How a candidate was judged.
+
+    Attributes:
+        id: The ledger's number of it.
+        model_digest: The contender that was judged: the candidate, or its baseline where that is better.
+        contender: ``candidate`` or ``baseline``.
+        passed: Whether every gate passed.
+        reused: Whether the same evaluation had been made before.
+        gates: One dictionary per gate: name, state, measured, limit, sentence.
+        metrics: Numbers of the contender on the gate's days.
+        images: PNG by name.
+        card: The model card, Markdown.
+        warning: What could not be projected.
+    """
+
+    id: int
+    model_digest: str
+    contender: str
+    passed: bool
+    reused: bool
+    gates: list[dict[str, Any]]
+    metrics: dict[str, float]
+    images: dict[str, bytes]
+    card: str
+    warning: str = ""
+
+    def shown(self) -> dict[str, Any]:
+        """Facts for the UI."""
+        table = [{k: g[k] for k in ("name", "state", "measured", "comparison", "limit")} for g in self.gates]
+        return {
+            "passed": self.passed,
+            "contender": self.contender,
+            "model": self.model_digest,
+            **self.metrics,
+            "gates": table,
+            "model_card": self.card,
+            **self.images,
+            "warning": self.warning or None,
+        }
+
+
+def evaluate_candidate(platform: Platform, target: Target, as_of: datetime) -> EvaluationReport:
+    """Judge the candidate that ``candidate_model`` is at.
+
+    A champion that cannot be read makes its gate UNKNOWN, and UNKNOWN never promotes. The same candidate
+    against the same champion on the same rows has been judged before: nothing is done again.
+
+    Raises:
+        NotReadyError: There is no candidate.
+    """
+    head = pointers.current(platform, target, "candidate_model")
+    if head is None:
+        raise NotReadyError(
+            "there is no candidate to evaluate", where=target.key, fix="materialise candidate_model"
+        )
+    champion = promotions.champion(platform.ledger, target.key)
+    dataset = versions.find(platform.ledger, head.details["dataset_version"])
+    rows = versions.load(platform.lake, versions.manifest_of(platform.lake, dataset), "gate")
+    candidate = _model(platform, head.digest)
+    baseline = _model(platform, head.details["baseline"]) if head.details.get("baseline") else None
+    incumbent, incumbent_scores = _champion(
+        platform, target, rows, champion.model_digest if champion else None
+    )
+    scores = {"candidate": candidate.predict(rows)}
+    if baseline is not None:
+        scores["baseline"] = baseline.predict(rows)
+    judged = {name: _judged(target, rows, values) for name, values in scores.items()}
+    verdict = assess(
+        judged["candidate"],
+        target.model.gates,
+        baseline=judged.get("baseline"),
+        champion=incumbent,
+        base_rate=candidate.base_rate,
+    )
+    chosen = candidate if verdict.contender == "candidate" or baseline is None else baseline
+    digest = head.digest if chosen is candidate else head.details["baseline"]
+    evidence = _evidence(target, rows, scores, verdict.contender, incumbent_scores)
+    against = champion.model_digest if champion else None
+    row = _record(platform, target, digest, against, dataset.version, verdict, evidence, as_of)
+    images = _images(chosen, verdict, judged, incumbent)
+    text = card.model_card(chosen, digest, _card_text(target), judged[verdict.contender], verdict)
+    metrics = _metrics(judged[verdict.contender])
+    files = {f"plots/{name}.png": data for name, data in images.items()} | {"model_card.md": text.encode()}
+    warning = _project(platform, head.details.get("run_id"), metrics, files)
+    return EvaluationReport(
+        id=row.id,
+        model_digest=digest,
+        contender=verdict.contender,
+        passed=row.passed,
+        reused=False,
+        gates=row.gates,
+        metrics=metrics,
+        images=images,
+        card=text,
+        warning=warning,
+    )
+
+
+def every_gate(target: Target, gates: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """All gates that a model may meet; one that did not apply says so."""
+    found = {g["name"]: g for g in gates}
+    absent = {"state": "PASS", "measured": None, "limit": None, "sentence": "does not apply here"}
+    return [found.get(name, {"name": name} | absent) for name in gate_names(target.model)]
+
+
+def _model(platform: Platform, digest: str) -> Model:
+    return bundle.from_bytes(platform.lake.get(digest), digest)
+
+
+def _champion(
+    platform: Platform, target: Target, rows: pa.Table, digest: str | None
+) -> tuple[Scores | Missing | None, Floats | None]:
+    """The champion's evaluation; Missing when it cannot be read, None when there is no champion yet."""
+    if digest is None:
+        return None, None
+    try:
+        scores = _model(platform, digest).predict(rows)
+    except PlatformError as error:
+        return Missing(f"the champion cannot be read: {error.what}"), None
+    return _judged(target, rows, scores), scores
+
+
+def _judged(target: Target, rows: pa.Table, scores: Floats) -> Scores:
+    gates = target.model.gates
+    return evaluate(
+        rows, scores, label=target.model.label.column, slices=gates.slices, confidence=gates.confidence
+    )
+
+
+def _evidence(
+    target: Target,
+    rows: pa.Table,
+    scores: dict[str, Floats],
+    contender: str,
+    champion: Floats | None,
+) -> pa.Table:
+    """Scores of the gate's rows; ``candidate`` is the contender that was judged."""
+    keys = ["partition_key", *target.use_case.config.views.key, target.model.label.column]
+    table = rows.select(list(dict.fromkeys(keys)))
+    table = table.append_column("candidate", pa.array(scores[contender]))
+    if "baseline" in scores:
+        table = table.append_column("baseline", pa.array(scores["baseline"]))
+    if champion is not None:
+        table = table.append_column("champion", pa.array(champion))
+    return table
+
+
+def _record(
+    platform: Platform,
+    target: Target,
+    digest: str,
+    against: str | None,
+    dataset_version: str,
+    verdict: Assessment,
+    evidence: pa.Table,
+    as_of: datetime,
+) -> Evaluation:
+    stored = platform.lake.put(write_table(evidence))
+    gates = [_plain(g) for g in verdict.gates]
+    last = promotions.latest_evaluation(platform.ledger, target.key)
+    same = (digest, against, stored, gates)
+    if last and same == (last.model_digest, last.against_digest, last.evidence_digest, last.gates):
+        return last
+    row = Evaluation(
+        model_key=target.key,
+        model_digest=digest,
+        against_digest=against,
+        dataset_version=dataset_version,
+        passed=verdict.decision.promote,
+        gates=gates,
+        evidence_digest=stored,
+        as_of=as_of,
+        recorded_at=wall_now(),
+    )
+    promotions.record_evaluation(platform.ledger, row)
+    return row
+
+
+def _plain(gate: Gate) -> dict[str, Any]:
+    return asdict(gate) | {"evidence": dict(gate.evidence), "sentence": f"{gate.state}: {in_words(gate)}"}
+
+
+def _metrics(scores: Scores) -> dict[str, float]:
+    found = {
+        "auc": scores.auc,
+        "log_loss": scores.log_loss,
+        "brier": scores.brier,
+        "bias": scores.bias.value,
+        "calibration_error": scores.calibration_error,
+        "gate_rows": float(scores.rows),
+    }
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _images(
+    model: Model, verdict: Assessment, judged: dict[str, Scores], champion: Scores | Missing | None
+) -> dict[str, bytes]:
+    shown = {verdict.contender: judged[verdict.contender], **judged}
+    if isinstance(champion, Scores):
+        shown["champion"] = champion
+    images = {
+        "reliability": plots.reliability(shown),
+        "roc": plots.roc(shown),
+        "importance": plots.importance(model.importance),
+    }
+    sliced = next((g for g in verdict.gates if g.name == "slices"), None)
+    return images if sliced is None else images | {"slices": plots.slices(sliced)}
+
+
+def _card_text(target: Target) -> card.CardText:
+    config = target.use_case.config
+    return card.CardText(
+        title=target.model.title or target.key,
+        question=config.description,
+        label=target.model.label.description,
+        owner=f"{config.owner.team} <{config.owner.email}>",
+        features={f.name: f.description for f in target.model.features},
+    )
+
+
+def _project(
+    platform: Platform, run_id: str | None, metrics: dict[str, float], files: dict[str, bytes]
+) -> str:
+    if run_id is None:
+        return ""
+    try:
+        platform.tracking.add(run_id, {f"gate_{k}": v for k, v in metrics.items()}, files)
+    except StoreError as error:
+        return f"MLflow does not show it: {error.what}"
+    return ""
