@@ -25,7 +25,8 @@ METHODS: tuple[Method, ...] = ("none", "platt", "isotonic")
 
 ISOTONIC_LIMIT = 0.001
 """Isotonic steps of only one class are kept this far off 0 and 1."""
-_NEWTON_STEPS = 100
+_NEWTON_STEPS, _HALVINGS = 100, 30
+_SETTLED, _SINGULAR = 1e-8, 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,30 +128,53 @@ def _fit_none(_: Floats, __: Floats) -> Calibrator:
 
 
 def _fit_platt(scores: Floats, labels: Floats) -> Calibrator | None:
-    """Slope and intercept by Newton's method on Platt's smoothed targets; None unless they rise."""
+    """Slope and intercept on Platt's smoothed targets by damped Newton steps (Lin et al. 2007).
+
+    None where the steps do not settle or the slope does not rise.
+    """
     odds = log_odds(scores)
     positives = labels.sum()
     high, low = (positives + 1) / (positives + 2), 1 / (labels.size - positives + 2)
     target = np.where(labels == 1, high, low)
-    slope, intercept = 1.0, 0.0
+    line = (0.0, float(log_odds(np.array([target.mean()]))[0]))
     for _ in range(_NEWTON_STEPS):
-        p = special.expit(slope * odds + intercept)
-        weight = p * (1 - p)
-        gradient = (((target - p) * odds).sum(), (target - p).sum())
-        a, b, c = (weight * odds**2).sum(), (weight * odds).sum(), weight.sum()
-        determinant = a * c - b * b
-        if determinant <= 1e-12 * max(a * c, 1e-300):
+        step = _newton_step(odds, target, line)
+        if step is None:
             return None
-        step = (
-            (c * gradient[0] - b * gradient[1]) / determinant,
-            (a * gradient[1] - b * gradient[0]) / determinant,
-        )
-        slope, intercept = slope + step[0], intercept + step[1]
-        if not np.isfinite(slope) or abs(slope) > 100:
-            return None
-        if abs(step[0]) + abs(step[1]) < 1e-10:
-            break
-    return Calibrator("platt", (float(slope),), (float(intercept),)) if slope > 0 else None
+        line = _damped(odds, target, line, step)
+        if abs(step[0]) + abs(step[1]) < _SETTLED:
+            return Calibrator("platt", (line[0],), (line[1],)) if line[0] > 0 else None
+    return None
+
+
+def _newton_step(odds: Floats, target: Floats, line: tuple[float, float]) -> tuple[float, float] | None:
+    """The full step of slope and intercept; None where all scores are equal."""
+    p = special.expit(line[0] * odds + line[1])
+    weight = p * (1 - p)
+    rise, lift = ((target - p) * odds).sum(), (target - p).sum()
+    a, b, c = (weight * odds**2).sum(), (weight * odds).sum(), weight.sum()
+    determinant = a * c - b * b
+    if determinant <= _SINGULAR * a * c:
+        return None
+    return float((c * rise - b * lift) / determinant), float((a * lift - b * rise) / determinant)
+
+
+def _damped(
+    odds: Floats, target: Floats, line: tuple[float, float], step: tuple[float, float]
+) -> tuple[float, float]:
+    """The line after the step, halved until the loss does not rise: full steps may diverge."""
+    before = _line_loss(odds, target, line)
+    for halvings in range(_HALVINGS):
+        share = 0.5**halvings
+        moved = (line[0] + share * step[0], line[1] + share * step[1])
+        if _line_loss(odds, target, moved) <= before:
+            return moved
+    return line
+
+
+def _line_loss(odds: Floats, target: Floats, line: tuple[float, float]) -> float:
+    z = line[0] * odds + line[1]
+    return float((np.logaddexp(0, z) - target * z).sum())
 
 
 def _fit_isotonic(scores: Floats, labels: Floats) -> Calibrator:

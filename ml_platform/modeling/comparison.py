@@ -32,7 +32,8 @@ def whole(evidence: Evidence | None, what: str) -> Evaluation:
     """The evaluation, if it can be judged.
 
     Raises:
-        CannotJudgeError: It is missing, has rows without a score, or its log loss is not a number.
+        CannotJudgeError: It is missing, has rows without a score, or one of its means is not a number (a
+            day without a number would else count as a day without rows).
     """
     if evidence is None:
         raise CannotJudgeError(f"there is no evaluation of {what}")
@@ -40,8 +41,10 @@ def whole(evidence: Evidence | None, what: str) -> Evaluation:
         raise CannotJudgeError(f"there is no evaluation of {what}: {evidence.reason}")
     if evidence.unscored:
         raise CannotJudgeError(f"{evidence.unscored} rows have no valid score of {what}")
-    if not math.isfinite(evidence.log_loss) or not evidence.days:
-        raise CannotJudgeError(f"the log loss of {what} is not a number")
+    days = [*evidence.days, *(d for s in evidence.segments for d in s.days)]
+    numbers = [evidence.log_loss, *(n for d in days for n in (d.log_loss, d.mean_score, d.mean_label))]
+    if not evidence.days or not all(map(math.isfinite, numbers)):
+        raise CannotJudgeError(f"the evaluation of {what} holds something that is not a number")
     return evidence
 
 

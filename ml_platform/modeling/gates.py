@@ -124,11 +124,13 @@ def assess(
 
 
 def choose(candidate: Evidence, baseline: Evidence | None) -> Contender:
-    """The baseline where its log loss, the day-paired point estimate, is the lower one."""
-    if not isinstance(candidate, Evaluation) or not isinstance(baseline, Evaluation):
-        return "candidate"
+    """The baseline where its log loss, the day-paired point estimate, is the lower one.
+
+    The candidate where the two cannot be compared: its gates then say why.
+    """
     try:
-        difference = paired(candidate, baseline, "the baseline")
+        model, simpler = whole(candidate, "the model"), whole(baseline, "the baseline")
+        difference = paired(model, simpler, "the baseline")
     except CannotJudgeError:
         return "candidate"
     return "baseline" if difference.value > 0 else "candidate"

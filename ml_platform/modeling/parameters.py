@@ -36,7 +36,8 @@ class Parameter:
         """
         whole = isinstance(self.default, int)
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not number or (whole and float(value) != int(value)) or not self.low <= float(value) <= self.high:
+        inside = number and self.low <= float(value) <= self.high
+        if not inside or (whole and float(value) != int(value)):
             raise ConfigError(
                 f"parameter {name} cannot be {value!r}",
                 where=f"training.parameters.{name}",

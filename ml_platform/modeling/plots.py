@@ -66,7 +66,8 @@ def roc(evaluations: Mapping[str, Evaluation]) -> bytes:
     axis.set_xlim(0, 1)
     axis.set_ylim(0, 1.01)
     _frame(axis)
-    axis.legend(frameon=False, fontsize=9, loc="lower right")
+    if any(e.roc for e in evaluations.values()):
+        axis.legend(frameon=False, fontsize=9, loc="lower right")
     return _png(figure)
 
 

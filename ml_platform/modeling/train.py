@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -34,7 +35,9 @@ from ml_platform.modeling.frames import (
 from ml_platform.modeling.model import Model, Provenance
 from ml_platform.modeling.parameters import Value
 from ml_platform.modeling.summaries import FeatureSummary, summarise
-from ml_platform.modeling.tuning import Trial, TuningReport, tune
+
+if TYPE_CHECKING:
+    from ml_platform.modeling.tuning import Trial, TuningReport
 
 LIBRARIES = ("lightgbm", "numpy", "scikit-learn", "scipy", "skops")
 IMPORTANCE_ROWS = 2000
@@ -204,6 +207,9 @@ def _tune(
     seed: int,
     progress: Progress,
 ) -> TuningReport:
+    # Optuna takes a second to import, and most trainings do not search.
+    from ml_platform.modeling.tuning import tune
+
     settings = config.training.tuning
 
     def loss(tried: Mapping[str, Value]) -> float:

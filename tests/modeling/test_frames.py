@@ -1,0 +1,69 @@
+"""Columns are checked, and folds never split a partition."""
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from ml_platform.errors import ConfigError, NotReadyError
+from ml_platform.modeling.frames import as_table, binary_labels, blocked_folds, mean_by, partition_keys
+
+from .parcels import parcels
+
+
+def test_a_null_label_is_an_error_that_names_the_first_partition() -> None:
+    table = parcels(days=3).astype({"late": "object"})
+    table.loc[table["partition_key"] == "2021-03-02", "late"] = None
+    with pytest.raises(NotReadyError, match=r"120 of 360 labels are null, the first in partition 2021-03-02"):
+        binary_labels(pa.Table.from_pandas(table), "late")
+
+
+@pytest.mark.parametrize("values", [[0, 2], [0.5, 1.0], ["yes", "no"]])
+def test_a_label_that_is_not_binary_is_an_error(values: list[object]) -> None:
+    with pytest.raises(ConfigError, match="neither 0 nor 1"):
+        binary_labels(pa.table({"late": values}), "late")
+
+
+@pytest.mark.parametrize("values", [[True, False], [1, 0], [1.0, 0.0]])
+def test_labels_may_be_booleans_or_numbers(values: list[object]) -> None:
+    assert binary_labels(pa.table({"late": values}), "late").tolist() == [1.0, 0.0]
+
+
+def test_a_missing_column_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"the parcels lacks the column\(s\) height"):
+        as_table(parcels(days=2), ["depot", "height"], "the parcels")
+
+
+def test_a_row_without_a_partition_is_an_error() -> None:
+    with pytest.raises(ConfigError, match="1 row"):
+        partition_keys(pa.table({"partition_key": ["2021-03-01", None]}))
+
+
+def test_folds_are_whole_neighbouring_partitions_of_about_equal_size() -> None:
+    partitions = parcels(days=20)["partition_key"].to_numpy()
+    folds = blocked_folds(partitions, 4)
+    by_day = pd.Series(folds).groupby(partitions).agg(["min", "max"])
+    assert (by_day["min"] == by_day["max"]).all()
+    assert by_day["min"].is_monotonic_increasing
+    assert np.bincount(folds).tolist() == [600, 600, 600, 600]
+
+
+def test_folds_do_not_depend_on_the_order_of_rows() -> None:
+    partitions = parcels(days=9)["partition_key"].to_numpy()
+    order = np.random.default_rng(1).permutation(partitions.size)
+    assert (blocked_folds(partitions, 4)[order] == blocked_folds(partitions[order], 4)).all()
+
+
+def test_a_partition_that_holds_most_rows_still_leaves_two_folds() -> None:
+    folds = blocked_folds(["a"] * 1000 + ["b"] * 3, 5)
+    assert np.unique(folds).tolist() == [0, 1]
+
+
+def test_one_partition_cannot_be_cut() -> None:
+    with pytest.raises(NotReadyError, match="at least two partitions"):
+        blocked_folds(["a"] * 10, 3)
+
+
+def test_a_group_without_rows_has_no_mean() -> None:
+    means = mean_by(np.array([0, 0, 2]), np.array([1.0, 2.0, 5.0]), 3)
+    assert np.array_equal(means, [1.5, np.nan, 5.0], equal_nan=True)
