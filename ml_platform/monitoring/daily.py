@@ -21,7 +21,6 @@ OTHER = "(other)"
 """Rare categories of the reference, together."""
 
 _Distances: TypeAlias = tuple[Floats, Floats, float]
-_FIFTH = 4
 _MOST_CATEGORIES = 20
 _LEAST_SHARE = 0.005
 
@@ -34,21 +33,23 @@ class NumericDays:
         rows: (days,) rows.
         nulls: (days,) rows without a value.
         mean: (days,) mean, NaN on a day without values.
+        spread: (days,) mean absolute distance from one centre, the reference's median.
         quantiles: (days, 20) quantiles at :data:`QUANTILES`.
     """
 
     rows: Floats
     nulls: Floats
     mean: Floats
+    spread: Floats
     quantiles: Floats
 
     def statistics(self) -> dict[str, Floats]:
-        """Daily level and tails. Means of a tail, unlike quantiles, do not jump on ties."""
-        return {
-            "mean": self.mean,
-            "lowest fifth": self.quantiles[:, :_FIFTH].mean(axis=1),
-            "highest fifth": self.quantiles[:, -_FIFTH:].mean(axis=1),
-        }
+        """Level and spread of each day.
+
+        Neither moves by more than the Wasserstein distance between two days, so that ties and rare
+        values cannot turn a small change into a large effect, as they do with quantiles and tails.
+        """
+        return {"mean": self.mean, "spread": self.spread}
 
 
 @dataclass(frozen=True)
@@ -92,8 +93,14 @@ class DailyDistance:
     runs_with_time: tuple[str, ...]
 
 
-def numeric_days(frame: pd.DataFrame, column: str) -> NumericDays:
-    """Summarise a numeric column by day, in the order of the keys."""
+def numeric_days(frame: pd.DataFrame, column: str, centre: float) -> NumericDays:
+    """Summarise a numeric column by day, in the order of the keys.
+
+    Args:
+        frame: Rows sorted by ``partition_key``.
+        column: Column.
+        centre: Median of the reference, for both windows.
+    """
     values, starts = _by_day(frame, column)
     numbers = values.to_numpy(np.float64, na_value=np.nan)
     days = [day[np.isfinite(day)] for day in np.split(numbers, starts[1:])]
@@ -103,6 +110,7 @@ def numeric_days(frame: pd.DataFrame, column: str) -> NumericDays:
         rows=rows,
         nulls=rows - np.array([day.size for day in days], dtype=np.float64),
         mean=np.array([day.mean() if day.size else np.nan for day in days]),
+        spread=np.array([np.abs(day - centre).mean() if day.size else np.nan for day in days]),
         quantiles=np.array([np.quantile(d, QUANTILES) if d.size else empty for d in days]).reshape(
             len(days), len(QUANTILES)
         ),
@@ -120,12 +128,15 @@ def categorical_days(
     return _shares(reference, column, named, known), _shares(current, column, named, known)
 
 
-def numeric_scale(frame: pd.DataFrame, column: str) -> float:
-    """Standard deviation over rows, the unit of distances; 1 where the reference is constant."""
+def centre_and_scale(frame: pd.DataFrame, column: str) -> tuple[float, float]:
+    """Median and standard deviation over rows; 1 for the latter where the column is constant."""
     values = frame[column].to_numpy(np.float64, na_value=np.nan)
     values = values[np.isfinite(values)]
-    scale = float(values.std()) if values.size else 0.0
-    return scale if scale > 1e-12 * max(abs(float(values.mean())) if values.size else 0, 1) else 1.0
+    if not values.size:
+        return 0.0, 1.0
+    scale = float(values.std())
+    constant = scale <= 1e-12 * max(abs(float(values.mean())), 1)
+    return float(np.median(values)), 1.0 if constant else scale
 
 
 def wasserstein(reference: NumericDays, days: Floats, scale: float) -> Floats:
@@ -185,8 +196,9 @@ def daily_distance(
 
 
 def _distance(before: pd.DataFrame, now: pd.DataFrame, name: str) -> _Distances:
-    reference, days = numeric_days(before, name), numeric_days(now, name)
-    distance = wasserstein(reference, days.quantiles, numeric_scale(before, name))
+    centre, scale = centre_and_scale(before, name)
+    reference, days = numeric_days(before, name, centre), numeric_days(now, name, centre)
+    distance = wasserstein(reference, days.quantiles, scale)
     return distance, days.nulls / days.rows, _worst_nulls(reference)
 
 

@@ -22,8 +22,8 @@ from ml_platform.monitoring.blocks import Floats, State, adjust, worst
 from ml_platform.monitoring.daily import (
     NumericDays,
     categorical_days,
+    centre_and_scale,
     numeric_days,
-    numeric_scale,
     wasserstein,
 )
 from ml_platform.monitoring.frames import PARTITION, Table, as_frame, finite
@@ -167,8 +167,8 @@ def _compare(before: pd.DataFrame, now: pd.DataFrame, name: str, kind: Kind, dec
         return _Column(name, kind, deciding)
     if kind == "categorical":
         return _compare_categories(before, now, name, deciding)
-    old, new = numeric_days(before, name), numeric_days(now, name)
-    scale = numeric_scale(before, name)
+    centre, scale = centre_and_scale(before, name)
+    old, new = numeric_days(before, name, centre), numeric_days(now, name, centre)
     return _Column(
         name=name,
         kind=kind,

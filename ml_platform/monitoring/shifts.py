@@ -26,7 +26,8 @@ class Shift:
     """A day-blocked comparison of one statistic.
 
     Attributes:
-        statistic: ``mean``, ``lowest fifth``, ``highest fifth``, a category, or ``null rate``.
+        statistic: ``mean``, ``spread`` (distance from the reference's median), a category, or
+            ``null rate``.
         reference: Mean over reference days, in the column's unit (a category: its share).
         current: Mean over current days.
         effect: Standardised distance: reference standard deviations, or Cohen's h for shares.
@@ -120,7 +121,7 @@ class Choice:
 
 
 def numeric_contrasts(reference: NumericDays, current: NumericDays, scale: float) -> Contrasts:
-    """Changes of level and tails of a numeric column."""
+    """Changes of level and spread of a numeric column."""
     before, now = reference.statistics(), current.statistics()
     return tuple(_contrast(name, before[name], now[name], scale) for name in before)
 
