@@ -12,7 +12,6 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Self, TypeVar
-from urllib.parse import unquote, urlsplit
 
 import lmdb
 
@@ -47,14 +46,15 @@ class LmdbCache(ServingCache):
     @classmethod
     def open(cls, url: str, *, readonly: bool = False) -> Self:
         """The cache of an ``lmdb:///absolute/path``."""
-        parts = urlsplit(url)
-        if parts.netloc or not parts.path or parts.query:
+        # Taken as it stands: a folder's name may hold any character.
+        path = Path(url.removeprefix("lmdb://"))
+        if not path.is_absolute():
             raise ConfigError(
                 f"'{url}' is no address of an LMDB folder",
                 where="ML_PLATFORM_CACHE",
                 fix="use lmdb:///absolute/path",
             )
-        return cls(Path(unquote(parts.path)), readonly=readonly)
+        return cls(path, readonly=readonly)
 
     def write_segment(self, segment_id: str, items: Iterable[tuple[str, bytes]]) -> int:
         """One transaction: a kill in the middle leaves nothing of it."""

@@ -288,7 +288,6 @@ def test_models_do_not_see_each_others_generations(cache: ServingCache) -> None:
     [
         "memcached://host",
         "lmdb://relative/path",
-        "lmdb:///x?map=1",
         "redis://user:secret@host/0",
         "redis://host:99999/0",
         "redis://host/zero",

@@ -4,11 +4,11 @@ import boto3
 import pytest
 
 from ml_platform.errors import ConfigError, StoreError
-from ml_platform.serving.cache import open_cache
+from ml_platform.serving.cache import SegmentGoneError, open_cache
 from ml_platform.serving.dynamodb_cache import DynamoDbCache
 from ml_platform.serving.generations import Generation, Segment
 
-from .conftest import AS_OF, MODEL, free_port, publish_days
+from .conftest import AS_OF, MODEL, free_port, predictions, publish_days, write_day
 
 ONE, TWO = "2024-05-01", "2024-05-02"
 
@@ -78,3 +78,22 @@ def test_the_table_is_billed_per_request(dynamodb_url: str, dynamodb_endpoint: s
     table = dynamodb_url.removeprefix("dynamodb://").partition("?")[0]
     described = client.describe_table(TableName=table)["Table"]
     assert described["BillingModeSummary"]["BillingMode"] == "PAY_PER_REQUEST"
+
+
+def test_a_segment_dropped_after_publishing_had_seen_it_stops_the_publication(
+    dynamodb_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The publication has checked its segments when another process drops one."""
+    cache = open_cache(dynamodb_url)
+    before = publish_days(cache, ONE)
+    aside = write_day(cache, predictions(TWO))
+    other, check = open_cache(dynamodb_url), cache._require
+
+    def check_and_be_overtaken(segments: tuple[Segment, ...]) -> None:
+        check(segments)
+        other.sweep()
+
+    monkeypatch.setattr(cache, "_require", check_and_be_overtaken)
+    with pytest.raises(SegmentGoneError, match="0 of 3 rows"):
+        cache.publish(MODEL, Generation.of(MODEL, "m", [aside], AS_OF))
+    assert cache.published(MODEL) == before

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -96,6 +97,33 @@ def test_the_map_grows_while_readers_read(lmdb_cache: ServingCache, monkeypatch:
     assert lmdb_cache.count("big") == 8000
 
 
+def test_growing_waits_for_open_transactions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """LMDB pulls the map from under a transaction that is open while it grows."""
+    monkeypatch.setattr(lmdb_environment, "FIRST_MAP_BYTES", 1 << 20)
+    environment = lmdb_environment.environment_of(tmp_path)
+    environment.write(lambda txn: txn.put(b"k", b"v"))
+    reading, go_on, read = threading.Event(), threading.Event(), []
+
+    def slow_read(txn: Any) -> None:
+        reading.set()
+        go_on.wait(20)
+        read.append(txn.get(b"k"))
+
+    reader = threading.Thread(target=environment.read, args=(slow_read, None))
+    writer = threading.Thread(target=environment.write, args=(lambda txn: txn.put(b"big", b"x" * (2 << 20)),))
+    reader.start()
+    assert reading.wait(20)
+    writer.start()
+    writer.join(0.3)
+    assert writer.is_alive()
+    go_on.set()
+    for thread in (reader, writer):
+        thread.join(20)
+    assert read == [b"v"]
+    assert environment.read(lambda txn: len(txn.get(b"big")), 0) == 2 << 20
+    environment.close()
+
+
 def test_a_map_that_another_process_grew_is_adopted(
     lmdb_cache: ServingCache, lmdb_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -144,6 +172,14 @@ def test_a_forked_child_reads_with_an_environment_of_its_own(lmdb_cache: Serving
             os._exit(2)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert lmdb_cache.published(MODEL) == generation
+
+
+def test_a_folder_may_have_any_name(tmp_path: Path) -> None:
+    folder = tmp_path / "100 %25 späte #1?"
+    cache = open_cache(f"lmdb://{folder}")
+    publish_days(cache, ONE)
+    cache.close()
+    assert (folder / "data.mdb").exists()
 
 
 def test_a_file_that_is_no_lmdb_is_an_integrity_error(tmp_path: Path) -> None:

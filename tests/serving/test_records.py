@@ -22,6 +22,7 @@ def test_a_table_becomes_records_with_the_decision_in_words() -> None:
     records = [decode(data, model_key=MODEL, key=key) for key, data in items]
     assert [key for key, _ in items] == [f"{DAY}/K7/{n}" for n in "123"]
     assert [r.probability for r in records] == [0.25, 0.5, 0.75]
+    assert [r.positive for r in records] == [False, True, True]
     assert [r.decision for r in records] == [WORDS.negative, WORDS.positive, WORDS.positive]
     assert records[0].event_time == datetime(2024, 5, 1, 15, tzinfo=UTC)
     assert (records[0].cutoff, records[0].scored_at) == (datetime(2024, 5, 1, 2, tzinfo=UTC), AS_OF)
