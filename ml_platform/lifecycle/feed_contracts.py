@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-
-import pyarrow as pa
+from typing import TYPE_CHECKING
 
 from ml_platform.config import UseCase
 from ml_platform.contracts.model import Contract
 from ml_platform.contracts.parse import contract_path, load_contract
+
+# Importing Arrow costs .5 CPU-seconds, and describing a contract in a graph needs none of it.
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 def contract_of(use_case: UseCase, feed: str) -> Contract:
@@ -29,6 +32,8 @@ def contract_digests(use_case: UseCase) -> dict[str, str]:
 
 def arrow_schema(contract: Contract) -> pa.Schema:
     """The contract's columns as Arrow fields, in order."""
+    import pyarrow as pa
+
     from ml_platform.contracts.casting import ARROW_TYPES
 
     return pa.schema([pa.field(c.name, ARROW_TYPES[c.logical_type]) for c in contract.columns])

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 
 from ml_platform.config import ModelConfig, TimelineConfig, UseCase, home, load_use_cases
 from ml_platform.errors import NotFoundError
-from ml_platform.storage.clock import Clock, find_timeline
 from ml_platform.storage.lake import Lake, open_lake
-from ml_platform.storage.ledger import Ledger
 
+# Importing SQLAlchemy costs .5 CPU-seconds, and naming a model's assets in a graph needs no ledger.
 if TYPE_CHECKING:
     from ml_platform.registry.mlflow_projection import Tracking
     from ml_platform.serving.cache import ServingCache
+    from ml_platform.storage.clock import Clock
+    from ml_platform.storage.ledger import Ledger
 
 LAKE_VARIABLE = "ML_PLATFORM_LAKE"
 LEDGER_VARIABLE = "ML_PLATFORM_LEDGER_URL"
@@ -71,6 +72,8 @@ class Platform:
     @cached_property
     def ledger(self) -> Ledger:
         """The ledger: SQLite under home, or ``$ML_PLATFORM_LEDGER_URL``."""
+        from ml_platform.storage.ledger import Ledger
+
         return Ledger(self._setting(LEDGER_VARIABLE, f"sqlite:///{self.home / 'ledger.db'}"))
 
     @cached_property
@@ -93,10 +96,14 @@ class Platform:
 
     def clock(self, use_case: UseCase) -> Clock:
         """The clock of a use case's timeline."""
+        from ml_platform.storage.clock import Clock
+
         return Clock(self.ledger, use_case.config.timeline)
 
     def timeline(self, name: str) -> Clock:
         """The clock with this name."""
+        from ml_platform.storage.clock import Clock, find_timeline
+
         return Clock(self.ledger, find_timeline(self.timelines, name))
 
     @property
