@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from ml_platform.errors import ConflictError
+from ml_platform.errors import ConflictError, IntegrityError
 from ml_platform.lifecycle.agenda import predictions_asset
 from ml_platform.lifecycle.platform import Platform, Target
 from ml_platform.registry.promotions import require_champion
@@ -149,20 +149,33 @@ def write_segments(
         generation: What is about to be served.
         prepared: Publications that are only requested yet (a rollback's).
     """
-    written = 0
     heads = _publications(platform, target, generation)
     heads |= {_segment(target, p).segment_id: p for p in prepared}
-    for segment in generation.segments:
-        if platform.cache.segment_rows(segment.segment_id) == segment.rows:
-            continue
-        publication = heads[segment.segment_id]
-        table = read_table(platform.lake.get(publication.digest))
-        items = encode_table(table, target.use_case.config.views.key, _scoring(target, publication))
+    lacking = [s for s in generation.segments if platform.cache.segment_rows(s.segment_id) != s.rows]
+    for segment in lacking:
+        items = _items(platform, target, heads[segment.segment_id])
         platform.cache.write_segment(segment.segment_id, items)
         step = max(1, len(items) // _SAMPLE)
         platform.cache.verify_segment(segment.segment_id, segment.rows, items[::step])
-        written += 1
-    return written
+    return len(lacking)
+
+
+def mend_segments(platform: Platform, target: Target, generation: Generation, *, repair: bool = True) -> int:
+    """Compare each prediction of the generation's segments with the lake's, for the doctor.
+
+    Returns:
+        How many segments were missing, incomplete or spoilt; they are written again if ``repair``.
+    """
+    heads, broken = _publications(platform, target, generation), 0
+    for segment in generation.segments:
+        items = _items(platform, target, heads[segment.segment_id])
+        try:
+            platform.cache.verify_segment(segment.segment_id, segment.rows, items)
+        except IntegrityError:
+            broken += 1
+            if repair:
+                platform.cache.write_segment(segment.segment_id, items)
+    return broken
 
 
 def record_in(session: Session, generation: Generation, promotion_id: int) -> None:
@@ -170,15 +183,6 @@ def record_in(session: Session, generation: Generation, promotion_id: int) -> No
     row = _row(generation, promotion_id)
     row.status = COMMITTED
     session.add(row)
-
-
-def abandon_requested(platform: Platform) -> list[CacheGeneration]:
-    """Give up generations that a crash left between request and commit."""
-    with platform.ledger.begin() as session:
-        rows = list(session.scalars(select(CacheGeneration).where(CacheGeneration.status == REQUESTED)))
-        for row in rows:
-            row.status = ABANDONED
-    return rows
 
 
 def _scoring(target: Target, publication: Publication) -> Scoring:
@@ -198,6 +202,12 @@ def _segment(target: Target, publication: Publication) -> Segment:
         segment_id=segment_id(publication.digest, _scoring(target, publication)),
         rows=publication.rows,
     )
+
+
+def _items(platform: Platform, target: Target, publication: Publication) -> list[tuple[str, bytes]]:
+    """A partition's predictions as the cache holds them."""
+    table = read_table(platform.lake.get(publication.digest))
+    return encode_table(table, target.use_case.config.views.key, _scoring(target, publication))
 
 
 def _publications(platform: Platform, target: Target, generation: Generation) -> dict[str, Publication]:
@@ -237,16 +247,18 @@ def _row(generation: Generation, promotion_id: int) -> CacheGeneration:
 
 def _commit(platform: Platform, seq: int, expected: int | None) -> None:
     with platform.ledger.begin() as session:
+        # Written before it is read: SQLite locks at the first write, and two runs must not both pass.
+        session.execute(update(CacheGeneration).where(CacheGeneration.seq == seq).values(status=COMMITTED))
         row = session.get(CacheGeneration, seq)
         assert row is not None
         latest = session.scalars(
             select(CacheGeneration.seq)
             .where(CacheGeneration.model_key == row.model_key, CacheGeneration.status == COMMITTED)
+            .where(CacheGeneration.seq != seq)
             .order_by(CacheGeneration.seq.desc())
             .limit(1)
         ).first()
         if latest == expected:
-            row.status = COMMITTED
             return
         row.status = ABANDONED
     raise ConflictError(

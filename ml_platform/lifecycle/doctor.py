@@ -12,7 +12,15 @@ from ml_platform.errors import PlatformError
 from ml_platform.lifecycle import caching
 from ml_platform.lifecycle.platform import Platform, Target
 from ml_platform.registry import promotions
-from ml_platform.storage.tables import ABANDONED, REQUESTED, Dataset, Head, Publication
+from ml_platform.storage.tables import (
+    ABANDONED,
+    REQUESTED,
+    CacheGeneration,
+    Dataset,
+    Head,
+    Promotion,
+    Publication,
+)
 
 
 @dataclass(frozen=True)
@@ -45,16 +53,15 @@ def marker(platform: Platform) -> None:
 def _requested(platform: Platform, repair: bool) -> list[Finding]:
     """What was written aside and never published."""
     publications = platform.ledger.requested()
+    count = len(publications)
     with platform.ledger.begin() as session:
-        datasets = list(session.scalars(select(Dataset).where(Dataset.status == REQUESTED)))
-        if repair:
-            for row in datasets:
+        for table in (Dataset, Promotion, CacheGeneration):
+            rows = list(session.scalars(select(table).where(table.status == REQUESTED)))
+            count += len(rows)
+            for row in rows if repair else ():
                 row.status = ABANDONED
-    count = len(publications) + len(datasets)
     if repair:
         platform.ledger.abandon([p.id for p in publications])
-        count += len(promotions.abandon_requested(platform.ledger))
-        count += len(caching.abandon_requested(platform))
     if not count:
         return [Finding("ok", "ledger: nothing is left between requested and committed")]
     done = "given up; the last committed state is in force" if repair else "left as they are"
@@ -81,16 +88,16 @@ def _cache(platform: Platform, target: Target, repair: bool) -> Finding:
     if row is None:
         return Finding("ok", f"{target.key}: serving cache: nothing has been published yet")
     generation = caching.as_generation(row)
-    holds = all(platform.cache.segment_rows(s.segment_id) == s.rows for s in generation.segments)
-    if holds and platform.cache.current(target.key) == generation.id:
+    broken = caching.mend_segments(platform, target, generation, repair=repair)
+    if not broken and platform.cache.current(target.key) == generation.id:
         return Finding("ok", f"{target.key}: serving cache serves generation {generation.id}")
     if not repair:
-        return Finding("broken", f"{target.key}: serving cache does not serve generation {generation.id}")
-    written = caching.write_segments(platform, target, generation)
+        what = f"serving cache does not serve generation {generation.id} whole"
+        return Finding("broken", f"{target.key}: {what} ({broken} segment(s) missing or spoilt)")
     caching.project(platform, target, generation)
     return Finding(
         "repaired",
-        f"{target.key}: serving cache serves generation {generation.id} again ({written} segment(s) written)",
+        f"{target.key}: serving cache serves generation {generation.id} again ({broken} segment(s) written)",
     )
 
 

@@ -110,7 +110,7 @@ def evaluate_candidate(platform: Platform, target: Target, as_of: datetime) -> E
     digest = head.digest if chosen is candidate else head.details["baseline"]
     evidence = _evidence(target, rows, scores, verdict.contender, incumbent_scores)
     against = champion.model_digest if champion else None
-    row = _record(platform, target, digest, against, dataset.version, verdict, evidence, as_of)
+    row, reused = _record(platform, target, digest, against, dataset.version, verdict, evidence, as_of)
     images = _images(chosen, verdict, judged, incumbent)
     text = card.model_card(chosen, digest, _card_text(target), judged[verdict.contender], verdict)
     metrics = _metrics(judged[verdict.contender])
@@ -121,7 +121,7 @@ def evaluate_candidate(platform: Platform, target: Target, as_of: datetime) -> E
         model_digest=digest,
         contender=verdict.contender,
         passed=row.passed,
-        reused=False,
+        reused=reused,
         gates=row.gates,
         metrics=metrics,
         images=images,
@@ -133,8 +133,20 @@ def evaluate_candidate(platform: Platform, target: Target, as_of: datetime) -> E
 def every_gate(target: Target, gates: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """All gates that a model may meet; one that did not apply says so."""
     found = {g["name"]: g for g in gates}
-    absent = {"state": "PASS", "measured": None, "limit": None, "sentence": "does not apply here"}
-    return [found.get(name, {"name": name} | absent) for name in gate_names(target.model)]
+    first = "champion" not in found
+    shown = []
+    for name in gate_names(target.model):
+        applies = name not in (("champion",) if first else ("auc", "base_rate"))
+        state, why = ("UNKNOWN", "was not judged") if applies else ("PASS", "does not apply")
+        absent = {
+            "name": name,
+            "state": state,
+            "measured": None,
+            "limit": None,
+            "sentence": f"{state}: {why}",
+        }
+        shown.append(found.get(name, absent))
+    return shown
 
 
 def _model(platform: Platform, digest: str) -> Model:
@@ -149,9 +161,9 @@ def _champion(
         return None, None
     try:
         scores = _model(platform, digest).predict(rows)
+        return _judged(target, rows, scores), scores
     except PlatformError as error:
         return Missing(f"the champion cannot be read: {error.what}"), None
-    return _judged(target, rows, scores), scores
 
 
 def _judged(target: Target, rows: pa.Table, scores: Floats) -> Scores:
@@ -188,13 +200,14 @@ def _record(
     verdict: Assessment,
     evidence: pa.Table,
     as_of: datetime,
-) -> Evaluation:
+) -> tuple[Evaluation, bool]:
+    """The ledger's entry, and whether the same one was the last made."""
     stored = platform.lake.put(write_table(evidence))
     gates = [_plain(g) for g in verdict.gates]
     last = promotions.latest_evaluation(platform.ledger, target.key)
     same = (digest, against, stored, gates)
     if last and same == (last.model_digest, last.against_digest, last.evidence_digest, last.gates):
-        return last
+        return last, True
     row = Evaluation(
         model_key=target.key,
         model_digest=digest,
@@ -207,7 +220,7 @@ def _record(
         recorded_at=wall_now(),
     )
     promotions.record_evaluation(platform.ledger, row)
-    return row
+    return row, False
 
 
 def _plain(gate: Gate) -> dict[str, Any]:
