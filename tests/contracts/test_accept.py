@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml_platform.contracts.accept import Acceptance, AcceptanceContext, PartitionAcceptance, check
+from ml_platform.contracts.checks import unique
 from ml_platform.contracts.model import Contract, Expectation, RowCheck, RuleResult, TableCheck
 from ml_platform.contracts.parse import load_contract
 from ml_platform.errors import ContractError
@@ -111,8 +112,16 @@ def test_a_key_may_come_again_in_another_partition(contract: Contract) -> None:
     assert verdict.quarantined_rows == 0
 
 
-def test_large_keys_beside_a_missing_one_are_not_taken_for_duplicates(contract: Contract) -> None:
-    verdict = one(contract, orders(shop=["n"] * 4, number=[2**60, 2**60 + 1, None, 1]))
+def test_large_numbers_beside_a_missing_one_are_not_taken_for_duplicates(contract: Contract) -> None:
+    check_unique = RowCheck((unique(["number"]),))
+    rules = [
+        replace(r, check=check_unique, on_breach="quarantine", columns=("number",))
+        if r.name == "price_mean"
+        else r
+        for r in contract.rules
+    ]
+    table = orders(shop=["n"] * 4, number=[2**60, 2**60 + 1, None, 1])
+    verdict = one(replace(contract, rules=tuple(rules)), table)
     assert verdict.accepted["number"].to_pylist() == [2**60, 2**60 + 1, 1]
 
 

@@ -80,10 +80,11 @@ def test_a_key_that_should_have_come_earlier_counts_from_the_clock() -> None:
 
 
 def test_what_was_held_back_at_first_is_late_even_without_history() -> None:
-    result = add(None, delivery((1, 5.0, 0), (2, 6.0, 11)), clock=20, previous=10)
+    result = add(None, delivery((1, 5.0, 0), (2, 6.0, 11), (3, 7.0, 9)), clock=20, previous=10)
     assert versions(result.table, 1)[0][2] == hour(20)
     assert versions(result.table, 2)[0][2] == hour(12)
-    assert (result.new_rows, result.late_rows, result.backfilled) == (2, 1, ())
+    assert versions(result.table, 3)[0][2] == hour(20), "it arrived at the very instant of the last delivery"
+    assert (result.new_rows, result.late_rows, result.backfilled) == (3, 2, ())
 
 
 def test_a_changed_payload_is_a_revision_from_the_clock() -> None:
@@ -117,6 +118,19 @@ def test_a_row_with_a_known_at_after_the_clock_is_not_visible_before_it() -> Non
     second = add(first.table, delivery((1, 6.0, 25)), clock=20, previous=10)
     assert versions(second.table, 1)[1][3] == hour(25)
     assert as_of_view(second.table, hour(24))["value"].to_pylist() == [5.0]
+
+
+def test_a_revision_that_is_visible_before_an_earlier_one_ends_all_before_it() -> None:
+    first = add(None, delivery((1, 5.0, 0)), clock=10)
+    early = add(first.table, delivery((1, 6.0, 40)), clock=20, previous=10)
+    third = add(early.table, delivery((1, 7.0, 0)), clock=30, previous=20)
+    assert [v[3:] for v in versions(third.table, 1)] == [
+        (hour(1), hour(30)),
+        (hour(40), hour(30)),
+        (hour(30), FAR_FUTURE),
+    ]
+    assert as_of_view(third.table, hour(35))["value"].to_pylist() == [7.0]
+    assert as_of_view(third.table, hour(45))["value"].to_pylist() == [7.0]
 
 
 def test_partitions_are_apart_and_those_not_delivered_stay() -> None:
@@ -171,11 +185,14 @@ def test_history_of_another_shape_is_refused() -> None:
         add(text, delivery((1, 5.0, 0)), clock=20, previous=10)
 
 
-facts = st.lists(
-    st.tuples(st.integers(0, 6), st.sampled_from([1.0, 2.0, math.nan, None]), st.integers(0, 40)),
-    max_size=12,
-    unique_by=lambda f: f[0],
-)
+def facts_until(last: int) -> st.SearchStrategy[list[tuple[Any, ...]]]:
+    """Rows with distinct keys, known from hour 0 to ``last``."""
+    values = st.sampled_from([1.0, 2.0, math.nan, None])
+    row = st.tuples(st.integers(0, 6), values, st.integers(0, last))
+    return st.lists(row, max_size=12, unique_by=lambda f: f[0])
+
+
+facts = facts_until(40)
 
 
 def known_by(rows: Sequence[tuple[Any, ...]], as_of: float) -> pa.Table:
@@ -196,7 +213,7 @@ def test_bulk_and_step_by_step_give_one_history(rows: list[tuple[Any, ...]], cut
 
 
 @settings(max_examples=40, deadline=None)
-@given(steps=st.lists(facts, min_size=1, max_size=4), at=st.integers(0, 120))
+@given(steps=st.lists(facts_until(120), min_size=1, max_size=4), at=st.integers(0, 160))
 def test_whatever_comes_each_key_shows_one_value_and_none_too_early(
     steps: list[list[tuple[Any, ...]]], at: int
 ) -> None:
