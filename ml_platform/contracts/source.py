@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from ml_platform.config import YAML_LOADER
 from ml_platform.errors import ContractError
 
 Location = tuple[str | int, ...]
@@ -41,8 +42,8 @@ class ContractSource:
         self.problems: list[tuple[int, str]] = []
         try:
             text = path.read_text(encoding="utf-8")
-            self._node = yaml.compose(text, Loader=yaml.SafeLoader)
-            data = yaml.safe_load(text)
+            self._node = yaml.compose(text, Loader=YAML_LOADER)
+            data = yaml.load(text, Loader=YAML_LOADER)
         except (OSError, UnicodeDecodeError) as error:
             raise ContractError(
                 f"cannot read the contract: {error}",
