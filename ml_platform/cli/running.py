@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sys
 import time
 from typing import Annotated, Any
 
@@ -40,7 +42,10 @@ def demo(
         from ml_platform.orchestration.demo import open_instance
 
         instance = open_instance(stores)
-    with instance:
+    log = stores.home / "demo.log"
+    # What dbt and other libraries print goes to the log; the console keeps the terminal it was made with.
+    console.file = sys.stdout
+    with instance, log.open("a") as file, contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
         for each in chosen:
             if each.config.demo is not None:
                 _play(stores, defs, instance, each.name, started)

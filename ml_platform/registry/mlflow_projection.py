@@ -7,6 +7,7 @@ MLflow is a projection. Aliases keep no history and are no transaction, so the l
 from __future__ import annotations
 
 import contextlib
+import logging
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -21,6 +22,9 @@ from mlflow.utils.time import get_current_time_millis
 from ml_platform.errors import StoreError
 
 CHAMPION = "champion"
+# MLflow tells of every table that it makes.
+logging.getLogger("mlflow").setLevel(logging.WARNING)
+logging.getLogger("alembic").setLevel(logging.WARNING)
 _BATCH = 90
 
 

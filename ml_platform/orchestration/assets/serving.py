@@ -120,7 +120,7 @@ def _serving_cache(target: Target) -> AssetsDefinition:
         **common(target, "serving_cache", {"lmdb"}),
         deps=[AssetDep(model_key(target, "predictions"), partition_mapping=AllPartitionMapping())],
         description=f"An immutable generation of the last {serving.segments} partitions, written aside, "
-        f"counted and read back, then published; {serving.keep_generations} generations are kept for rollback.",
+        f"counted and read back, then published; {serving.keep_generations} are kept for rollback.",
     )
     def serving_cache(context: AssetExecutionContext, platform: PlatformResource) -> MaterializeResult[None]:
         from ml_platform.lifecycle.caching import refresh
