@@ -115,7 +115,8 @@ class ServingCache(ABC):
     def prune(self, model_key: str, keep: Collection[str]) -> Pruned:
         """Drop the model's generations but the published one and those to keep.
 
-        Their segments go where no generation of any model lists them.
+        Their segments go where no generation of any model lists them. Do not write a model's segments at
+        the same time: one that is dropped while it is written again has to be written once more.
         """
 
     @abstractmethod

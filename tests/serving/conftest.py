@@ -51,12 +51,12 @@ def redis_port() -> Iterator[int]:
 
 def _wait_for_redis(port: int) -> None:
     with contextlib.closing(redis.Redis(port=port)) as client:
-        for _ in range(100):
+        for _ in range(400):
             with contextlib.suppress(redis.ConnectionError):
                 client.ping()
                 return
             time.sleep(0.05)
-    raise AssertionError("redis-server did not answer within 5 seconds")
+    raise AssertionError("redis-server did not answer within 20 seconds")
 
 
 @pytest.fixture(scope="session")
