@@ -87,8 +87,8 @@ def outcomes(folder: Path, law: ReportingLaw) -> PartitionedTable:
         law: When outcomes are reported.
 
     Returns:
-        carrier, flight, origin, tailnum, dep_delay, arr_delay and air_time (minutes), departed_at and
-        arrived_at (UTC), cancelled and diverted (boolean), known_at.
+        carrier, flight, origin, dest, tailnum, dep_delay, arr_delay and air_time (minutes),
+        sched_dep_local, departed_at and arrived_at (UTC), cancelled and diverted (boolean), known_at.
 
     Raises:
         FeedError: As for :func:`schedule`.
@@ -119,13 +119,14 @@ def _outcomes(folder: Path, version: Version, law: ReportingLaw) -> PartitionedT
     late = cancelled | diverted | (arr_delay > LATE_MINUTES)
     delay = law.minutes(uniform_of_key(law.seed, _key_numbers(flights, times.dates)), late)
     columns = {
+        "sched_dep_local": _wall_text(times.dates, flights["sched_dep_time"]),
         "departed_at": _instant(times.departure + _delta(dep_delay)),
         "arrived_at": _instant(times.arrival + _delta(arr_delay)),
         "cancelled": pa.array(cancelled),
         "diverted": pa.array(diverted),
         "known_at": _instant(_ended(times, arr_delay, cancelled) + _delta(delay)),
     }
-    kept = ["carrier", "flight", "origin", "tailnum", "dep_delay", "arr_delay", "air_time"]
+    kept = ["carrier", "flight", "origin", "dest", "tailnum", "dep_delay", "arr_delay", "air_time"]
     kept += [name for name in flights.column_names if name not in COLUMNS["flights"]]
     return partition_by_date(_with(flights.select(kept), columns), times.dates)
 
