@@ -12,10 +12,13 @@ INSTANT = pa.timestamp("us", tz="UTC")
 
 
 def _week(key, settings):
-    """One week of loans with everything that will ever be known of them."""
+    """One week of loans with everything that will ever be known of them.
+
+    For tests of bad input: ``rows`` sets a week's size, ``edits`` cells by week, column and row.
+    """
     monday = dt.datetime.fromisoformat(key).replace(tzinfo=dt.UTC)
     random = np.random.default_rng([7, monday.toordinal()])
-    size = settings.get("per_week", PER_WEEK)
+    size = settings.get("rows", {}).get(key, settings.get("per_week", PER_WEEK))
     branch, genre = random.integers(0, 4, size), random.integers(0, 4, size)
     pages = random.integers(80, 600, size)
     score = -2.2 + 0.9 * branch + 0.7 * (genre == 2) + 0.004 * (pages - 300)
@@ -25,7 +28,7 @@ def _week(key, settings):
     returned = [
         monday + dt.timedelta(days=int(d), hours=int(h)) for d, h in zip(due + delay, due + 8, strict=True)
     ]
-    return {
+    week = {
         "monday": monday,
         "loan_no": np.arange(size),
         "branch": [BRANCHES[b] for b in branch],
@@ -35,6 +38,10 @@ def _week(key, settings):
         "returned": returned,
         "late": late,
     }
+    for column, values in settings.get("edits", {}).get(key, {}).items():
+        for row, value in values.items():
+            week[column][row] = value
+    return week
 
 
 def _table(request, build):
