@@ -53,15 +53,17 @@ def marker(platform: Platform) -> None:
 def _requested(platform: Platform, repair: bool) -> list[Finding]:
     """What was written aside and never published."""
     publications = platform.ledger.requested()
-    count = len(publications)
     with platform.ledger.begin() as session:
-        for table in (Dataset, Promotion, CacheGeneration):
-            rows = list(session.scalars(select(table).where(table.status == REQUESTED)))
-            count += len(rows)
-            for row in rows if repair else ():
-                row.status = ABANDONED
+        rows: list[Dataset | Promotion | CacheGeneration] = [
+            *session.scalars(select(Dataset).where(Dataset.status == REQUESTED)),
+            *session.scalars(select(Promotion).where(Promotion.status == REQUESTED)),
+            *session.scalars(select(CacheGeneration).where(CacheGeneration.status == REQUESTED)),
+        ]
+        for row in rows if repair else ():
+            row.status = ABANDONED
     if repair:
         platform.ledger.abandon([p.id for p in publications])
+    count = len(publications) + len(rows)
     if not count:
         return [Finding("ok", "ledger: nothing is left between requested and committed")]
     done = "given up; the last committed state is in force" if repair else "left as they are"

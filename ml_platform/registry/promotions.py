@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import Select, select, update
 from sqlalchemy.orm import Session
 
 from ml_platform.errors import ConflictError, GateError, NoChampionError, NotFoundError
@@ -40,16 +40,11 @@ class Story:
 
 def champion(ledger: Ledger, model_key: str, as_of: datetime | None = None) -> Promotion | None:
     """The promotion in force, now or as of an instant of the timeline."""
-    query = (
-        select(Promotion)
-        .where(Promotion.model_key == model_key, Promotion.status == COMMITTED)
-        .order_by(Promotion.as_of.desc(), Promotion.id.desc())
-        .limit(1)
-    )
+    query = _committed(model_key)
     if as_of is not None:
         query = query.where(Promotion.as_of <= as_of)
     with ledger.begin() as session:
-        return session.scalars(query).first()
+        return session.scalars(query.limit(1)).first()
 
 
 def require_champion(ledger: Ledger, model_key: str, as_of: datetime | None = None) -> Promotion:
@@ -193,6 +188,7 @@ def promote(
 
     Raises:
         GateError: The evaluation did not pass, or judged against another champion than is in force.
+        NotFoundError: The ledger knows no such model: a foreign bundle.
         ConflictError: Another promotion came first.
     """
     if not evaluation.passed:
@@ -202,6 +198,7 @@ def promote(
             where=f"{evaluation.model_key}, evaluation {evaluation.id}",
             fix="read the evaluation in the UI; nothing was promoted, the last champion still serves",
         )
+    _require_own(ledger, evaluation)
     before = champion(ledger, evaluation.model_key)
     if (before.model_digest if before else None) != evaluation.against_digest:
         raise GateError(
@@ -214,6 +211,17 @@ def promote(
     verify()
     _commit(ledger, row, before)
     return row
+
+
+def _require_own(ledger: Ledger, evaluation: Evaluation) -> None:
+    """Refuse a bundle that was not trained here, or for another model."""
+    owner = model(ledger, evaluation.model_digest).model_key
+    if owner != evaluation.model_key:
+        raise NotFoundError(
+            f"model {evaluation.model_digest[:12]}… was trained for {owner}",
+            where=evaluation.model_key,
+            fix="only models trained for it can be promoted",
+        )
 
 
 def rollback_target(ledger: Ledger, model_key: str) -> tuple[Promotion, Promotion]:
@@ -280,13 +288,8 @@ def roll_back(
 
 def history(ledger: Ledger, model_key: str) -> list[Promotion]:
     """Committed promotions and rollbacks, newest first."""
-    query = (
-        select(Promotion)
-        .where(Promotion.model_key == model_key, Promotion.status == COMMITTED)
-        .order_by(Promotion.as_of.desc(), Promotion.id.desc())
-    )
     with ledger.begin() as session:
-        return list(session.scalars(query))
+        return list(session.scalars(_committed(model_key)))
 
 
 def stories(ledger: Ledger, model_key: str) -> list[Story]:
@@ -310,13 +313,13 @@ def refused(ledger: Ledger, model_key: str) -> list[Evaluation]:
         return list(session.scalars(query))
 
 
-def abandon_requested(ledger: Ledger) -> list[Promotion]:
-    """Give up promotions that a crash left between request and commit."""
-    with ledger.begin() as session:
-        rows = list(session.scalars(select(Promotion).where(Promotion.status == REQUESTED)))
-        for row in rows:
-            row.status = ABANDONED
-    return rows
+def _committed(model_key: str) -> Select[Promotion]:
+    """Committed promotions and rollbacks of a model, the one in force first."""
+    return (
+        select(Promotion)
+        .where(Promotion.model_key == model_key, Promotion.status == COMMITTED)
+        .order_by(Promotion.as_of.desc(), Promotion.id.desc())
+    )
 
 
 def _request(
@@ -354,17 +357,25 @@ def _commit(
     before: Promotion | None,
     together: InTransaction = lambda _s, _p: None,
 ) -> None:
-    now_in_force = champion(ledger, row.model_key)
-    if (now_in_force.id if now_in_force else None) != (before.id if before else None):
+    """Put a requested promotion in force, unless another came first, in one transaction."""
+    try:
+        with ledger.begin() as session:
+            # Written before it is read: SQLite locks at the first write, and two runs must not both pass.
+            session.execute(update(Promotion).where(Promotion.id == row.id).values(status=COMMITTED))
+            others = _committed(row.model_key).where(Promotion.id != row.id)
+            in_force = session.scalars(others.limit(1)).first()
+            if (in_force.id if in_force else None) != (before.id if before else None):
+                raise ConflictError(
+                    "another promotion came first",
+                    where=row.model_key,
+                    fix="evaluate against the new champion",
+                )
+            stored = session.get(Promotion, row.id)
+            assert stored is not None
+            together(session, stored)
+    except ConflictError:
         _abandon(ledger, row)
-        raise ConflictError(
-            "another promotion came first", where=row.model_key, fix="evaluate against the new champion"
-        )
-    with ledger.begin() as session:
-        stored = session.get(Promotion, row.id)
-        assert stored is not None
-        stored.status = COMMITTED
-        together(session, stored)
+        raise
     row.status = COMMITTED
 
 
