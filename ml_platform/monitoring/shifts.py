@@ -34,7 +34,8 @@ class Shift:
         low: Lower end of its 95 % interval.
         high: Upper end.
         minimal_detectable_effect: Smallest effect found with a power of 80 % at the level at which
-            a single drifting column would have to pass.
+            a single drifting column would have to pass; that of the least precise
+            statistic of the column.
         p_value: Two-sided, over all statistics of the column (Bonferroni).
         p_adjusted: After Benjamini-Yekutieli over all columns that can alarm.
         days: Days of both windows with a value.
@@ -112,12 +113,12 @@ class Choice:
     Attributes:
         contrast: The statistic.
         p_value: Bonferroni over the column's statistics.
-        statistics: How many there are.
+        candidates: All statistics of the column.
     """
 
     contrast: Contrast | None
     p_value: float
-    statistics: int
+    candidates: Contrasts
 
 
 def numeric_contrasts(reference: NumericDays, current: NumericDays, scale: float) -> Contrasts:
@@ -147,7 +148,7 @@ def null_contrast(
 def choose(contrasts: Contrasts, alpha: float) -> Choice:
     """The largest effect among the significant statistics, else the most significant one."""
     if not contrasts:
-        return Choice(None, 1.0, 0)
+        return Choice(None, 1.0, ())
     count = len(contrasts)
     p_values = [min(1.0, c.estimate.p_value() * count) for c in contrasts]
     significant = [i for i in range(count) if p_values[i] <= alpha]
@@ -155,7 +156,7 @@ def choose(contrasts: Contrasts, alpha: float) -> Choice:
         best = max(significant, key=lambda i: abs(contrasts[i].effect(contrasts[i].estimate.value)))
     else:
         best = min(range(count), key=lambda i: p_values[i])
-    return Choice(contrasts[best], p_values[best], count)
+    return Choice(contrasts[best], p_values[best], contrasts)
 
 
 def decide(choice: Choice, p_adjusted: float, columns: int, settings: MonitoringConfig) -> Shift:
@@ -164,10 +165,11 @@ def decide(choice: Choice, p_adjusted: float, columns: int, settings: Monitoring
     if contrast is None or math.isnan(contrast.estimate.value):
         return Shift("none", None, None, None, None, None, None, 1.0, 1.0, 0, 0.0, "UNKNOWN")
     estimate = contrast.estimate
-    level = lone_level(settings.drift_p_value, columns) / choice.statistics
+    level = lone_level(settings.drift_p_value, columns) / len(choice.candidates)
     low, high = estimate.interval()
     effect = contrast.effect(estimate.value)
-    detectable = contrast.effect(estimate.minimal_detectable_effect(level))
+    # A precise statistic must not clear a column that another one could not see drifting.
+    detectable = max(c.effect(c.estimate.minimal_detectable_effect(level)) for c in choice.candidates)
     state = judge(
         estimate,
         significant=p_adjusted <= settings.drift_p_value,

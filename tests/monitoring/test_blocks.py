@@ -15,12 +15,12 @@ def autocorrelated(rng: np.random.Generator, days: int, lag1: float) -> np.ndarr
 def test_days_that_resemble_their_neighbours_do_not_alarm_more_often_than_promised() -> None:
     rng = np.random.default_rng(5)
     blocked, welch = 0, 0
-    for _ in range(1500):
+    for _ in range(600):
         reference, current = autocorrelated(rng, 28, 0.4), autocorrelated(rng, 7, 0.4)
         blocked += change_of_days(reference, current).p_value() < 0.01
         welch += stats.ttest_ind(reference, current, equal_var=False).pvalue < 0.01
-    assert blocked / 1500 < 0.025
-    assert welch / 1500 > 0.05
+    assert blocked / 600 < 0.025
+    assert welch / 600 > 0.05
 
 
 def test_the_detectable_effect_is_found_four_times_out_of_five() -> None:
@@ -35,7 +35,7 @@ def test_the_detectable_effect_is_found_four_times_out_of_five() -> None:
 
 def test_the_interval_covers_the_mean_as_often_as_it_says() -> None:
     rng = np.random.default_rng(7)
-    intervals = [mean_of_days(autocorrelated(rng, 40, 0.3)).interval() for _ in range(1000)]
+    intervals = [mean_of_days(autocorrelated(rng, 40, 0.3)).interval() for _ in range(500)]
     assert 0.93 < np.mean([low < 0 < high for low, high in intervals]) < 0.985
 
 
