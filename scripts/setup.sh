@@ -14,7 +14,18 @@ command -v "$python" >/dev/null || fail "python3 (3.11 or newer) is missing: apt
 started=$SECONDS
 echo "setting up .venv from requirements.lock (once; some minutes on a slow line) …"
 "$python" -m venv .venv
-.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.lock
+install() { # pip alone takes minutes over so many packages; uv takes seconds, and pip helps out where uv cannot
+  local uv_lock; uv_lock=$(mktemp)
+  awk '/^uv==/ {on=1} on {print} on && !/\\$/ {exit}' requirements.lock > "$uv_lock"
+  if .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r "$uv_lock" \
+    && .venv/bin/uv pip install --quiet --python .venv/bin/python --require-hashes --no-deps -r requirements.lock; then
+    rm -f "$uv_lock"; return
+  fi
+  rm -f "$uv_lock"
+  echo "uv could not install the lock; pip does it (some minutes) …"
+  .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.lock
+}
+install
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 if ! error=$(.venv/bin/python -c 'import lightgbm' 2>&1); then
   case "$error" in
