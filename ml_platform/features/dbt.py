@@ -108,8 +108,9 @@ def dbt_command() -> list[str]:
 
 def _run_dbt(dbt_dir: Path, *arguments: str) -> None:
     scratch = dbt_dir / "target"
+    command = [*dbt_command(), "--quiet", "--no-use-colors", *arguments]
     result = subprocess.run(
-        [*dbt_command(), "--quiet", *arguments, "--project-dir", ".", "--profiles-dir", "."],
+        [*command, "--project-dir", ".", "--profiles-dir", "."],
         cwd=dbt_dir,
         env=os.environ | {DIRECTORY_VARIABLE: str(scratch), "DO_NOT_TRACK": "true"},
         capture_output=True,
@@ -118,8 +119,10 @@ def _run_dbt(dbt_dir: Path, *arguments: str) -> None:
     )
     (scratch / "warehouse.duckdb").unlink(missing_ok=True)
     if result.returncode:
+        # dbt explains itself on stdout; stderr holds the interpreter's and DuckDB's warnings at exit.
+        words = result.stdout.strip() or result.stderr.strip()
         raise ConfigError(
-            f"dbt cannot compile the project:\n{(result.stdout + result.stderr).strip()[-2000:]}",
+            f"dbt cannot compile the project:\n{words[-2000:]}",
             where=str(dbt_dir),
             fix="correct the model or YAML that dbt names",
         )

@@ -49,7 +49,7 @@ def run_job(
         on_event: Told each event as it happens, for progress.
     """
     job = definitions.resolve_job_def(name)
-    all_tags = dict(tags or {})
+    all_tags = {**job.run_tags, **(tags or {})}
     if partitions is not None:
         all_tags |= {RANGE_START: partitions[0], RANGE_END: partitions[1]}
     location = ManagedGrpcPythonEnvCodeLocationOrigin(

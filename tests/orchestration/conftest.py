@@ -111,6 +111,7 @@ def copied(played_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     """A copy of the played installation with a Dagster instance of its own, for changing."""
     home = copy_home(played_root / "home", tmp_path / "home")
     enter(monkeypatch, home, played_root / "use_cases")
+    (tmp_path / "runs").mkdir()
     with DagsterInstance.local_temp(str(tmp_path / "runs")) as instance:
         yield Installation(home, _use_case(played_root), instance)
 

@@ -1,0 +1,113 @@
+"""A failed run tells somebody."""
+
+import json
+import logging
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
+
+import pytest
+from dagster import (
+    DagsterInstance,
+    DefaultSensorStatus,
+    ExecuteInProcessResult,
+    build_run_status_sensor_context,
+    job,
+    op,
+)
+
+from ml_platform.orchestration.sensors import alert_sensor
+
+
+@op
+def breaks() -> None:
+    raise ValueError("the store is on fire")
+
+
+@job
+def doomed() -> None:
+    breaks()
+
+
+@pytest.fixture
+def failed() -> Iterator[tuple[DagsterInstance, ExecuteInProcessResult]]:
+    with DagsterInstance.ephemeral() as instance:
+        yield instance, doomed.execute_in_process(instance=instance, raise_on_error=False)
+
+
+@pytest.fixture
+def inbox() -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """An HTTP server that keeps what it is sent, and its Apprise address."""
+    received: list[dict[str, Any]] = []
+
+    class Keep(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Quiet."""
+
+    server = HTTPServer(("127.0.0.1", 0), Keep)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"json://127.0.0.1:{server.server_port}/", received
+    server.shutdown()
+    server.server_close()
+
+
+def alert_about(instance: DagsterInstance, run: ExecuteInProcessResult) -> None:
+    """Evaluate the sensor for a failed run, as its daemon does."""
+    event = run.get_run_failure_event()
+    context = build_run_status_sensor_context("alert_on_failure", event, instance, run.dagster_run)
+    alert_sensor()(context.for_run_failure())
+
+
+def test_the_alert_goes_to_the_addresses_of_the_environment(
+    failed: tuple[DagsterInstance, ExecuteInProcessResult],
+    inbox: tuple[str, list[dict[str, Any]]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    address, received = inbox
+    monkeypatch.setenv("ML_PLATFORM_ALERT_URLS", address)
+
+    alert_about(*failed)
+
+    (message,) = received
+    assert message["title"] == "doomed failed"
+    assert failed[1].run_id in message["message"]
+
+
+def test_an_address_that_does_not_answer_stops_no_other(
+    failed: tuple[DagsterInstance, ExecuteInProcessResult],
+    inbox: tuple[str, list[dict[str, Any]]],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    address, received = inbox
+    monkeypatch.setenv("ML_PLATFORM_ALERT_URLS", f"json://secret@127.0.0.1:1/ {address}")
+
+    with caplog.at_level(logging.INFO):
+        alert_about(*failed)
+
+    assert len(received) == 1
+    assert "alert to address 1 of 2 FAILED" in caplog.text
+    assert "secret@" not in "".join(r.getMessage() for r in caplog.records if "alert" in r.getMessage())
+
+
+def test_without_addresses_the_log_says_it(
+    failed: tuple[DagsterInstance, ExecuteInProcessResult],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.delenv("ML_PLATFORM_ALERT_URLS", raising=False)
+
+    with caplog.at_level(logging.WARNING):
+        alert_about(*failed)
+
+    assert "doomed failed" in caplog.text
+
+
+def test_the_sensor_is_on_from_the_start() -> None:
+    assert alert_sensor().default_status == DefaultSensorStatus.RUNNING
