@@ -134,8 +134,11 @@ def drifting(platform: Platform, target: Target, as_of: datetime) -> DriftView:
     current = _only(served, recent)
     report = drift(reference, current, target.model.features, SCORE, target.model.monitoring)
     chart = drift_chart(target.key, report, floor=target.model.monitoring.drift_effect)
+    before = next(reversed(results(platform, target, "drift")), None)
     evidently = None
-    if report.state == "FAIL" or len(keys) % _REPORT_EVERY == 0:
+    if before is not None and before.summary["current"] == list(report.current):
+        evidently = before.summary["evidently"]
+    elif report.state == "FAIL" or len(keys) % _REPORT_EVERY == 0:
         evidently = _evidently(platform, target, reference, current)
     summary = {
         "state": report.state,

@@ -114,6 +114,8 @@ def _accepted(use_case: UseCase, feed: FeedConfig, contract: Contract) -> Assets
             ),
         ],
         check_specs=check_specs(feed, contract),
+        # Also makes the checks optional: where nothing has been delivered, their last results stand.
+        can_subset=True,
         backfill_policy=None if feed.static else BackfillPolicy.single_run(),
     )
     def accept_feed(context: AssetExecutionContext, platform: PlatformResource) -> Events:
@@ -129,9 +131,14 @@ def _accepted(use_case: UseCase, feed: FeedConfig, contract: Contract) -> Assets
             if part.quarantined:
                 numbers: dict[str, Any] = {"rows": part.quarantined, "reasons": "; ".join(part.reasons)}
                 yield AssetMaterialization(quarantine, metadata=numbers, partition=shown)
-        yield from _check_results(feed, report)
-        for name in ("feed__" + feed.name + "__accepted", "feed__" + feed.name + "__quarantine"):
-            partial.finish(context, name)
+        if report.partitions:
+            chosen = context.selected_asset_check_keys
+            yield from (
+                c for c in _check_results(feed, report) if AssetCheckKey(accepted, c.check_name) in chosen
+            )
+        for name in ("accepted", "quarantine"):
+            if feed_key(feed.name, name) in context.selected_asset_keys:
+                partial.finish(context, f"feed__{feed.name}__{name}")
 
     return accept_feed
 
