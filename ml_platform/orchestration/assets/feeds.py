@@ -132,10 +132,8 @@ def _accepted(use_case: UseCase, feed: FeedConfig, contract: Contract) -> Assets
                 numbers: dict[str, Any] = {"rows": part.quarantined, "reasons": "; ".join(part.reasons)}
                 yield AssetMaterialization(quarantine, metadata=numbers, partition=shown)
         if report.partitions:
-            chosen = context.selected_asset_check_keys
-            yield from (
-                c for c in _check_results(feed, report) if AssetCheckKey(accepted, c.check_name) in chosen
-            )
+            chosen = {key.name for key in context.selected_asset_check_keys}
+            yield from (c for c in _check_results(feed, report) if c.check_name in chosen)
         for name in ("accepted", "quarantine"):
             if feed_key(feed.name, name) in context.selected_asset_keys:
                 partial.finish(context, f"feed__{feed.name}__{name}")
