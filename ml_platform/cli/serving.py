@@ -10,7 +10,7 @@ from ml_platform.cli.shared import console, one_target, platform, table
 
 
 def get(
-    model: Annotated[str, typer.Argument(help="<use_case>[/<model>].")],
+    model: Annotated[str, typer.Argument(help="<use_case>, or <use_case>/<model>.")],
     key: Annotated[str, typer.Argument(help="Key: the partition and the entity's key, joined by '/'.")],
 ) -> None:
     """One prediction from the serving cache."""
