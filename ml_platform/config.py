@@ -23,6 +23,7 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
+from pydantic_core import ErrorDetails
 
 from ml_platform.errors import ConfigError, NotFoundError
 from ml_platform.partitions import STATIC_KEY, Partition, PartitionScheme, Width
@@ -445,13 +446,24 @@ def load_use_case(path: Path) -> UseCase:
     except ValidationError as error:
         lines = [
             f"{path}:{_line(node, e['loc'])}: {'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}"
-            for e in error.errors()
+            for e in _causes(error)
         ]
         raise ConfigError(
             f"{len(lines)} error(s) in the use case:\n    " + "\n    ".join(lines),
             where=str(path),
             fix="correct the keys named above; `ml-platform schema` prints the format",
         ) from error
+
+
+def _causes(error: ValidationError) -> list[ErrorDetails]:
+    """The errors without "too short" lists that are only short of items with errors of their own."""
+    found = error.errors()
+
+    def follows(one: ErrorDetails) -> bool:
+        inside = [e for e in found if e is not one and e["loc"][: len(one["loc"])] == one["loc"]]
+        return one["type"] == "too_short" and bool(inside)
+
+    return [e for e in found if not follows(e)]
 
 
 def _line(node: yaml.Node | None, location: tuple[int | str, ...]) -> int:
