@@ -148,7 +148,7 @@ def check_specs(feed: FeedConfig, contract: Contract) -> list[AssetCheckSpec]:
         AssetCheckSpec(
             rule.name,
             asset=key,
-            description=f"{rule.description} On breach: {rule.on_breach}.",
+            description=f"{rule.description or rule.requirement} On breach: {rule.on_breach}.".strip(),
             metadata={"column": rule.column or "", "dimension": rule.dimension or ""},
         )
         for rule in contract.rules
