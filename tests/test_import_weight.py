@@ -18,6 +18,7 @@ HEAVY = (
     "lmdb",
     "matplotlib",
     "mlflow",
+    "networkx",
     "numpy",
     "optuna",
     "pandas",

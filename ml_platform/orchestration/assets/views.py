@@ -1,5 +1,6 @@
 """Stage 3: entities, features and labels, built by dbt in a disposable DuckDB, one object per partition."""
 
+import json
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -22,12 +23,12 @@ from dagster_dbt import DagsterDbtTranslator, DbtCliResource, dbt_assets
 from ml_platform.config import UseCase
 from ml_platform.features.dbt import DIRECTORY_VARIABLE, compile_project
 from ml_platform.orchestration import partial
+from ml_platform.orchestration.dbt_selection import known_selection, selected_nodes, selection
 from ml_platform.orchestration.keys import feed_key, owners, partitions_of, view_key
 from ml_platform.orchestration.resources import PlatformResource
 from ml_platform.orchestration.run_context import as_of, partition_keys
 
 _FEED_PREFIX = "feed_"
-_VIEWS = ("entities", "features", "labels")
 
 
 class UseCaseTranslator(DagsterDbtTranslator):  # type: ignore[misc]
@@ -60,11 +61,27 @@ class UseCaseTranslator(DagsterDbtTranslator):  # type: ignore[misc]
 def view_assets(use_case: UseCase) -> list[AssetsDefinition]:
     """The dbt models of a use case, and the relation of cutoffs that they read."""
     views = use_case.config.views
-    names = {view: getattr(views, view) for view in _VIEWS}
+    models = (views.features, views.labels)
+    manifest = json.loads(compile_project(use_case.dbt_dir).read_text(encoding="utf-8"))
+    with known_selection(selected_nodes(manifest, models)):
+        build_views = _build_views(use_case, manifest, selection(models))
+    cutoffs = AssetsDefinition(
+        specs=[
+            AssetSpec(
+                view_key(use_case, "cutoffs"),
+                group_name=use_case.name,
+                description="The partitions asked for: span, and the instant after which nothing counts.",
+                owners=owners(use_case),
+            )
+        ]
+    )
+    return [build_views, cutoffs]
 
+
+def _build_views(use_case: UseCase, manifest: Mapping[str, Any], select: str) -> AssetsDefinition:
     @dbt_assets(
-        manifest=compile_project(use_case.dbt_dir),
-        select=f"+{names['features']} +{names['labels']}",
+        manifest=manifest,
+        select=select,
         dagster_dbt_translator=UseCaseTranslator(use_case),
         partitions_def=partitions_of(use_case),
         backfill_policy=BackfillPolicy.single_run(),
@@ -99,17 +116,7 @@ def view_assets(use_case: UseCase) -> list[AssetsDefinition]:
                     )
         yield from _done(context, events)
 
-    cutoffs = AssetsDefinition(
-        specs=[
-            AssetSpec(
-                view_key(use_case, "cutoffs"),
-                group_name=use_case.name,
-                description="The partitions asked for: span, and the instant after which nothing counts.",
-                owners=owners(use_case),
-            )
-        ]
-    )
-    return [build_views, cutoffs]
+    return build_views
 
 
 def dbt_resource_key(use_case: UseCase) -> str:
