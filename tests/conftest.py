@@ -4,21 +4,17 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from filelock import FileLock
-from library import (
-    FOLDER,
-    Library,
-    copy_home,
-    open_library,
-    promote_second,
-    serve_first,
-    train_first,
-    train_second,
-)
+from servers import aws, aws_endpoint, redis_port
 
-LIBRARY = FOLDER
+if TYPE_CHECKING:
+    from library import Library
+
+__all__ = ["aws", "aws_endpoint", "redis_port"]
+LIBRARY = Path(__file__).parent / "library_use_case"
 os.environ.setdefault("DO_NOT_TRACK", "true")
 os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
 os.environ["ML_PLATFORM_USE_CASES"] = str(LIBRARY)
@@ -52,72 +48,93 @@ def _made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path]
     return home
 
 
+def _next_home(factory: pytest.TempPathFactory, name: str, before: Path | None, stage: str) -> Path:
+    """A home that is a copy of another one, or an empty one, on which a stage was run."""
+    # Importing the stages costs 6 CPU-seconds, which tests of single modules should not pay.
+    import library
+
+    def make(home: Path) -> None:
+        opened = library.open_library(library.copy_home(before, home) if before else home)
+        getattr(library, stage)(opened)
+        opened.close()
+
+    return _made_once(factory, name, make)
+
+
 @pytest.fixture(scope="session")
 def trained_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Weeks landed, accepted and built, a candidate trained and judged; no champion yet."""
-    return _made_once(tmp_path_factory, "trained", lambda home: train_first(open_library(home)))
+    return _next_home(tmp_path_factory, "trained", None, "train_first")
 
 
 @pytest.fixture(scope="session")
 def served_home(tmp_path_factory: pytest.TempPathFactory, trained_home: Path) -> Path:
     """Two weeks served by the first champion."""
-    return _made_once(
-        tmp_path_factory, "served", lambda home: serve_first(open_library(copy_home(trained_home, home)))
-    )
+    return _next_home(tmp_path_factory, "served", trained_home, "serve_first")
 
 
 @pytest.fixture(scope="session")
 def challenged_home(tmp_path_factory: pytest.TempPathFactory, served_home: Path) -> Path:
     """A week later a second candidate has been judged against the champion, and passed."""
-    return _made_once(
-        tmp_path_factory, "challenged", lambda home: train_second(open_library(copy_home(served_home, home)))
-    )
+    return _next_home(tmp_path_factory, "challenged", served_home, "train_second")
 
 
 @pytest.fixture(scope="session")
 def succeeded_home(tmp_path_factory: pytest.TempPathFactory, challenged_home: Path) -> Path:
     """The second candidate is the champion and serves that week."""
-    return _made_once(
-        tmp_path_factory,
-        "succeeded",
-        lambda home: promote_second(open_library(copy_home(challenged_home, home))),
-    )
+    return _next_home(tmp_path_factory, "succeeded", challenged_home, "promote_second")
+
+
+def _copied(home: Path, folder: Path) -> "Library":
+    import library
+
+    return library.open_library(library.copy_home(home, folder / "home"))
 
 
 @pytest.fixture
-def fresh(tmp_path: Path) -> Library:
+def fresh(tmp_path: Path) -> "Library":
     """An empty installation."""
-    return open_library(tmp_path / "home")
+    import library
+
+    return library.open_library(tmp_path / "home")
 
 
 @pytest.fixture
-def trained(trained_home: Path, tmp_path: Path) -> Library:
+def trained(trained_home: Path, tmp_path: Path) -> "Library":
     """A copy of :func:`trained_home`."""
-    return open_library(copy_home(trained_home, tmp_path / "home"))
+    return _copied(trained_home, tmp_path)
 
 
 @pytest.fixture
-def served(served_home: Path, tmp_path: Path) -> Library:
+def served(served_home: Path, tmp_path: Path) -> "Library":
     """A copy of :func:`served_home`."""
-    return open_library(copy_home(served_home, tmp_path / "home"))
+    return _copied(served_home, tmp_path)
 
 
 @pytest.fixture
-def challenged(challenged_home: Path, tmp_path: Path) -> Library:
+def challenged(challenged_home: Path, tmp_path: Path) -> "Library":
     """A copy of :func:`challenged_home`."""
-    return open_library(copy_home(challenged_home, tmp_path / "home"))
+    return _copied(challenged_home, tmp_path)
 
 
 @pytest.fixture
-def succeeded(succeeded_home: Path, tmp_path: Path) -> Library:
+def succeeded(succeeded_home: Path, tmp_path: Path) -> "Library":
     """A copy of :func:`succeeded_home`."""
-    return open_library(copy_home(succeeded_home, tmp_path / "home"))
+    return _copied(succeeded_home, tmp_path)
+
+
+@pytest.fixture
+def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Promotions without the check in a fresh process, which takes seconds and which other tests make."""
+    from ml_platform.lifecycle import promotion
+
+    monkeypatch.setattr(promotion, "check_bundle", lambda *_: None)
 
 
 @pytest.fixture
 def own_use_case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the library use case's folder that a test may change."""
     folder = tmp_path / "use_cases" / "library_loans"
-    shutil.copytree(FOLDER / "library_loans", folder)
+    shutil.copytree(LIBRARY / "library_loans", folder)
     monkeypatch.setenv("ML_PLATFORM_USE_CASES", str(folder.parent))
     return folder

@@ -85,6 +85,11 @@ class Library:
     def serve(self) -> caching.CacheReport:
         return caching.refresh(self.platform, self.target, self.now)
 
+    def close(self) -> None:
+        """Let go of the stores, so that their files can be copied."""
+        self.platform.ledger.engine.dispose()
+        self.platform.cache.close()
+
     def serve_week(self, week: str) -> None:
         """What the daily job does: advance to a week's cutoff, land, score, serve."""
         self.platform.clock(self.use_case).set(self.use_case.cutoff(week))
@@ -191,6 +196,8 @@ def killed(home: Path, at: tuple[object, str], step: Callable[[Library], object]
 def copy_home(source: Path, target: Path) -> Path:
     """An installation's state at another place, MLflow's artifact addresses included."""
     shutil.copytree(source, target)
+    if not (target / "mlflow.db").exists():
+        return target
     with sqlite3.connect(target / "mlflow.db") as database:
         for table, column in (("experiments", "artifact_location"), ("runs", "artifact_uri")):
             database.execute(

@@ -91,7 +91,7 @@ def test_the_champion_itself_is_recognised(succeeded: Library) -> None:
     assert len(promotions.history(succeeded.platform.ledger, MODEL)) == 2
 
 
-def test_a_person_approves_and_who_and_why_are_kept(challenged: Library) -> None:
+def test_a_person_approves_and_who_and_why_are_kept(challenged: Library, unchecked: None) -> None:
     target = by_approval(challenged)
     assert challenged.promote(target).outcome == "waiting" and champion(challenged).version == 1  # type: ignore[union-attr]
     promoted = promotion.approve_waiting(challenged.platform, target, "ada", "looks right")
@@ -161,7 +161,9 @@ def test_a_foreign_bundle_is_not_promoted(challenged: Library) -> None:
 # --- MLflow and crashes ----------------------------------------------------------------------------
 
 
-def test_a_promotion_stands_while_mlflow_is_down_and_the_doctor_catches_up(challenged: Library) -> None:
+def test_a_promotion_stands_while_mlflow_is_down_and_the_doctor_catches_up(
+    challenged: Library, unchecked: None
+) -> None:
     home = challenged.platform.home
     (home / "a file").touch()
     run = open_library(home, ML_PLATFORM_MLFLOW_URI=f"sqlite:///{home / 'a file' / 'mlflow.db'}")
@@ -219,9 +221,10 @@ def test_a_rollback_while_the_cache_is_down_changes_nothing(succeeded: Library) 
     assert champion(succeeded).version == 2 and served_by(succeeded, NEXT_WEEK) == 2  # type: ignore[union-attr]
 
 
-def test_a_kill_in_a_rollback_leaves_model_and_cache_as_they_were(succeeded: Library) -> None:
+def test_a_kill_in_a_rollback_leaves_model_and_cache_as_they_were(
+    succeeded: Library, unchecked: None
+) -> None:
     def roll_back(library: Library) -> None:
-        promotion._check_again = lambda *_: None
         promotion.roll_back(library.platform, library.target, "ada", "")
 
     before = caching.committed_generation(succeeded.platform, MODEL)

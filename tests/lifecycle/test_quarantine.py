@@ -4,7 +4,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from library import Library, open_library
+from library import Library, copy_home, open_library
 
 from ml_platform.errors import NotFoundError
 from ml_platform.lifecycle import quarantine
@@ -16,16 +16,23 @@ PAST = ["2020-03-09", "2020-03-16", WEEK, SHORT, "2020-04-06"]
 BAD = {"edits": {WEEK: {"pages": {4: 2500, 7: 3000}}}, "rows": {SHORT: 20}}
 
 
-@pytest.fixture
-def library(own_use_case: Path, tmp_path: Path) -> Library:
+@pytest.fixture(scope="module")
+def spoilt_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Weeks with two rows in quarantine and one week held back."""
-    library = open_library(tmp_path / "home")
+    home = tmp_path_factory.mktemp("spoilt") / "home"
+    library = open_library(home)
     library.deliver("loans", library.weeks("2020-01-06", "2020-03-16"))
     library.deliver("loans", [WEEK, SHORT], **BAD)
     library.deliver("loans", ["2020-04-06"])
     for name in ("returns", "branches"):
         library.deliver(name, library.weeks("2020-01-06", "2020-04-06"))
-    return library
+    library.close()
+    return home
+
+
+@pytest.fixture
+def library(spoilt_home: Path, own_use_case: Path, tmp_path: Path) -> Library:
+    return open_library(copy_home(spoilt_home, tmp_path / "home"))
 
 
 def relax(use_case: Path) -> None:

@@ -1,10 +1,5 @@
 """Real stores for the serving tests: LMDB files, a redis-server, and a DynamoDB server over HTTP."""
 
-import contextlib
-import shutil
-import socket
-import subprocess
-import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,8 +7,6 @@ from uuid import uuid4
 
 import pyarrow as pa
 import pytest
-import redis
-from moto.server import ThreadedMotoServer
 
 from ml_platform.config import DecisionConfig
 from ml_platform.serving.cache import ServingCache, open_cache
@@ -27,54 +20,6 @@ WORDS = DecisionConfig(threshold=0.5, positive="will be late", negative="will be
 Publish = Callable[..., Generation]
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@pytest.fixture(scope="session")
-def redis_port() -> Iterator[int]:
-    binary = shutil.which("redis-server")
-    if binary is None:
-        pytest.skip("NOT TESTED: redis-server is not installed (Debian and Ubuntu: apt install redis-server)")
-    port = free_port()
-    options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
-    server = subprocess.Popen([binary, *options], stdout=subprocess.DEVNULL)
-    try:
-        _wait_for_redis(port)
-        yield port
-    finally:
-        server.terminate()
-        server.wait(timeout=10)
-
-
-def _wait_for_redis(port: int) -> None:
-    with contextlib.closing(redis.Redis(port=port)) as client:
-        for _ in range(400):
-            with contextlib.suppress(redis.ConnectionError):
-                client.ping()
-                return
-            time.sleep(0.05)
-    raise AssertionError("redis-server did not answer within 20 seconds")
-
-
-@pytest.fixture(scope="session")
-def dynamodb_endpoint() -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
-@pytest.fixture
-def aws(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
-
-
 @pytest.fixture
 def lmdb_url(tmp_path: Path) -> str:
     return f"lmdb://{tmp_path / 'serving.lmdb'}"
@@ -86,8 +31,8 @@ def redis_url(redis_port: int) -> str:
 
 
 @pytest.fixture
-def dynamodb_url(dynamodb_endpoint: str, aws: None) -> str:
-    return f"dynamodb://test-{uuid4().hex}?region=eu-central-1&endpoint={dynamodb_endpoint}&create=true"
+def dynamodb_url(aws_endpoint: str, aws: None) -> str:
+    return f"dynamodb://test-{uuid4().hex}?region=eu-central-1&endpoint={aws_endpoint}&create=true"
 
 
 @pytest.fixture(params=["lmdb", "redis", "dynamodb"])

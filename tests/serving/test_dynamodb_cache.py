@@ -2,13 +2,14 @@
 
 import boto3
 import pytest
+from servers import free_port
 
 from ml_platform.errors import ConfigError, StoreError
 from ml_platform.serving.cache import SegmentGoneError, open_cache
 from ml_platform.serving.dynamodb_cache import DynamoDbCache
 from ml_platform.serving.generations import Generation, Segment
 
-from .conftest import AS_OF, MODEL, free_port, predictions, publish_days, write_day
+from .conftest import AS_OF, MODEL, predictions, publish_days, write_day
 
 ONE, TWO = "2024-05-01", "2024-05-02"
 
@@ -27,10 +28,10 @@ def test_a_service_that_is_down_is_a_store_error(aws: None, monkeypatch: pytest.
 
 
 def test_region_and_endpoint_may_come_from_the_environment(
-    dynamodb_url: str, dynamodb_endpoint: str, monkeypatch: pytest.MonkeyPatch
+    dynamodb_url: str, aws_endpoint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     table = dynamodb_url.partition("?")[0]
-    monkeypatch.setenv("AWS_ENDPOINT_URL", dynamodb_endpoint)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", aws_endpoint)
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
     cache = open_cache(f"{table}?create=true")
     assert publish_days(cache, ONE) == open_cache(dynamodb_url).published(MODEL)
@@ -72,9 +73,9 @@ def test_reads_go_in_batches_that_the_service_accepts(dynamodb_url: str) -> None
     assert cache.read(asked) == [key.encode() for key in [*keys, *keys]]
 
 
-def test_the_table_is_billed_per_request(dynamodb_url: str, dynamodb_endpoint: str) -> None:
+def test_the_table_is_billed_per_request(dynamodb_url: str, aws_endpoint: str) -> None:
     publish_days(open_cache(dynamodb_url), ONE)
-    client = boto3.client("dynamodb", region_name="eu-central-1", endpoint_url=dynamodb_endpoint)
+    client = boto3.client("dynamodb", region_name="eu-central-1", endpoint_url=aws_endpoint)
     table = dynamodb_url.removeprefix("dynamodb://").partition("?")[0]
     described = client.describe_table(TableName=table)["Table"]
     assert described["BillingModeSummary"]["BillingMode"] == "PAY_PER_REQUEST"

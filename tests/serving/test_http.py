@@ -16,13 +16,14 @@ import httpx
 import pytest
 import uvicorn
 from fastapi import FastAPI
+from servers import free_port
 
 from ml_platform.errors import ConfigError
 from ml_platform.serving.cache import ServingCache, open_cache
 from ml_platform.serving.client import PredictionClient
 from ml_platform.serving.http import MOST_KEYS, TOKEN_VARIABLE, create_app, run
 
-from .conftest import AS_OF, MODEL, WORDS, free_port, publish_days
+from .conftest import AS_OF, MODEL, WORDS, publish_days
 
 ONE, TWO = "2024-05-01", "2024-05-02"
 NOW = AS_OF + timedelta(hours=3)

@@ -4,13 +4,14 @@ import threading
 
 import pytest
 import redis
+from servers import free_port
 
 from ml_platform.errors import StoreError
 from ml_platform.serving.cache import SegmentGoneError, open_cache
 from ml_platform.serving.generations import Generation, Segment
 from ml_platform.serving.redis_cache import PASSWORD_VARIABLE, USER_VARIABLE, RedisCache
 
-from .conftest import AS_OF, MODEL, free_port, predictions, publish_days, write_day
+from .conftest import AS_OF, MODEL, predictions, publish_days, write_day
 
 ONE, TWO = "2024-05-01", "2024-05-02"
 

@@ -1,0 +1,248 @@
+"""Every command does what it says, and errors are told as text."""
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import typer
+from library import FOLDER, MODEL, NAME, SERVED, Library
+from typer.testing import CliRunner
+
+from ml_platform.cli import main as run_main
+from ml_platform.cli.main import app
+from ml_platform.cli.shared import console, errors
+from ml_platform.datasets import versions
+from ml_platform.lifecycle import training_data
+from ml_platform.lifecycle.reading import client
+from ml_platform.registry import promotions
+
+Cli = Callable[..., str]
+
+
+@pytest.fixture
+def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    values = {"ML_PLATFORM_HOME": str(tmp_path / "home"), "ML_PLATFORM_USE_CASES": str(FOLDER)}
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(console, "width", 300)
+    monkeypatch.setattr(errors, "width", 300)
+    return values
+
+
+@pytest.fixture
+def cli(environment: dict[str, str]) -> Cli:
+    """Runs a command that must succeed; returns what it printed, with single spaces."""
+
+    def run(*arguments: str) -> str:
+        result = CliRunner().invoke(app, list(arguments))
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        assert result.exit_code == 0, result.output
+        return re.sub(r"[ \t]+", " ", result.output)
+
+    return run
+
+
+def commands(group: Any, *names: str) -> list[tuple[str, ...]]:
+    found: list[tuple[str, ...]] = []
+    for name, command in group.commands.items():
+        path = (*names, name)
+        found += commands(command, *path) if hasattr(command, "commands") else [path]
+    return found
+
+
+def test_every_command_has_help(cli: Cli) -> None:
+    group: Any = typer.main.get_command(app)
+    found = commands(group)
+    assert {("dataset", "diff"), ("quarantine", "replay"), ("champion", "history"), ("clock", "set")} <= set(
+        found
+    )
+    assert {
+        (n,) for n in ("approve", "reject", "rollback", "get", "serve", "export", "demo", "doctor")
+    } <= set(found)
+    for path in found:
+        assert "Usage:" in cli(*path, "--help")
+        command: Any = group
+        for name in path:
+            command = command.commands[name]
+        assert command.help, path
+
+
+def test_datasets_are_listed_shown_verified_and_checked_out(
+    served: Library, cli: Cli, tmp_path: Path
+) -> None:
+    version = versions.versions(served.platform.ledger, MODEL)[0].version
+    assert version in cli("dataset", "list") and version in cli("dataset", "list", "--model", MODEL)
+    shown = cli("dataset", "show", version[:8])
+    assert "2020-02-10 to 2020-06-08 (18 partitions)" in shown and "branch_late_rate: double" in shown
+    assert "all 52 objects are there and whole" in cli("dataset", "verify", version)
+    assert "wrote" in cli("dataset", "checkout", version, "--to", str(tmp_path / "out"))
+    assert pq.read_table(tmp_path / "out" / f"{version}.parquet").num_rows == 2340
+
+
+def test_datasets_are_compared(trained: Library, cli: Cli) -> None:
+    old = versions.versions(trained.platform.ledger, MODEL)[0].version
+    shorter = trained.model(windows={"train": 17})
+    new = training_data.build(trained.platform, shorter, trained.now).version
+    told = cli("dataset", "diff", old, new)
+    assert "removed │ 1: 2020-02-10 to 2020-02-10" in told and "2,340 → 2,250" in told
+
+
+def test_a_spoilt_dataset_fails_its_verification(trained: Library, environment: dict[str, str]) -> None:
+    row = versions.versions(trained.platform.ledger, MODEL)[0]
+    manifest = versions.manifest_of(trained.platform.lake, row)
+    trained.platform.lake.path(manifest.partitions[0].labels).unlink()
+    result = CliRunner().invoke(app, ["dataset", "verify", row.version])
+    assert result.exit_code == 1 and "2020-02-10 labels: object" in result.output
+
+
+def test_quarantine_is_listed_shown_and_replayed(served: Library, cli: Cli) -> None:
+    served.advance()
+    week = "2020-09-14"
+    served.deliver("loans", [week], edits={week: {"pages": {3: 9999}}})
+    assert f"loans │ {week} │ 1 │ pages_in_range" in cli("quarantine", "list", "--feed", "loans")
+    assert "9999" in cli("quarantine", "show", "loans", "--partition", week)
+    assert "89 accepted + 1 quarantined" in cli("quarantine", "replay", "loans")
+
+
+def test_the_story_of_champions_and_going_back(succeeded: Library, cli: Cli, unchecked: None) -> None:
+    told = cli("champion", "history", MODEL)
+    assert told.index("v2") < told.index("v1") and "policy: automatic" in told and "first" in told
+    said = cli("rollback", MODEL, "--why", "complaints", "--who", "grace")
+    assert "version 1" in said and "is restored" in said
+    champion = promotions.champion(succeeded.platform.ledger, MODEL)
+    assert champion is not None and (champion.version, champion.who, champion.why) == (
+        1,
+        "grace",
+        "complaints",
+    )
+
+
+def test_a_person_rejects_a_candidate(challenged: Library, cli: Cli) -> None:
+    assert "rejected" in cli("reject", MODEL, "--why", "no", "--who", "ada")
+    latest = promotions.latest_evaluation(challenged.platform.ledger, MODEL)
+    assert latest is not None
+    assert promotions.approval_of(challenged.platform.ledger, latest.id).who == "ada"  # type: ignore[union-attr]
+
+
+def test_a_person_approves_a_candidate(challenged: Library, cli: Cli, unchecked: None) -> None:
+    assert "version 2 now serves" in cli("approve", MODEL, "--why", "yes", "--who", "ada")
+    assert promotions.champion(challenged.platform.ledger, MODEL).version == 2  # type: ignore[union-attr]
+
+
+def test_clocks_are_shown_set_and_advanced(served: Library, cli: Cli) -> None:
+    assert "library_2020 │ replay │ 2020-09-06T18:00+00:00" in cli("clock", "show")
+    assert "2020-09-07T19:00" in cli(
+        "clock", "advance", "--timeline", "library_2020", "--days", "1", "--hours", "1"
+    )
+    cli("clock", "set", "2020-10-01T00:00:00+00:00", "--timeline", "library_2020")
+    assert "2020-10-01" in cli("clock", "show", "--timeline", "library_2020")
+    assert served.now.month == 10
+
+
+def test_one_prediction_is_read_in_words(served: Library, cli: Cli) -> None:
+    generation = client(served.platform).generation(MODEL)
+    segment = generation.by_partition[SERVED[1]].segment_id
+    key = served.platform.cache.neighbours(segment, SERVED[1], 1)[0]
+    told = cli("get", NAME, key)
+    assert "probably" in told and generation.id in told and key in told
+
+
+def test_predictions_are_exported(served: Library, cli: Cli, tmp_path: Path) -> None:
+    file = tmp_path / "p.parquet"
+    assert "90 predictions of 1 partition(s)" in cli("export", MODEL, "--to", str(file), "--from", SERVED[1])
+    assert pq.read_table(file).num_rows == 90
+
+
+def test_the_doctor_tells_and_mends(served: Library, cli: Cli, environment: dict[str, str]) -> None:
+    assert "broken" not in cli("doctor")
+    served.platform.tracking.project_champion(MODEL, "0" * 64, None)
+    only = CliRunner().invoke(app, ["doctor", "--no-repair"])
+    assert only.exit_code == 1 and "broken" in only.output
+    assert "repaired" in cli("doctor") and "repaired" not in cli("doctor")
+
+
+def test_the_catalogue_is_a_table_and_json(served: Library, cli: Cli) -> None:
+    assert f"{NAME}.branch_late_rate" in cli("catalogue")
+    listed = json.loads(cli("catalogue", "--json"))
+    assert {"feed", "column", "feature", "label", "dataset", "model", "predictions"} == {
+        e["kind"] for e in listed
+    }
+
+
+def test_the_schema_is_printed_or_written(cli: Cli, tmp_path: Path) -> None:
+    cli("schema", "--output", str(tmp_path / "s.json"))
+    assert json.loads((tmp_path / "s.json").read_text()) == json.loads(cli("schema"))
+
+
+def test_prepare_makes_an_empty_installation_usable(cli: Cli, environment: dict[str, str]) -> None:
+    cli("prepare")
+    home = Path(environment["ML_PLATFORM_HOME"])
+    assert (home / "ledger.db").exists() and (home / ".ml-platform-home").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["champion", "history", "no_such_use_case"], "there is no use case 'no_such_use_case'"),
+        (["rollback", MODEL], "has no champion"),
+        (["get", MODEL, "x"], "no published generation"),
+        (["clock", "set", "tomorrow", "--timeline", "library_2020"], "'tomorrow' is no instant"),
+        (["clock", "set", "2020-01-01T00:00:00Z", "--timeline", "library_2020"], "add --back"),
+        (["dataset", "show", "abc"], "`ml-platform dataset list` shows them"),
+        (["export", MODEL], "score partitions of that range first"),
+        (["quarantine", "replay", "loans"], "nothing waits"),
+    ],
+)
+def test_errors_are_told_as_text_with_a_fix(
+    environment: dict[str, str],
+    arguments: list[str],
+    told: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["ml-platform", *arguments])
+    with pytest.raises(SystemExit) as stopped:
+        run_main()
+    shown = capsys.readouterr().err
+    assert stopped.value.code == 2 and told in shown and "fix:" in shown and "Traceback" not in shown
+
+
+def test_predictions_are_served_over_http_on_loopback(served: Library, environment: dict[str, str]) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    segment = client(served.platform).generation(MODEL).by_partition[SERVED[1]].segment_id
+    key = served.platform.cache.neighbours(segment, SERVED[1], 1)[0]
+    command = [sys.executable, "-c", "from ml_platform.cli import main; main()", "serve", "--port", str(port)]
+    server = subprocess.Popen(command, env=os.environ | environment, stderr=subprocess.PIPE)
+    try:
+        prediction = _ask(server, f"http://127.0.0.1:{port}/v1/{MODEL}/{key}")
+        assert prediction["key"] == key and "probably" in prediction["text"]
+    finally:
+        server.terminate()
+        server.wait(timeout=30)
+
+
+def _ask(server: subprocess.Popen[bytes], url: str) -> Any:
+    for _ in range(600):
+        assert server.poll() is None, server.stderr and server.stderr.read().decode()
+        try:
+            with urllib.request.urlopen(url, timeout=30) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError:
+            raise
+        except OSError:
+            time.sleep(0.1)
+    raise AssertionError(f"{url} did not answer")

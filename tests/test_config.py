@@ -1,0 +1,134 @@
+"""What a product team writes is read strictly; each error names file, line and key."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ml_platform.config import json_schema, load_use_case, load_use_cases, use_case_files
+from ml_platform.errors import ConfigError, NotFoundError
+
+
+@pytest.fixture
+def file(own_use_case: Path) -> Path:
+    return own_use_case / "use_case.yaml"
+
+
+def line_of(file: Path, text: str) -> int:
+    return next(n for n, line in enumerate(file.read_text().splitlines(), 1) if text in line)
+
+
+def edited(file: Path, old: str, new: str) -> ConfigError:
+    """The error of the file with one edit."""
+    text = file.read_text()
+    assert text.count(old) == 1
+    file.write_text(text.replace(old, new))
+    with pytest.raises(ConfigError) as caught:
+        load_use_case(file)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "key", "why"),
+    [
+        ("    reader: feeds:read_loans", "    raeder: feeds:read_loans", "feeds.0.raeder", "not permitted"),
+        ("    lookback: 4", "    lookback: four", "feeds.1.lookback", "valid integer"),
+        ("{threshold: 0.4,", "{threshold: 1.4,", "models.0.serving.decision.threshold", "less than or equal"),
+        ("      folds: 3", "      folds: 3\n      fold: 3", "models.0.training.fold", "not permitted"),
+        ("{width: weekly,", "{width: monthly,", "partitions.width", "daily"),
+        ("name: library_loans\n", "name: Library Loans\n", "name", "pattern"),
+    ],
+)
+def test_an_unknown_or_wrong_key_is_told_with_file_line_and_key(
+    file: Path, old: str, new: str, key: str, why: str
+) -> None:
+    error = edited(file, old, new)
+    number = line_of(file, new.rsplit("\n", 1)[-1].strip() or new.strip())
+    assert f"{file}:{number}: {key}: " in error.what and why in error.what
+    assert "ml-platform schema" in error.fix
+
+
+def test_a_missing_key_points_at_what_it_is_missing_from(file: Path) -> None:
+    error = edited(file, "owner: {team: lending, email: lending@example.org}\n", "owner: {team: lending}\n")
+    assert f"{file}:{line_of(file, 'owner:')}: owner.email: Field required" in error.what
+
+
+def test_all_errors_are_told_at_once(file: Path) -> None:
+    text = file.read_text().replace("lookback: 4", "lookback: -1").replace("segments: 3", "segments: 0")
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=r"2 error\(s\)"):
+        load_use_case(file)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "why"),
+    [
+        ("  - name: returns", "  - name: loans", "feed named twice: loans"),
+        ("feeds: [returns]}", "feeds: [retuns]}", "not declared: retuns"),
+        ("- {column: branch}", "- {column: colour}", "slices of no feature: colour"),
+        (", start: 2020-08-30T20:00:00+02:00", ", start: 2020-08-30T20:00:00", "UTC offset"),
+    ],
+)
+def test_what_does_not_fit_together_is_told(file: Path, old: str, new: str, why: str) -> None:
+    assert why in edited(file, old, new).what
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"name: [unclosed", "this is not YAML"),
+        (b"name: caf\xe9", "cannot read"),
+        (b"", "error"),
+        (b"- a list", "error"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_told(file: Path, content: bytes, why: str) -> None:
+    file.write_bytes(content)
+    with pytest.raises(ConfigError, match=why) as caught:
+        load_use_case(file)
+    assert caught.value.where == str(file)
+
+
+def test_a_missing_file_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot read"):
+        load_use_case(tmp_path / "use_case.yaml")
+
+
+def test_use_cases_are_found_in_folders_and_folders_of_them(
+    own_use_case: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in (own_use_case, own_use_case.parent):
+        monkeypatch.setenv("ML_PLATFORM_USE_CASES", str(folder))
+        assert load_use_cases()["library_loans"].folder == own_use_case
+    monkeypatch.setenv("ML_PLATFORM_USE_CASES", f"{own_use_case}:{own_use_case.parent}")
+    assert use_case_files().count(own_use_case / "use_case.yaml") == 2
+    with pytest.raises(ConfigError, match="two use cases are named 'library_loans'"):
+        load_use_cases()
+
+
+def test_cutoff_due_and_maturity_are_local_times_told_in_utc(file: Path) -> None:
+    use_case = load_use_case(file)
+    loans, returns, branches = (use_case.feed(n) for n in ("loans", "returns", "branches"))
+    assert use_case.cutoff("2020-09-07") == datetime(2020, 9, 6, 18, tzinfo=UTC)
+    assert use_case.cutoff("2020-11-02") == datetime(2020, 11, 1, 19, tzinfo=UTC), "winter time"
+    assert use_case.due_at(loans, "2020-09-07") == datetime(2020, 9, 6, 10, tzinfo=UTC)
+    assert use_case.complete_at(returns, "2020-09-07") == datetime(2020, 9, 27, 22, tzinfo=UTC)
+    assert use_case.due_at(branches, "static") == datetime(2020, 1, 5, 23, tzinfo=UTC)
+    assert use_case.last_mature(use_case.config.models[0], datetime(2020, 9, 6, tzinfo=UTC)) == "2020-08-10"
+
+
+def test_what_is_not_there_is_answered_with_what_is(file: Path) -> None:
+    use_case = load_use_case(file)
+    with pytest.raises(NotFoundError, match="loans, returns, branches"):
+        use_case.feed("nothing")
+    with pytest.raises(NotFoundError, match="late_return"):
+        use_case.model("nothing")
+
+
+def test_the_schema_for_editors_knows_every_key_and_forbids_others(file: Path) -> None:
+    schema = json_schema()
+    assert schema["additionalProperties"] is False
+    assert set(yaml.safe_load(file.read_text())) <= set(schema["properties"])
+    for definition in schema["$defs"].values():
+        assert all("description" in p for p in definition.get("properties", {}).values())
