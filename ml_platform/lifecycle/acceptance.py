@@ -18,6 +18,7 @@ from ml_platform.ingestion.history import MergeCounts, MergeResult, merge
 from ml_platform.lifecycle.feed_contracts import contract_of
 from ml_platform.lifecycle.platform import Platform
 from ml_platform.lifecycle.views import accepted_asset
+from ml_platform.monitoring.feed_day import feed_evidence
 from ml_platform.storage.ledger import NewPublication, wall_now
 from ml_platform.storage.parquet import read_table, write_table
 from ml_platform.storage.tables import Acceptance, Delivery, Publication
@@ -110,6 +111,11 @@ def quarantine_asset(feed: str) -> str:
     return f"feed/{feed}/quarantine"
 
 
+def profile_asset(feed: str) -> str:
+    """The ledger's name of the profiles of a feed's accepted rows."""
+    return f"feed/{feed}/profile"
+
+
 def accept(platform: Platform, use_case: UseCase, feed: FeedConfig, as_of: datetime) -> AcceptanceReport:
     """Judge everything that has landed and was not judged yet; good partitions go on, others are held back.
 
@@ -160,6 +166,7 @@ def judge(
     evidence_digest = platform.lake.put(write_table(evidence)) if verdicts else None
     items, published = _items(platform, use_case, feed, contract, verdicts, merged, heads, as_of)
     items += _quarantine_items(platform, feed, verdicts, quarantine_heads)
+    items += _profile_items(platform, feed, contract, verdicts)
     ids = platform.ledger.request(items, as_of)
     with platform.ledger.committing(items, ids) as session:
         session.add_all(
@@ -288,6 +295,22 @@ def _quarantine_items(
             expects = head.id if head else None
             items.append(NewPublication(quarantine_asset(feed.name), key, digest, rows.num_rows, {}, expects))
     return items
+
+
+def _profile_items(
+    platform: Platform, feed: FeedConfig, contract: Contract, verdicts: Mapping[str, PartitionAcceptance]
+) -> list[NewPublication]:
+    """Counts, null rates, histograms and lattices of what was accepted: evidence for a later diagnosis.
+
+    One object holds all partitions of the run; each partition points at it.
+    """
+    accepted = [v.accepted for v in verdicts.values() if v.accepted.num_rows]
+    if not accepted:
+        return []
+    profile = feed_evidence(pa.concat_tables(accepted), feed=feed.name, columns=contract.column_names)
+    digest = platform.lake.put(write_table(profile))
+    keys = [k for k, v in verdicts.items() if v.accepted.num_rows]
+    return [NewPublication(profile_asset(feed.name), k, digest, profile.num_rows) for k in keys]
 
 
 def _by_partition(table: pa.Table) -> dict[str, pa.Table]:

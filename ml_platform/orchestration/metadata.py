@@ -6,7 +6,15 @@ import base64
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from dagster import MetadataValue, TableColumn, TableRecord, TableSchema
+from dagster import (
+    AssetKey,
+    MetadataValue,
+    TableColumn,
+    TableColumnDep,
+    TableColumnLineage,
+    TableRecord,
+    TableSchema,
+)
 
 _MOST_RECORDS = 60
 
@@ -39,6 +47,11 @@ def schema(columns: Mapping[str, tuple[str, str]]) -> TableSchema:
     return TableSchema(
         [TableColumn(name, kind, description=text or None) for name, (kind, text) in columns.items()]
     )
+
+
+def same_columns(names: Sequence[str], source: AssetKey) -> TableColumnLineage:
+    """Lineage of columns that come from the columns of the same name of one asset."""
+    return TableColumnLineage({name: [TableColumnDep(asset_key=source, column_name=name)] for name in names})
 
 
 def listed(values: Sequence[str], most: int = 12) -> str:

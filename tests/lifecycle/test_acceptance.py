@@ -5,7 +5,7 @@ from library import Library, open_library, slowed
 from sqlalchemy import select
 
 from ml_platform.errors import ConflictError
-from ml_platform.lifecycle.acceptance import accept, acceptance_totals, quarantine_asset
+from ml_platform.lifecycle.acceptance import accept, acceptance_totals, profile_asset, quarantine_asset
 from ml_platform.lifecycle.landing import land, landed_asset
 from ml_platform.lifecycle.views import accepted_asset
 from ml_platform.storage.parquet import read_table
@@ -115,3 +115,13 @@ def test_of_two_runs_that_land_one_partition_one_wins(library: Library) -> None:
         land(run.platform, run.use_case, feed, [DIRTY], run.now)
     head = library.platform.ledger.head(landed_asset("loans"), DIRTY)
     assert head is not None and head.rows == 80
+
+
+def test_a_profile_of_what_was_accepted_is_kept_as_evidence(library: Library) -> None:
+    library.deliver("loans", WEEKS, **BAD)
+    heads = library.platform.ledger.heads(profile_asset("loans"), WEEKS)
+    assert set(heads) == set(WEEKS) - {SHORT}, "a partition that is held back has none"
+    profile = read_table(library.platform.lake.get(heads[DIRTY].digest)).to_pylist()
+    pages = next(r for r in profile if r["partition_key"] == DIRTY and r["column"] == "pages")
+    accepted = library.platform.ledger.heads(accepted_asset("loans"), [DIRTY])[DIRTY]
+    assert pages["rows"] == accepted.rows and pages["nulls"] == 0 and pages["minimum"] >= 1

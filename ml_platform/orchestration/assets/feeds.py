@@ -95,6 +95,9 @@ def _accepted(use_case: UseCase, feed: FeedConfig, contract: Contract) -> Assets
                 kinds={"parquet", "greatexpectations"},
                 metadata={
                     "dagster/column_schema": metadata.schema(columns),
+                    "dagster/column_lineage": metadata.same_columns(
+                        contract.column_names, feed_key(feed.name, "landed")
+                    ),
                     "contract": str(use_case.contracts_dir / f"{feed.name}.yaml"),
                     "contract_version": contract.version,
                 },

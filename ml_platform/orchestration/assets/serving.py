@@ -16,7 +16,7 @@ from dagster import (
 from ml_platform.lifecycle.platform import Target
 from ml_platform.orchestration import metadata, partial
 from ml_platform.orchestration.assets.models import common
-from ml_platform.orchestration.keys import feed_key, model_key, partitions_of
+from ml_platform.orchestration.keys import feed_key, model_key, partitions_of, view_key
 from ml_platform.orchestration.partial import PartitionMetadata
 from ml_platform.orchestration.resources import PlatformResource
 from ml_platform.orchestration.run_context import as_of, partition_keys
@@ -60,7 +60,12 @@ def _predictions(target: Target) -> AssetsDefinition:
         partitions_def=partitions_of(target.use_case),
         backfill_policy=BackfillPolicy.single_run(),
         output_required=False,
-        metadata={"dagster/column_schema": metadata.schema(columns)},
+        metadata={
+            "dagster/column_schema": metadata.schema(columns),
+            "dagster/column_lineage": metadata.same_columns(
+                target.model.feature_names, view_key(target.use_case, "features")
+            ),
+        },
         description="Each partition scored by the champion of its cutoff, on what was known then, with the "
         "features as served: the evidence that a later diagnosis needs.",
     )
