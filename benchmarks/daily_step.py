@@ -23,7 +23,6 @@ from ml_platform.config import FeedConfig
 from ml_platform.features.dbt import compiled_views
 from ml_platform.ingestion.reader import FeedRequest, load_reader
 from ml_platform.lifecycle.acceptance import accept
-from ml_platform.lifecycle.agenda import last_scored
 from ml_platform.lifecycle.caching import refresh
 from ml_platform.lifecycle.landing import land
 from ml_platform.lifecycle.platform import Platform, Target
@@ -35,11 +34,10 @@ WARM_UP, ROUNDS, TARGET = 1, 7, 3.0
 
 
 def run() -> list[Line]:
-    """Days that follow the last one served; the first of them warms both sides up."""
+    """Days that are still to come on the timeline; the first of them warms both sides up."""
     with installation() as (platform, target), tempfile.TemporaryDirectory() as scratch:
-        last = last_scored(platform, target)
-        assert last is not None
-        days = iter([target.use_case.scheme.shift(last, i + 1) for i in range(WARM_UP + ROUNDS)])
+        first = first_to_come(platform, target)
+        days = iter([target.use_case.scheme.shift(first, i) for i in range(WARM_UP + ROUNDS)])
         bare = Bare(platform, target, Path(scratch))
         day = ""
 
@@ -52,6 +50,16 @@ def run() -> list[Line]:
         with_platform, without = ([*side[WARM_UP:]] for side in measured)
         note = f"median of {ROUNDS} partitions of {target.key}"
         return [Line("daily step", middle(with_platform), middle(without), "s", TARGET, note)]
+
+
+def first_to_come(platform: Platform, target: Target) -> str:
+    """The first partition whose cutoff the clock has not reached."""
+    use_case = target.use_case
+    now = platform.clock(use_case).now()
+    key = use_case.scheme.key_at(now)
+    while use_case.cutoff(key) <= now:
+        key = use_case.scheme.shift(key, 1)
+    return key
 
 
 def seconds(step: Callable[[], object]) -> float:
