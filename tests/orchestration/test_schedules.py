@@ -6,6 +6,7 @@ import pytest
 from dagster import (
     AssetKey,
     DagsterInstance,
+    DagsterRun,
     DagsterRunStatus,
     Definitions,
     RunRequest,
@@ -56,11 +57,11 @@ def refused(answer: RunRequest | SkipReason) -> str:
     return answer.skip_message or ""
 
 
-def record(location: Definitions, instance: DagsterInstance, status: DagsterRunStatus) -> None:
-    """A run of the week to come, as the daemon would have recorded it."""
-    instance.create_run_for_job(
-        location.resolve_job_def(JOB), status=status, tags={"dagster/partition": WEEK_TO_COME}
-    )
+def record(
+    instance: DagsterInstance, status: DagsterRunStatus, job: str = JOB, week: str = WEEK_TO_COME
+) -> None:
+    """A run of one week, as the daemon would have recorded it."""
+    instance.add_run(DagsterRun(job_name=job, status=status, tags={"dagster/partition": week}))
 
 
 def of(use_case: UseCase) -> Definitions:
@@ -77,14 +78,14 @@ def test_the_next_week_is_asked_for(copied: Installation, location: Definitions)
 
 
 def test_it_waits_while_a_run_is_in_progress(copied: Installation, location: Definitions) -> None:
-    record(location, copied.instance, DagsterRunStatus.STARTED)
+    record(copied.instance, DagsterRunStatus.STARTED)
 
     assert "is being scored" in refused(tick(location, copied.instance))
 
 
 def test_a_failed_run_is_tried_again_under_another_key(copied: Installation, location: Definitions) -> None:
     first = asked(tick(location, copied.instance)).run_key
-    record(location, copied.instance, DagsterRunStatus.FAILURE)
+    record(copied.instance, DagsterRunStatus.FAILURE)
     second = asked(tick(location, copied.instance)).run_key
 
     assert first != second
@@ -95,22 +96,14 @@ def test_it_stops_after_three_attempts_and_says_what_to_do(
     copied: Installation, location: Definitions
 ) -> None:
     for _ in range(MOST_ATTEMPTS):
-        record(location, copied.instance, DagsterRunStatus.FAILURE)
+        record(copied.instance, DagsterRunStatus.FAILURE)
 
     assert "launch the job by hand" in refused(tick(location, copied.instance))
 
 
 def test_a_run_of_another_week_or_job_does_not_count(copied: Installation, location: Definitions) -> None:
-    copied.instance.create_run_for_job(
-        location.resolve_job_def(JOB),
-        status=DagsterRunStatus.STARTED,
-        tags={"dagster/partition": LAST_WEEK},
-    )
-    copied.instance.create_run_for_job(
-        location.resolve_job_def(f"{NAME}_monitor"),
-        status=DagsterRunStatus.STARTED,
-        tags={"dagster/partition": WEEK_TO_COME},
-    )
+    record(copied.instance, DagsterRunStatus.STARTED, week=LAST_WEEK)
+    record(copied.instance, DagsterRunStatus.STARTED, job=f"{NAME}_monitor")
 
     assert asked(tick(location, copied.instance)).partition_key == WEEK_TO_COME
 
