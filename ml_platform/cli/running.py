@@ -37,8 +37,7 @@ def demo(
     chosen = [stores.use_case(use_case)] if use_case else list(stores.use_cases.values())
     with console.status("opening the platform …"):
         prepare()
-        # Dagster and dbt cost some seconds of import; only commands that run jobs pay them.
-        from ml_platform.definitions import defs
+        # Dagster costs seconds of import; only commands that run jobs pay them.
         from ml_platform.orchestration.demo import open_instance
 
         instance = open_instance(stores)
@@ -48,10 +47,10 @@ def demo(
     with instance, log.open("a") as file, contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
         for each in chosen:
             if each.config.demo is not None:
-                _play(stores, defs, instance, each.name, started)
+                _play(stores, instance, each.name, started)
 
 
-def _play(stores: Platform, defs: Any, instance: Any, name: str, started: float) -> None:
+def _play(stores: Platform, instance: Any, name: str, started: float) -> None:
     from ml_platform.cli.summary import print_summary
     from ml_platform.orchestration.demo import play
 
@@ -77,10 +76,17 @@ def _play(stores: Platform, defs: Any, instance: Any, name: str, started: float)
             elif event.event_type_value == "STEP_FAILURE":
                 console.print(f"  [red]✗ {_short(event.step_key, name)}[/]", highlight=False)
 
-        played = list(play(stores, defs, instance, use_case, say))
+        played = list(play(stores, _definitions, instance, use_case, say))
     if all(p.before for p in played):
         console.print("[green]everything has been played already[/]: nothing was done again", highlight=False)
     print_summary(stores, use_case, played, time.perf_counter() - started)
+
+
+def _definitions() -> Any:
+    """The code location; it and dbt cost seconds of import, which a finished demo need not pay."""
+    from ml_platform.definitions import defs
+
+    return defs
 
 
 def _short(step: str, use_case: str) -> str:

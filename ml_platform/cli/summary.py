@@ -9,12 +9,11 @@ from ml_platform.cli.shared import console, table
 from ml_platform.config import UseCase
 from ml_platform.datasets.versions import versions
 from ml_platform.errors import PlatformError
-from ml_platform.lifecycle.acceptance import acceptance_totals
 from ml_platform.lifecycle.agenda import predictions_asset
 from ml_platform.lifecycle.caching import committed_generation
-from ml_platform.lifecycle.monitors import results
 from ml_platform.lifecycle.platform import Platform, Target
 from ml_platform.lifecycle.reading import client
+from ml_platform.lifecycle.recorded import acceptance_totals, results
 from ml_platform.registry import promotions
 from ml_platform.serving.answers import sentence
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 import pyarrow as pa
-from sqlalchemy import func, select, update
+from sqlalchemy import select, update
 
 from ml_platform.config import FeedConfig, UseCase
 from ml_platform.contracts.accept import Acceptance as Verdict
@@ -408,19 +408,3 @@ def _evidence_table(verdicts: Mapping[str, PartitionAcceptance]) -> pa.Table:
     for n in ("failed_rows", "checked_rows"):
         columns[n] = pa.array([getattr(r, n) for r in results], pa.int64())
     return pa.table(columns)
-
-
-def acceptance_totals(platform: Platform, feed: str) -> dict[str, int]:
-    """Rows landed, accepted, quarantined and held over the last acceptance of each partition."""
-    last = select(func.max(Acceptance.id)).where(Acceptance.feed == feed).group_by(Acceptance.partition)
-    query = select(
-        func.sum(Acceptance.landed),
-        func.sum(Acceptance.accepted),
-        func.sum(Acceptance.quarantined),
-        func.sum(Acceptance.held),
-        func.count(),
-    ).where(Acceptance.id.in_(last))
-    with platform.ledger.begin() as session:
-        row = session.execute(query).one()
-    names = ("landed", "accepted", "quarantined", "held", "partitions")
-    return {name: int(value or 0) for name, value in zip(names, row, strict=True)}

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from sqlalchemy import select
 
 from ml_platform.datasets import versions
 from ml_platform.errors import NotReadyError
 from ml_platform.lifecycle.platform import Platform, Target
+from ml_platform.lifecycle.recorded import results
 from ml_platform.lifecycle.scoring import predictions
 from ml_platform.lifecycle.views import compute, reached
 from ml_platform.monitoring.chart import Promotion as Mark
@@ -161,17 +161,6 @@ def reference_rows(platform: Platform, target: Target) -> pa.Table | None:
     rows = versions.load(platform.lake, versions.manifest_of(platform.lake, dataset), "gate")
     scores = read_table(platform.lake.get(judged.evidence_digest))
     return rows.append_column(SCORE, scores["candidate"])
-
-
-def results(platform: Platform, target: Target, monitor: str) -> list[MonitorResult]:
-    """What a monitor saw, oldest first."""
-    query = (
-        select(MonitorResult)
-        .where(MonitorResult.model_key == target.key, MonitorResult.monitor == monitor)
-        .order_by(MonitorResult.id)
-    )
-    with platform.ledger.begin() as session:
-        return list(session.scalars(query))
 
 
 def _labels(platform: Platform, target: Target, keys: Sequence[str], as_of: datetime) -> pa.Table:

@@ -76,12 +76,12 @@ def acts(use_case: UseCase, demo: DemoConfig) -> list[Act]:
 
 def play(
     platform: Platform,
-    definitions: Definitions,
+    definitions: Callable[[], Definitions],
     instance: DagsterInstance,
     use_case: UseCase,
     say: Callable[[Act, DagsterEvent | None], None],
 ) -> Iterator[Played]:
-    """Play what has not been played yet.
+    """Play what has not been played yet; the definitions are loaded only when there is something.
 
     Raises:
         PlatformError: A run failed; what it did up to there stays, and playing again goes on from there.
@@ -99,7 +99,7 @@ def play(
         say(act, None)
         started = time.perf_counter()
         run = run_job(
-            definitions,
+            definitions(),
             instance,
             name,
             partitions=act.partitions,

@@ -5,8 +5,9 @@ from library import Library, open_library, slowed
 from sqlalchemy import select
 
 from ml_platform.errors import ConflictError
-from ml_platform.lifecycle.acceptance import accept, acceptance_totals, profile_asset, quarantine_asset
+from ml_platform.lifecycle.acceptance import accept, profile_asset, quarantine_asset
 from ml_platform.lifecycle.landing import land, landed_asset
+from ml_platform.lifecycle.recorded import acceptance_totals
 from ml_platform.lifecycle.views import accepted_asset
 from ml_platform.storage.parquet import read_table
 from ml_platform.storage.tables import Acceptance

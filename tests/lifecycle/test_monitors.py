@@ -7,7 +7,7 @@ import pytest
 from library import MODEL, SERVED, Library, copy_home, open_library
 
 from ml_platform.errors import NotReadyError
-from ml_platform.lifecycle import monitors
+from ml_platform.lifecycle import monitors, recorded
 from ml_platform.storage.parquet import read_table
 
 LATER = ["2020-09-14", "2020-09-21", "2020-09-28", "2020-10-05"]
@@ -56,13 +56,13 @@ def test_a_sound_model_does_not_drift(watched: Library) -> None:
 def test_results_are_kept_with_what_they_were_computed_from(watched: Library) -> None:
     monitors.performance(watched.platform, watched.target, watched.now)
     monitors.arrival(watched.platform, watched.target, watched.now)
-    (kept,) = monitors.results(watched.platform, watched.target, "live_performance")
+    (kept,) = recorded.results(watched.platform, watched.target, "live_performance")
     assert kept.summary["matured_partitions"] == 2 and kept.as_of == watched.now
     evidence = json.loads(watched.platform.lake.get(kept.evidence_digest or ""))
     assert [d["partition_key"] for d in evidence["days"]] == [*SERVED, *LATER]
     assert kept.state == evidence["state"] and kept.summary["metrics"]["auc"]["value"] is not None
-    assert len(monitors.results(watched.platform, watched.target, "label_maturity")) == 1
-    assert monitors.results(watched.platform, watched.target, "drift") == []
+    assert len(recorded.results(watched.platform, watched.target, "label_maturity")) == 1
+    assert recorded.results(watched.platform, watched.target, "drift") == []
 
 
 def test_the_reference_is_the_champions_own_score_on_the_gates_weeks(served: Library) -> None:

@@ -21,6 +21,11 @@ def raw(redis_port: int) -> redis.Redis:
     return redis.Redis(port=redis_port)
 
 
+def prefix_of(redis_url: str) -> str:
+    """The server is shared: a test looks only at what it wrote itself."""
+    return redis_url.partition("prefix=")[2]
+
+
 def test_a_server_that_is_down_is_a_store_error() -> None:
     with pytest.raises(StoreError, match="check that Redis runs there"):
         open_cache(f"redis://127.0.0.1:{free_port()}/0").current(MODEL)
@@ -42,7 +47,7 @@ def test_the_password_comes_from_the_environment(
 def test_a_segment_that_the_server_evicted_is_missing_not_empty(redis_url: str, raw: redis.Redis) -> None:
     cache = open_cache(redis_url)
     generation = publish_days(cache, ONE)
-    for name in raw.scan_iter(f"*{generation.segments[0].segment_id}"):
+    for name in raw.scan_iter(f"{prefix_of(redis_url)}*{generation.segments[0].segment_id}"):
         raw.delete(name)
     with pytest.raises(SegmentGoneError):
         cache.get(MODEL, f"{ONE}/K7/1")
@@ -57,16 +62,16 @@ def test_what_a_kill_left_aside_expires_and_is_swept(redis_url: str, raw: redis.
 
     with pytest.raises(KeyboardInterrupt):
         cache.write_segment("s", killed())
-    (aside,) = raw.scan_iter("*:writing:s:*")
+    (aside,) = raw.scan_iter(f"{prefix_of(redis_url)}*:writing:s:*")
     assert 0 < raw.ttl(aside) <= 3600
     assert cache.sweep() == 1
-    assert not list(raw.scan_iter("*:writing:s:*"))
+    assert not list(raw.scan_iter(f"{prefix_of(redis_url)}*:writing:s:*"))
 
 
 def test_a_whole_segment_does_not_expire(redis_url: str, raw: redis.Redis) -> None:
     cache = open_cache(redis_url)
     segment = write_day(cache, predictions(ONE))
-    (name,) = raw.scan_iter(f"*{segment.segment_id}")
+    (name,) = raw.scan_iter(f"{prefix_of(redis_url)}*{segment.segment_id}")
     assert raw.ttl(name) == -1
 
 
