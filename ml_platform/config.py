@@ -12,36 +12,28 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import yaml
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
-    StringConstraints,
     ValidationError,
     model_validator,
 )
 from pydantic_core import ErrorDetails
 
 from ml_platform.errors import ConfigError, NotFoundError
+from ml_platform.guard_config import DiagnosisConfig, RetrainingConfig
 from ml_platform.partitions import STATIC_KEY, Partition, PartitionScheme, Width
+from ml_platform.strict import Identifier, Strict
 
 _Named = TypeVar("_Named", "FeedConfig", "ModelConfig")
-Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 
 YAML_LOADER: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """The safe loader; libyaml's where it is built in, because it is eight times as fast at every start."""
 
 SEARCH_PATH_VARIABLE = "ML_PLATFORM_USE_CASES"
 HOME_VARIABLE = "ML_PLATFORM_HOME"
-
-
-class Strict(BaseModel):
-    """A model that forbids unknown keys and cannot be changed."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class OwnerConfig(Strict):
@@ -106,7 +98,7 @@ class FeedConfig(Strict):
 
     name: Identifier = Field(description="Name; also the stem of its contract file.")
     reader: str = Field(
-        description="'module:function' in the use case's folder; see ml_platform.feeds.FeedReader."
+        description="'module:function' in the use case's folder; see ml_platform.ingestion.reader."
     )
     static: bool = Field(default=False, description="A reference feed without event time.")
     landing_lag: timedelta = Field(
@@ -268,6 +260,10 @@ class ModelConfig(Strict):
     promotion: PromotionConfig = Field(default=PromotionConfig(), description="Promotion.")
     serving: ServingConfig = Field(default=ServingConfig(), description="Serving cache.")
     monitoring: MonitoringConfig = Field(default=MonitoringConfig(), description="Monitors.")
+    diagnosis: DiagnosisConfig = Field(default=DiagnosisConfig(), description="The diagnosis.")
+    retraining: RetrainingConfig = Field(
+        default=RetrainingConfig(), description="What verdicts may do, and the gates of challengers."
+    )
 
     @property
     def feature_names(self) -> list[str]:

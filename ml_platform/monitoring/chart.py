@@ -13,7 +13,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from ml_platform.monitoring.blocks import Floats
 from ml_platform.monitoring.daily import DailyDistance
 from ml_platform.monitoring.performance import PerformanceReport
 from ml_platform.monitoring.scoring import DayPerformance
@@ -35,6 +34,7 @@ from ml_platform.monitoring.style import (
     left_margin,
     png,
 )
+from ml_platform.statistics.blocks import Floats
 
 TRAILING = 7
 """Matured days in the trailing mean."""

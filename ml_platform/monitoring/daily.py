@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from ml_platform.config import FeatureConfig
-from ml_platform.monitoring.blocks import Floats
-from ml_platform.monitoring.frames import PARTITION, Table, as_frame, finite
+from ml_platform.statistics.blocks import Floats
+from ml_platform.statistics.frames import PARTITION, Table, as_frame, finite
 
 QUANTILES = (np.arange(20) + 0.5) / 20
 """Probabilities at which a day's quantile function is kept."""

@@ -2,7 +2,7 @@
 
 A row-level test alarms on every real window, because the rows of a day share its shocks. Here each
 column becomes a few numbers per day, the days are compared with the errors of an autocorrelated
-series (:mod:`ml_platform.monitoring.blocks`), p-values are adjusted over all columns by Benjamini
+series (:mod:`ml_platform.statistics.blocks`), p-values are adjusted over all columns by Benjamini
 and Yekutieli, and an alarm needs an effect of some size as well. Jumps of null rates and new
 categories are breaks of the data, not of its distribution, and are found on a single day.
 """
@@ -18,7 +18,6 @@ import pandas as pd
 from scipy import stats
 
 from ml_platform.config import FeatureConfig, MonitoringConfig
-from ml_platform.monitoring.blocks import Floats, State, adjust, worst
 from ml_platform.monitoring.daily import (
     NumericDays,
     categorical_days,
@@ -26,7 +25,6 @@ from ml_platform.monitoring.daily import (
     numeric_days,
     wasserstein,
 )
-from ml_platform.monitoring.frames import PARTITION, Table, as_frame, finite
 from ml_platform.monitoring.shifts import (
     Contrasts,
     DataBreak,
@@ -39,6 +37,8 @@ from ml_platform.monitoring.shifts import (
     null_jump,
     numeric_contrasts,
 )
+from ml_platform.statistics.blocks import Floats, State, adjust, worst
+from ml_platform.statistics.frames import PARTITION, Table, as_frame, finite
 
 Kind = Literal["numeric", "categorical", "score"]
 

@@ -15,7 +15,7 @@ from evidently import DataDefinition, Dataset, Report
 from evidently.presets import DataDriftPreset
 
 from ml_platform.errors import NotReadyError
-from ml_platform.monitoring.frames import Table, as_frame
+from ml_platform.statistics.frames import Table, as_frame
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ml_platform.errors import IntegrityError
-from ml_platform.monitoring.blocks import Floats
 from ml_platform.monitoring.evidence import FEED_DAY_SCHEMA
-from ml_platform.monitoring.frames import PARTITION
+from ml_platform.statistics.blocks import Floats
+from ml_platform.statistics.frames import PARTITION
 
 GROWTH = 1.05
 """Each bin is 5 % wider than the one nearer to zero."""

@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from ml_platform.monitoring.blocks import (
+from ml_platform.statistics.blocks import (
     Estimate,
     Floats,
     State,
@@ -24,7 +24,7 @@ from ml_platform.monitoring.blocks import (
     lone_level,
     worst,
 )
-from ml_platform.monitoring.frames import PARTITION, Table, as_frame, finite, known_mask
+from ml_platform.statistics.frames import PARTITION, Table, as_frame, finite, known_mask
 
 Maturity = Literal["mature", "immature", "overdue"]
 HOUR = pd.Timedelta(hours=1)

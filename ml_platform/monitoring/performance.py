@@ -16,7 +16,13 @@ import pandas as pd
 from scipy import stats
 
 from ml_platform.config import MonitoringConfig
-from ml_platform.monitoring.blocks import (
+from ml_platform.monitoring.scoring import (
+    DayPerformance,
+    area_under_curve,
+    day_performance,
+    join_labels,
+)
+from ml_platform.statistics.blocks import (
     Alternative,
     Estimate,
     Floats,
@@ -26,13 +32,7 @@ from ml_platform.monitoring.blocks import (
     mean_of_days,
     worst,
 )
-from ml_platform.monitoring.frames import PARTITION, Table, as_frame, finite, require_unique
-from ml_platform.monitoring.scoring import (
-    DayPerformance,
-    area_under_curve,
-    day_performance,
-    join_labels,
-)
+from ml_platform.statistics.frames import PARTITION, Table, as_frame, finite, require_unique
 
 MetricName = Literal["log_loss", "brier", "auc", "bias", "base_rate"]
 

@@ -12,8 +12,8 @@ import pandas as pd
 from scipy import stats
 
 from ml_platform.errors import IntegrityError
-from ml_platform.monitoring.blocks import Floats
-from ml_platform.monitoring.frames import Table, as_frame, known_mask, require_unique
+from ml_platform.statistics.blocks import Floats
+from ml_platform.statistics.frames import Table, as_frame, known_mask, require_unique
 
 Bools = npt.NDArray[np.bool_]
 

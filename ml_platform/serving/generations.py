@@ -11,7 +11,7 @@ from typing import Literal, Self
 
 from pydantic import AwareDatetime, Field, ValidationError, model_validator
 
-from ml_platform.config import Strict
+from ml_platform.strict import Strict
 from ml_platform.errors import ConflictError, IntegrityError, NotReadyError
 
 REPAIR = "run `ml-platform doctor`, which writes it again from the lake"

@@ -1,0 +1,1 @@
+"""Statistics shared by everything that judges days: blocked inference, findings, sequential tests."""
