@@ -112,9 +112,7 @@ class RetrainingConfig(Strict):
     freshness_margin: float = Field(
         default=0.015, ge=0, description="Loss a renewal may be worse by (one-sided 95 % bound)."
     )
-    incident_gate: int = Field(
-        default=7, ge=2, description="Later partitions a challenger must win."
-    )
+    incident_gate: int = Field(default=7, ge=2, description="Later partitions a challenger must win.")
     incident_confidence: float = Field(
         default=0.8, gt=0.5, lt=1, description="One-sided level at which it must win."
     )

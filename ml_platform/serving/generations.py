@@ -11,8 +11,8 @@ from typing import Literal, Self
 
 from pydantic import AwareDatetime, Field, ValidationError, model_validator
 
-from ml_platform.strict import Strict
 from ml_platform.errors import ConflictError, IntegrityError, NotReadyError
+from ml_platform.strict import Strict
 
 REPAIR = "run `ml-platform doctor`, which writes it again from the lake"
 

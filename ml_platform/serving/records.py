@@ -14,8 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import AwareDatetime, Field, ValidationError
 
-from ml_platform.config import DecisionConfig, Strict
+from ml_platform.config import DecisionConfig
 from ml_platform.errors import IntegrityError
+from ml_platform.strict import Strict
 
 RECORD_VERSION: Literal[1] = 1
 """Version of the bytes; part of every segment's id, so that no reader meets another layout."""
