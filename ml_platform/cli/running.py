@@ -44,10 +44,18 @@ def demo(
     log = stores.home / "demo.log"
     # What dbt and other libraries print goes to the log; the console keeps the terminal it was made with.
     console.file = sys.stdout
-    with instance, log.open("a") as file, contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
-        for each in chosen:
-            if each.config.demo is not None:
-                _play(stores, instance, each.name, started)
+    try:
+        with (
+            instance,
+            log.open("a") as file,
+            contextlib.redirect_stdout(file),
+            contextlib.redirect_stderr(file),
+        ):
+            for each in chosen:
+                if each.config.demo is not None:
+                    _play(stores, instance, each.name, started)
+    finally:
+        console.file = None  # type: ignore[assignment]  # again whatever stdout is
 
 
 def _play(stores: Platform, instance: Any, name: str, started: float) -> None:

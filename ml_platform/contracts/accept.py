@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
-from ml_platform.contracts.expectations import Validator
+from ml_platform.contracts.expectations import Validator, validator
 from ml_platform.contracts.model import (
     Contract,
     RowCheck,
@@ -150,8 +150,8 @@ def check(contract: Contract, delivery: pa.Table, context: AcceptanceContext) ->
         ContractError: A row has no partition_key or known_at, or is of a partition not asked for.
     """
     prepared = prepare(contract, delivery, context.partitions)
-    validator = Validator()
-    judge = _Judge(prepared, judge_rows(prepared, validator), context, validator)
+    gx = validator()
+    judge = _Judge(prepared, judge_rows(prepared, gx), context, gx)
     return Acceptance(contract, {key: judge.partition(i) for i, key in enumerate(prepared.partitions)})
 
 

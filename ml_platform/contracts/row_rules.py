@@ -78,7 +78,7 @@ def judge_rows(delivery: Prepared, validator: Validator) -> list[Finding]:
     runnable = [(r, c) for r, c in rules if not errors[r.name]]
     columns = dict.fromkeys(c for r, _ in runnable for c in r.columns)
     frame = to_frame(delivery.cast, [PARTITION_KEY, *columns])
-    outcomes = validator.run(frame, _expectations(runnable)) if delivery.rows else {}
+    outcomes = validator.rows(frame, _expectations(runnable)) if delivery.rows else {}
     valid = {c: frame[c].notna().to_numpy(bool) for c in columns}
     return [_finding(delivery, r, c, outcomes, valid, errors[r.name]) for r, c in rules]
 

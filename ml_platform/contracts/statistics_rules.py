@@ -32,7 +32,7 @@ def judge_statistics(
     if runnable and accepted.num_rows:
         columns = dict.fromkeys(c for r, _ in runnable for c in r.columns)
         frame = to_frame(accepted, list(columns))
-        outcomes = validator.run(frame, {r.name: c.expectation for r, c in runnable})
+        outcomes = validator.table(frame, {r.name: c.expectation for r, c in runnable})
     return {r.name: _result(r, partition, accepted.num_rows, outcomes.get(r.name)) for r, _ in rules}
 
 

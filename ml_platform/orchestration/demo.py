@@ -83,6 +83,8 @@ def play(
 ) -> Iterator[Played]:
     """Play what has not been played yet; the definitions are loaded only when there is something.
 
+    Where the gates refuse every first candidate there is nothing to serve, and the play ends there.
+
     Raises:
         PlatformError: A run failed; what it did up to there stays, and playing again goes on from there.
     """
@@ -93,6 +95,8 @@ def play(
         done = _finished(instance, name, tag)
         if done is not None:
             yield Played(act, done.run_id, _durations(instance, done.run_id), 0.0, before=True)
+            if not _anything_serves(platform, use_case):
+                return
             continue
         if clock.now() < act.clock:
             clock.set(act.clock)
@@ -114,6 +118,14 @@ def play(
             )
         wall = time.perf_counter() - started
         yield Played(act, run.run_id, _durations(instance, run.run_id), wall, before=False)
+        if not _anything_serves(platform, use_case):
+            return
+
+
+def _anything_serves(platform: Platform, use_case: UseCase) -> bool:
+    from ml_platform.registry.promotions import champion
+
+    return any(champion(platform.ledger, use_case.model_key(m.name)) for m in use_case.config.models)
 
 
 def _finished(instance: DagsterInstance, job: str, tag: str) -> DagsterRun | None:

@@ -140,6 +140,8 @@ def _champion_model(target: Target) -> AssetsDefinition:
         **common(target, "champion_model", {"mlflow"}),
         deps=[model_key(target, "evaluation")],
         check_specs=[AssetCheckSpec("promoted", asset=key, description="The newest candidate serves.")],
+        # A first candidate that the gates refuse leaves nothing to serve: the stages after it are skipped.
+        output_required=False,
         description="The model in force. The ledger decides in one transaction; MLflow's alias follows. "
         f"Policy: {target.model.promotion.policy}.",
     )
@@ -149,7 +151,8 @@ def _champion_model(target: Target) -> AssetsDefinition:
         stores = platform.get()
         report = promote_candidate(stores, target, as_of(context, stores, target.use_case))
         context.log.info(report.sentence())
-        yield MaterializeResult(metadata=_shown(report.shown()))
+        if report.champion is not None:
+            yield MaterializeResult(metadata=_shown(report.shown()))
         yield AssetCheckResult(
             asset_key=key,
             check_name="promoted",

@@ -1,0 +1,52 @@
+"""The demo where the gates refuse the first candidate: it ends in its summary, not in an error."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from dagster import DagsterInstance, DagsterRunStatus
+from library import FOLDER, NAME
+from typer.testing import CliRunner
+
+from ml_platform.cli.main import app
+
+from .conftest import enter, write_use_case
+
+DEMO = {
+    "promote_at": "2020-08-30T20:00:00+02:00",
+    "serve_first": "2020-08-31",
+    "serve_last": "2020-09-14",
+    "judge_at": "2020-10-11T20:00:00+02:00",
+}
+
+
+@pytest.fixture
+def strict_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An installation whose gate no candidate passes."""
+    models: list[dict[str, Any]] = yaml.safe_load((FOLDER / NAME / "use_case.yaml").read_text())["models"]
+    models[0]["gates"]["minimum_auc"] = 0.999
+    write_use_case(tmp_path / "use_cases" / NAME, models=models, demo=DEMO)
+    enter(monkeypatch, tmp_path / "home", tmp_path / "use_cases")
+    return tmp_path / "home"
+
+
+@pytest.mark.slow
+def test_a_refused_first_candidate_ends_in_the_summary(strict_home: Path) -> None:
+    result = CliRunner().invoke(app, ["demo", NAME])
+
+    assert result.exit_code == 0, result.output
+    assert "No champion" in result.output
+    assert "FAIL" in result.output
+    with DagsterInstance.get() as instance:
+        (run,) = instance.get_runs()
+    assert run.status == DagsterRunStatus.SUCCESS
+
+
+@pytest.mark.slow
+def test_a_second_demo_does_not_train_again(strict_home: Path) -> None:
+    for _ in range(2):
+        result = CliRunner().invoke(app, ["demo", NAME])
+        assert result.exit_code == 0, result.output
+    with DagsterInstance.get() as instance:
+        assert len(instance.get_runs()) == 1
