@@ -24,7 +24,7 @@ from ml_platform.storage.tables import ABANDONED, COMMITTED, REQUESTED, Head, Pu
 SCHEMA_VERSION = 1
 """Version of the published objects' layout."""
 
-HEAD_REVISION = "0001"
+HEAD_REVISION = "0002"
 """The newest migration; a test holds it equal to Alembic's head."""
 
 _CHUNK = 400

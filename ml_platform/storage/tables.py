@@ -226,3 +226,102 @@ class MonitorResult(Base):
     as_of: Mapped[datetime]
     recorded_at: Mapped[datetime]
     __table_args__ = (Index("monitor_results_model_key", "model_key", "monitor"),)
+
+
+class Verdict(Base):
+    """What a diagnosis said of a model on one day. Appended; the latest of a partition is the day's."""
+
+    __tablename__ = "verdicts"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    model_key: Mapped[str]
+    partition: Mapped[str]
+    verdict: Mapped[str]
+    kind: Mapped[str | None]
+    cause: Mapped[str]
+    sentence: Mapped[str]
+    fingerprint: Mapped[str]
+    incident_id: Mapped[int | None] = mapped_column(ForeignKey("incidents.id"))
+    diagnosis_digest: Mapped[str] = mapped_column(String(64))
+    recheck_at: Mapped[datetime | None]
+    as_of: Mapped[datetime]
+    recorded_at: Mapped[datetime]
+    __table_args__ = (Index("verdicts_model_key", "model_key", "partition"),)
+
+
+class Incident(Base):
+    """A cause that lasts: opened by a fingerprint, updated while it lasts, closed by a cause."""
+
+    __tablename__ = "incidents"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    model_key: Mapped[str]
+    fingerprint: Mapped[str]
+    status: Mapped[str]
+    report: Mapped[dict[str, Any]]
+    opened_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+    closed_at: Mapped[datetime | None]
+    recorded_at: Mapped[datetime]
+    __table_args__ = (Index("incidents_model_key", "model_key", "status"),)
+
+
+class Hold(Base):
+    """A partition that must not train or be promoted on, until an incident is resolved."""
+
+    __tablename__ = "holds"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    model_key: Mapped[str]
+    partition: Mapped[str]
+    incident_id: Mapped[int] = mapped_column(ForeignKey("incidents.id"))
+    reason: Mapped[str]
+    as_of: Mapped[datetime]
+    released_at: Mapped[datetime | None]
+    recorded_at: Mapped[datetime]
+    __table_args__ = (Index("holds_model_key", "model_key", "partition"),)
+
+
+class Attempt(Base):
+    """An action that a verdict or a person asked for, with its guards and what came of it.
+
+    ``run_key`` is unique: two sensors, a restarted daemon and a duplicate tick make one attempt.
+    """
+
+    __tablename__ = "attempts"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    model_key: Mapped[str]
+    run_key: Mapped[str] = mapped_column(unique=True)
+    action: Mapped[str]
+    kind: Mapped[str | None]
+    verdict_id: Mapped[int | None] = mapped_column(ForeignKey("verdicts.id"))
+    fingerprint: Mapped[str]
+    number: Mapped[int]
+    status: Mapped[str]
+    outcome: Mapped[str]
+    who: Mapped[str]
+    why: Mapped[str]
+    override: Mapped[bool]
+    guards: Mapped[list[Any]]
+    details: Mapped[dict[str, Any]]
+    seconds: Mapped[float]
+    promotion_id: Mapped[int | None] = mapped_column(ForeignKey("promotions.id"))
+    as_of: Mapped[datetime]
+    recorded_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+    __table_args__ = (Index("attempts_model_key", "model_key", "status"),)
+
+
+class Effect(Base):
+    """What an action or a refusal was worth, once later days are mature."""
+
+    __tablename__ = "effects"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    model_key: Mapped[str]
+    attempt_id: Mapped[int] = mapped_column(ForeignKey("attempts.id"), unique=True)
+    state: Mapped[str]
+    loss_change: Mapped[float | None]
+    partitions: Mapped[int]
+    rows: Mapped[int]
+    worth: Mapped[float | None]
+    cost: Mapped[float]
+    reason: Mapped[str]
+    as_of: Mapped[datetime]
+    recorded_at: Mapped[datetime]
