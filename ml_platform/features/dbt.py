@@ -58,6 +58,16 @@ class CompiledViews:
         """Version of the label code: entities and labels."""
         return _hash(self.entities.sql + "\n" + self.labels.sql)
 
+    @property
+    def by_name(self) -> dict[str, str]:
+        """Versions of feature and label code, as a model's provenance names them."""
+        return {"features": self.feature_version, "labels": self.label_version}
+
+    @property
+    def versions(self) -> tuple[str, str]:
+        """Version of the feature code and of the label code."""
+        return self.feature_version, self.label_version
+
 
 def manifest_path(dbt_dir: Path) -> Path:
     """Where :func:`compile_project` leaves dbt's manifest."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -20,7 +20,7 @@ from ml_platform.modeling.comparison import Missing
 from ml_platform.modeling.evaluate import Evaluation as Scores
 from ml_platform.modeling.evaluate import evaluate
 from ml_platform.modeling.gate_names import gate_names
-from ml_platform.modeling.gates import Assessment, Gate, assess, in_words
+from ml_platform.modeling.gates import Assessment, as_record, assess
 from ml_platform.modeling.model import Model
 from ml_platform.registry import promotions
 from ml_platform.storage.ledger import wall_now
@@ -98,7 +98,7 @@ def evaluate_candidate(platform: Platform, target: Target, as_of: datetime) -> E
     scores = {"candidate": candidate.predict(rows)}
     if baseline is not None:
         scores["baseline"] = baseline.predict(rows)
-    judged = {name: _judged(target, rows, values) for name, values in scores.items()}
+    judged = {name: judged_by_slices(target, rows, values) for name, values in scores.items()}
     verdict = assess(
         judged["candidate"],
         target.model.gates,
@@ -161,12 +161,13 @@ def _champion(
         return None, None
     try:
         scores = _model(platform, digest).predict(rows)
-        return _judged(target, rows, scores), scores
+        return judged_by_slices(target, rows, scores), scores
     except PlatformError as error:
         return Missing(f"the champion cannot be read: {error.what}"), None
 
 
-def _judged(target: Target, rows: pa.Table, scores: Floats) -> Scores:
+def judged_by_slices(target: Target, rows: pa.Table, scores: Floats) -> Scores:
+    """How some scores did on labelled rows, in all and per slice of the gates."""
     gates = target.model.gates
     return evaluate(
         rows, scores, label=target.model.label.column, slices=gates.slices, confidence=gates.confidence
@@ -203,7 +204,7 @@ def _record(
 ) -> tuple[Evaluation, bool]:
     """The ledger's entry, and whether the same one was the last made."""
     stored = platform.lake.put(write_table(evidence))
-    gates = [_plain(g) for g in verdict.gates]
+    gates = [as_record(g) for g in verdict.gates]
     last = promotions.latest_evaluation(platform.ledger, target.key)
     same = (digest, against, stored, gates)
     if last and same == (last.model_digest, last.against_digest, last.evidence_digest, last.gates):
@@ -221,10 +222,6 @@ def _record(
     )
     promotions.record_evaluation(platform.ledger, row)
     return row, False
-
-
-def _plain(gate: Gate) -> dict[str, Any]:
-    return asdict(gate) | {"evidence": dict(gate.evidence), "sentence": f"{gate.state}: {in_words(gate)}"}
 
 
 def _metrics(scores: Scores) -> dict[str, float]:

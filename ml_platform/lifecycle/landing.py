@@ -58,7 +58,8 @@ def land(
     """
     asked = _with_lookback(use_case, feed, keys)
     partitions = [use_case.feed_partition(feed, k) for k in asked]
-    tables = split_partitions(read_feed(use_case, feed, partitions, as_of), asked)
+    read = platform.outside.feeds or read_feed
+    tables = split_partitions(read(use_case, feed, partitions, as_of), asked)
     heads = platform.ledger.heads(landed_asset(feed.name), asked)
     revisions = _revisions(platform, feed.name, asked)
     results: list[Landed] = []

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
-from ml_platform.config import ModelConfig, TimelineConfig, UseCase, home, load_use_cases
+from ml_platform.config import FeedConfig, ModelConfig, TimelineConfig, UseCase, home, load_use_cases
 from ml_platform.errors import NotFoundError
 from ml_platform.storage.lake import Lake, open_lake
 
 # Importing SQLAlchemy costs .5 CPU-seconds, and naming a model's assets in a graph needs no ledger.
 if TYPE_CHECKING:
+    from datetime import datetime
+
+    import pyarrow as pa
+
+    from ml_platform.partitions import Partition
     from ml_platform.registry.mlflow_projection import Tracking
     from ml_platform.serving.cache import ServingCache
     from ml_platform.storage.clock import Clock
@@ -43,15 +48,37 @@ class Target:
         return f"{self.key}/{stage}"
 
 
+FeedSource: TypeAlias = "Callable[[UseCase, FeedConfig, Sequence[Partition], datetime], pa.Table]"
+FeatureServer: TypeAlias = "Callable[[dict[str, pa.Table]], dict[str, pa.Table]]"
+
+
+@dataclass(frozen=True)
+class Outside:
+    """The world around an installation.
+
+    Attributes:
+        feeds: Answers in place of a feed's reader: what some partitions held by an instant.
+        served: What becomes of features, by partition, on their way from the views to the model.
+        use_cases: Use cases in place of those that are found in the search path.
+    """
+
+    feeds: FeedSource | None = None
+    served: FeatureServer | None = None
+    use_cases: Mapping[str, UseCase] | None = None
+
+
 class Platform:
     """Lake, ledger, tracking, serving cache and use cases of one installation.
 
     Args:
         environment: Variables to read instead of the process's.
+        outside: What the world delivers and serves, where that is not the use case's own readers and the
+            platform's own features: a sandbox puts another world in front.
     """
 
-    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(self, environment: Mapping[str, str] | None = None, outside: Outside | None = None) -> None:
         self._environment = os.environ if environment is None else environment
+        self.outside = outside or Outside()
 
     @cached_property
     def home(self) -> Path:
@@ -62,7 +89,7 @@ class Platform:
     @cached_property
     def use_cases(self) -> dict[str, UseCase]:
         """All use cases by name."""
-        return load_use_cases()
+        return dict(self.outside.use_cases) if self.outside.use_cases is not None else load_use_cases()
 
     @cached_property
     def lake(self) -> Lake:

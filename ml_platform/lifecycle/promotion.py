@@ -185,7 +185,7 @@ def _promote(
         as_of=as_of,
         who=who,
         why=why,
-        verify=lambda: _check(platform, target, evaluation),
+        verify=lambda: verify_bundle(platform, target, evaluation),
     )
     return PromotionReport("promoted", promotion, evaluation, _project(platform, target, promotion))
 
@@ -204,16 +204,21 @@ def _waiting(platform: Platform, target: Target) -> Evaluation:
 
 def _check_again(platform: Platform, target: Target, promotion: Promotion) -> None:
     if promotion.evaluation_id is not None:
-        _check(platform, target, promotions.evaluation(platform.ledger, promotion.evaluation_id))
+        verify_bundle(platform, target, promotions.evaluation(platform.ledger, promotion.evaluation_id))
 
 
-def _check(platform: Platform, target: Target, evaluation: Evaluation) -> None:
+def verify_bundle(platform: Platform, target: Target, evaluation: Evaluation) -> None:
     """Load the bundle in a fresh process and compare its scores with the evaluation's."""
+    judged = read_table(platform.lake.get(evaluation.evidence_digest))
+    if set(target.model.feature_names) <= set(judged.column_names):  # a recalibration brings its own rows
+        sample = judged.slice(max(0, judged.num_rows - SAMPLE_ROWS))
+        expected = sample["candidate"].to_numpy()
+        check_bundle(platform.lake, evaluation.model_digest, sample, expected, target.key)
+        return
     dataset = versions.find(platform.ledger, evaluation.dataset_version)
     manifest = versions.manifest_of(platform.lake, dataset)
     part = manifest.of("gate")[-1]
     sample = versions.load_partition(platform.lake, manifest, part).slice(0, SAMPLE_ROWS)
-    judged = read_table(platform.lake.get(evaluation.evidence_digest))
     mask = np.asarray(judged["partition_key"].to_pylist()) == part.partition
     expected = judged["candidate"].to_numpy()[mask][:SAMPLE_ROWS]
     check_bundle(platform.lake, evaluation.model_digest, sample, expected, target.key)

@@ -72,6 +72,8 @@ def score(platform: Platform, target: Target, keys: Sequence[str], as_of: dateti
     champions = {k: champion(platform.ledger, target.key, cutoff) for k, cutoff in ready.items()}
     scorable = [k for k, c in champions.items() if c is not None]
     tables = compute(platform, target.use_case, "features", scorable, as_of)
+    if platform.outside.served is not None:
+        tables = platform.outside.served(tables)
     heads = platform.ledger.heads(predictions_asset(target), scorable)
     results: dict[str, Scored] = {k: Scored(k, "not_reached") for k in keys}
     results |= {k: Scored(k, "no_champion") for k in ready}

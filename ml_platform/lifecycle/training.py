@@ -112,14 +112,14 @@ def train_candidate(
     details |= _numbers(candidate, "candidate")
     if baseline is not None:
         details |= _numbers(baseline, "baseline")
-        details["baseline"] = _keep(platform, target, baseline, dataset, as_of, None)
+        details["baseline"] = keep_model(platform, target, baseline, dataset, as_of, None)
     run_id = None
     try:
         run_id = platform.tracking.log(target.key, _mlflow_run(target, dataset, candidate, baseline, image))
     except StoreError as error:
         details["warning"] = f"MLflow has no run of this training: {error.what}"
     details["run_id"] = run_id
-    digest = _keep(platform, target, candidate, dataset, as_of, run_id)
+    digest = keep_model(platform, target, candidate, dataset, as_of, run_id)
     pointers.move(platform, target, STAGE, digest, candidate.out_of_sample.num_rows, details, as_of)
     return _reported(platform, digest, details, reused=False, image=image)
 
@@ -147,7 +147,7 @@ def _numbers(trained: TrainedModel, name: str) -> dict[str, Any]:
     }
 
 
-def _keep(
+def keep_model(
     platform: Platform,
     target: Target,
     trained: TrainedModel,

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
 import pyarrow.compute as pc
+from sqlalchemy import select
 
 from ml_platform.datasets import versions
 from ml_platform.datasets.versions import Manifest, PartitionObjects, Role
 from ml_platform.errors import NotReadyError
-from ml_platform.features.dbt import compiled_views
-from ml_platform.lifecycle import pointers
+from ml_platform.features.dbt import CompiledViews, compiled_views
+from ml_platform.lifecycle import pointers, views
 from ml_platform.lifecycle.feed_contracts import contract_digests
 from ml_platform.lifecycle.platform import Platform, Target
 from ml_platform.storage.parquet import read_table
-from ml_platform.storage.tables import Publication
+from ml_platform.storage.tables import Dataset, Hold, Publication
 
 
 @dataclass(frozen=True)
@@ -86,34 +88,47 @@ def windows(target: Target, as_of: datetime) -> Windows:
 
 
 def build(platform: Platform, target: Target, as_of: datetime) -> DatasetReport:
-    """Publish the dataset version of the windows as of an instant.
-
-    Partitions without published features or without mature labels are left out and reported.
+    """Publish the dataset version of the windows as of an instant, and let training point at it.
 
     Raises:
         NotReadyError: Fewer partitions are left than ``windows.minimum_train``, or less than half the gate.
     """
-    window = windows(target, as_of)
+    report, row = assemble(platform, target, as_of, windows(target, as_of))
+    details = {"version": row.version}
+    pointers.move(platform, target, "training_dataset", row.manifest_digest, row.rows, details, as_of)
+    return report
+
+
+def assemble(
+    platform: Platform, target: Target, as_of: datetime, window: Windows
+) -> tuple[DatasetReport, Dataset]:
+    """Publish the dataset version of some windows.
+
+    Partitions without published features, without mature labels, or held by an open incident are left out
+    and reported.
+
+    Raises:
+        NotReadyError: Fewer partitions are left than ``windows.minimum_train``, or less than half the gate.
+    """
     use_case = target.use_case
+    held = held_partitions(platform, target)
     features = platform.ledger.heads(f"{use_case.name}/features", [*window.train, *window.gate])
     labels = platform.ledger.heads(f"{use_case.name}/labels", [*window.train, *window.gate])
     left_out: dict[str, str] = {}
     parts: list[PartitionObjects] = []
-    views = compiled_views(use_case)
+    views_ = compiled_views(use_case)
     for role, keys in (("train", window.train), ("gate", window.gate)):
         for key in keys:
-            versions_wanted = (views.feature_version, views.label_version)
-            reason = _unusable(features.get(key), labels.get(key), versions_wanted)
+            reason = held.get(key) or _unusable(features.get(key), labels.get(key), views_.versions)
             if reason:
                 left_out[key] = reason
             else:
                 parts.append(_part(target, role, features[key], labels[key]))  # type: ignore[arg-type]
     _enough(target, parts, window, left_out)
     manifest = _manifest(platform, target, parts)
-    row, new = versions.publish(platform.lake, platform.ledger, manifest, as_of, _details(manifest, left_out))
-    details = {"version": row.version}
-    pointers.move(platform, target, "training_dataset", row.manifest_digest, row.rows, details, as_of)
-    return DatasetReport(
+    details = _details(manifest, left_out) | _code(platform, views_)
+    row, new = versions.publish(platform.lake, platform.ledger, manifest, as_of, details)
+    report = DatasetReport(
         version=row.version,
         new=new,
         rows=row.rows,
@@ -122,6 +137,39 @@ def build(platform: Platform, target: Target, as_of: datetime) -> DatasetReport:
         left_out=left_out,
         positives=_positives(platform, manifest),
     )
+    return report, row
+
+
+def held_partitions(platform: Platform, target: Target) -> dict[str, str]:
+    """Partitions that an open incident keeps out of training, with the reason."""
+    query = select(Hold).where(Hold.model_key == target.key, Hold.released_at.is_(None)).order_by(Hold.id)
+    with platform.ledger.begin() as session:
+        return {h.partition: f"held by incident {h.incident_id}: {h.reason}" for h in session.scalars(query)}
+
+
+def ensure_views(platform: Platform, target: Target, keys: Sequence[str], as_of: datetime) -> list[str]:
+    """Publish features and mature labels of the partitions that lack them; returns those that were built.
+
+    The same compiled SQL as dbt runs, so a partition has the same object whoever builds it.
+    """
+    use_case, views_ = target.use_case, compiled_views(target.use_case)
+    features = platform.ledger.heads(f"{use_case.name}/features", keys)
+    labels = platform.ledger.heads(f"{use_case.name}/labels", keys)
+    lacking = [k for k in keys if _unusable(features.get(k), labels.get(k), views_.versions)]
+    if lacking:
+        views.materialise(platform, use_case, "features", lacking, as_of)
+        views.materialise(platform, use_case, "labels", lacking, as_of)
+    return lacking
+
+
+def _code(platform: Platform, compiled: CompiledViews) -> dict[str, Any]:
+    """The SQL that made features and labels, kept so that later both can be rebuilt as they were then."""
+    text = {
+        "entities": compiled.entities.sql,
+        "features": compiled.features.sql,
+        "labels": compiled.labels.sql,
+    }
+    return {"code": platform.lake.put(json.dumps(text, sort_keys=True).encode())}
 
 
 def _unusable(features: Publication | None, labels: Publication | None, code: tuple[str, str]) -> str | None:
@@ -161,13 +209,13 @@ def _enough(
 
 
 def _manifest(platform: Platform, target: Target, parts: Sequence[PartitionObjects]) -> Manifest:
-    use_case, views = target.use_case, compiled_views(target.use_case)
+    use_case, compiled = target.use_case, compiled_views(target.use_case)
     schema = read_table(platform.lake.get(parts[0].features)).schema
     missing = [f for f in target.model.feature_names if f not in schema.names]
     if missing:
         raise NotReadyError(
             f"the features lack {', '.join(missing)}",
-            where=f"dbt model {views.features.name}",
+            where=f"dbt model {compiled.features.name}",
             fix="select them in the SQL, or take them out of the model's features in use_case.yaml",
         )
     return Manifest(
@@ -177,8 +225,8 @@ def _manifest(platform: Platform, target: Target, parts: Sequence[PartitionObjec
         features=tuple((f, str(schema.field(f).type)) for f in target.model.feature_names),
         label=target.model.label.column,
         contracts=contract_digests(use_case),
-        feature_version=views.feature_version,
-        label_version=views.label_version,
+        feature_version=compiled.feature_version,
+        label_version=compiled.label_version,
     )
 
 

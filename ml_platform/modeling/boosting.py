@@ -64,6 +64,7 @@ class Boosting:
         encoder: Encoder,
         parameters: Mapping[str, Value],
         seed: int,
+        weights: Floats | None = None,
     ) -> Boosting:
         """Fit trees to encoded features; see :func:`ml_platform.modeling.estimators.fit`."""
         settings = {**parameters, **_FIXED, "seed": seed}
@@ -71,6 +72,7 @@ class Boosting:
         data = lgb.Dataset(
             matrix,
             labels,
+            weight=weights,
             feature_name=encoder.names,
             categorical_feature=encoder.columns("categorical"),
             params=settings,

@@ -127,7 +127,7 @@ def _fit_none(_: Floats, __: Floats) -> Calibrator:
     return Calibrator()
 
 
-def _fit_platt(scores: Floats, labels: Floats) -> Calibrator | None:
+def fit_platt(scores: Floats, labels: Floats) -> Calibrator | None:
     """Slope and intercept on Platt's smoothed targets by damped Newton steps (Lin et al. 2007).
 
     None where the steps do not settle or the slope does not rise.
@@ -186,6 +186,6 @@ def _fit_isotonic(scores: Floats, labels: Floats) -> Calibrator:
 
 _FITS: Mapping[Method, Callable[[Floats, Floats], Calibrator | None]] = {
     "none": _fit_none,
-    "platt": _fit_platt,
+    "platt": fit_platt,
     "isotonic": _fit_isotonic,
 }

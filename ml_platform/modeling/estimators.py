@@ -39,7 +39,7 @@ class Kind:
 
     parameters: Mapping[str, Parameter]
     file: str
-    fit: Callable[[Floats, Floats, Encoder, Mapping[str, Value], int], Fitted]
+    fit: Callable[[Floats, Floats, Encoder, Mapping[str, Value], int, Floats | None], Fitted]
     load: Callable[[bytes, Encoder], Fitted]
 
 
@@ -73,6 +73,7 @@ def fit(
     encoder: Encoder,
     parameters: Mapping[str, Value],
     seed: int,
+    weights: Floats | None = None,
 ) -> Fitted:
     """Fit one estimator.
 
@@ -83,6 +84,7 @@ def fit(
         encoder: What encoded the matrix.
         parameters: As of :func:`resolve_parameters`.
         seed: Seed of everything random.
+        weights: Weight of each row (rows,); all count once when None.
 
     Raises:
         NotReadyError: The rows hold only one class.
@@ -93,4 +95,4 @@ def fit(
             where="training window or one of its folds",
             fix="train on more partitions, or on fewer folds",
         )
-    return KINDS[kind].fit(matrix, labels, encoder, parameters, seed)
+    return KINDS[kind].fit(matrix, labels, encoder, parameters, seed, weights)

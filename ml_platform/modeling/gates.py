@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -172,6 +172,11 @@ def in_words(gate: Gate) -> str:
     if gate.measured is None or gate.limit is None:
         return gate.description
     return f"{gate.measured:.4f} must be {gate.comparison} {gate.limit:.4f} ({gate.description})"
+
+
+def as_record(gate: Gate) -> dict[str, Any]:
+    """A gate as plain values with its sentence, as the ledger keeps it."""
+    return asdict(gate) | {"evidence": dict(gate.evidence), "sentence": f"{gate.state}: {in_words(gate)}"}
 
 
 def _closed(name: str, judgement: _Judgement) -> Gate:

@@ -69,11 +69,12 @@ class Logistic:
         encoder: Encoder,
         parameters: Mapping[str, Value],
         seed: int,
+        weights: Floats | None = None,
     ) -> Logistic:
         """Fit the pipeline to encoded features; see :func:`ml_platform.modeling.estimators.fit`."""
         encode = _transformer(encoder)
         design = sparse.csr_array(encode.fit_transform(matrix))
-        model = LogisticRegression(random_state=seed, **parameters).fit(design, labels)
+        model = LogisticRegression(random_state=seed, **parameters).fit(design, labels, sample_weight=weights)
         return cls(Pipeline([("encode", encode), ("model", model)]))
 
     @classmethod

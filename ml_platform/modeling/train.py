@@ -79,6 +79,7 @@ class _Examples:
     labels: Floats
     partitions: Strings
     folds: Ints
+    weights: Floats | None
     days: Ints = field(init=False)
 
     def __post_init__(self) -> None:
@@ -99,6 +100,7 @@ def train(
     estimator: EstimatorName | None = None,
     seed: int | None = None,
     keys: Sequence[str] = (),
+    weights: Mapping[str, float] | None = None,
     progress: Progress = lambda _, __: None,
 ) -> TrainedModel:
     """Train one model.
@@ -113,6 +115,7 @@ def train(
             one with the platform's defaults, as the baseline is.
         seed: Seed of everything random; the configured one when None.
         keys: Key columns; rows are sorted by partition and key, so that their order does not matter.
+        weights: Weight of each row of a partition, by partition; the others count once.
         progress: Told what is being done.
 
     Raises:
@@ -121,7 +124,7 @@ def train(
     """
     kind = estimator or config.training.estimator
     chosen_seed = config.training.seed if seed is None else seed
-    examples = _prepare(table, config, keys)
+    examples = _prepare(table, config, keys, weights)
     overrides = {} if estimator else config.training.parameters
     parameters: Mapping[str, Value] = resolve_parameters(kind, overrides)
     tuning = None
@@ -141,7 +144,15 @@ def train(
         raw, examples.labels, examples.folds, examples.partitions, methods
     )
     progress(f"{kind}: final fit", 0.9)
-    fitted = fit(kind, examples.matrix, examples.labels, examples.encoder, parameters, chosen_seed)
+    fitted = fit(
+        kind,
+        examples.matrix,
+        examples.labels,
+        examples.encoder,
+        parameters,
+        chosen_seed,
+        examples.weights,
+    )
     model = Model(
         model_key=model_key,
         estimator=kind,
@@ -165,7 +176,9 @@ def train(
     )
 
 
-def _prepare(table: Table, config: ModelConfig, keys: Sequence[str]) -> _Examples:
+def _prepare(
+    table: Table, config: ModelConfig, keys: Sequence[str], weights: Mapping[str, float] | None
+) -> _Examples:
     label = config.label.column
     needed = [PARTITION, *keys, *config.feature_names, label]
     arrow = as_table(table, needed, "the training table")
@@ -174,7 +187,8 @@ def _prepare(table: Table, config: ModelConfig, keys: Sequence[str]) -> _Example
     encoder = Encoder.fit(arrow, config.features)
     partitions = partition_keys(arrow)
     folds = blocked_folds(partitions, config.training.folds)
-    return _Examples(arrow, encoder, encoder.encode(arrow), labels, partitions, folds)
+    by_row = np.array([weights.get(p, 1.0) for p in partitions]) if weights else None
+    return _Examples(arrow, encoder, encoder.encode(arrow), labels, partitions, folds, by_row)
 
 
 def _cross_fit(
@@ -190,7 +204,16 @@ def _cross_fit(
     def score(fold: int) -> None:
         inside = examples.folds == fold
         rest = ~inside
-        fitted = fit(kind, examples.matrix[rest], examples.labels[rest], examples.encoder, parameters, seed)
+        weights = examples.weights[rest] if examples.weights is not None else None
+        fitted = fit(
+            kind,
+            examples.matrix[rest],
+            examples.labels[rest],
+            examples.encoder,
+            parameters,
+            seed,
+            weights,
+        )
         scores[inside] = fitted.predict(examples.matrix[inside])
 
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
