@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -125,28 +125,39 @@ def lone_level(alpha: float, tests: int) -> float:
     return alpha / (tests * sum(1 / k for k in range(1, tests + 1))) if tests else alpha
 
 
+def estimate_around(value: float, residuals: Sequence[Floats], scale: float) -> Estimate:
+    """A mean of days, or a difference or ratio of such means, with the error that AR(1) residuals give it.
+
+    Args:
+        value: The estimate.
+        residuals: For each mean that was taken, its days around it, in the order of time.
+        scale: Largest absolute value of a day: spread below 1e-12 of it is rounding, so the error is 0.
+    """
+    blocks, means = sum(r.size for r in residuals), len(residuals)
+    if blocks - means < 1:
+        return Estimate(value, math.inf, 1, blocks, 0)
+    squares = float(sum((r**2).sum() for r in residuals))
+    if squares <= blocks * (1e-12 * scale) ** 2:
+        return Estimate(value, 0.0, blocks - means, blocks, 0)
+    products = float(sum((r[1:] * r[:-1]).sum() for r in residuals))
+    lag1 = _lag1(products / squares, blocks, means)
+    shares = [_variance_share(r.size, lag1) for r in residuals]
+    left = sum(r.size * (1 - s) for r, s in zip(residuals, shares, strict=True))
+    se = math.sqrt(squares / left * sum(shares)) if left > 0 else math.inf
+    df = max((blocks - means) * (1 - lag1**2) / (1 + lag1**2), 1)
+    return Estimate(value, se, df, blocks, lag1)
+
+
 def _clean(days: Sequence[float] | Floats) -> Floats:
     values = np.asarray(days, dtype=np.float64)
     return values[~np.isnan(values)]
 
 
 def _estimate(value: float, windows: list[Floats]) -> Estimate:
-    blocks, means = sum(w.size for w in windows), len(windows)
-    if blocks - means < 1:
-        return Estimate(value, math.inf, 1, blocks, 0)
-    residuals = [w - w.mean() for w in windows]
-    squares = float(sum((r**2).sum() for r in residuals))
-    scale = max(float(np.abs(w).max()) for w in windows)
-    if squares <= blocks * (1e-12 * scale) ** 2:
-        exact = 0.0 if abs(value) <= 1e-12 * scale else value
-        return Estimate(exact, 0.0, blocks - means, blocks, 0)
-    products = float(sum((r[1:] * r[:-1]).sum() for r in residuals))
-    lag1 = _lag1(products / squares, blocks, means)
-    shares = [_variance_share(w.size, lag1) for w in windows]
-    left = sum(w.size * (1 - s) for w, s in zip(windows, shares, strict=True))
-    se = math.sqrt(squares / left * sum(shares)) if left > 0 else math.inf
-    df = max((blocks - means) * (1 - lag1**2) / (1 + lag1**2), 1)
-    return Estimate(value, se, df, blocks, lag1)
+    scale = max((float(np.abs(w).max()) for w in windows if w.size), default=0.0)
+    estimate = estimate_around(value, [w - w.mean() for w in windows if w.size], scale)
+    exact = estimate.se == 0 and abs(value) <= 1e-12 * scale
+    return replace(estimate, value=0.0) if exact else estimate
 
 
 def _lag1(raw: float, blocks: int, means: int) -> float:

@@ -1,0 +1,129 @@
+"""A diagnosis as Markdown, and as one HTML page that stands alone and is read in a minute."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Mapping
+from html import escape
+
+from ml_platform.diagnosis.steps import STEPS
+from ml_platform.diagnosis.verdict import Cause, Diagnosis, StepResult
+
+_QUESTIONS = {s.name: f"{s.number}. {s.question}" for s in STEPS}
+_HEADER = ("question", "state", "estimate [95 %]", "smallest visible", "threshold", "tests", "why")
+_STYLE = """
+body{font:15px/1.5 system-ui,sans-serif;color:#1f2a37;max-width:64rem;margin:2rem auto;padding:0 1rem}
+h1{font-size:1.5rem;margin:.3rem 0}h2{font-size:1.05rem;margin:1.6rem 0 .4rem}.muted{color:#6b7280}
+table{border-collapse:collapse;width:100%;font-size:13px}td,th{padding:.35rem .5rem;text-align:left;
+border-bottom:1px solid #e5e7eb;vertical-align:top}.pill{color:#fff;border-radius:9px;padding:.1rem .5rem;
+font-size:11px;font-weight:700}.PASS{background:#15803d}.FAIL{background:#dc2626}
+.UNDERPOWERED{background:#b45309}.UNKNOWN{background:#6b7280}img{max-width:100%}
+"""
+
+
+def markdown(diagnosis: Diagnosis) -> str:
+    """The diagnosis as Markdown."""
+    verdict = diagnosis.verdict
+    return "\n\n".join(
+        [
+            f"## {verdict.name}: {_md(verdict.sentence)}",
+            f"{_md(diagnosis.model_key)}, {diagnosis.partition}, as of {diagnosis.as_of.isoformat()}",
+            f"**Next.** {_md(diagnosis.next)}",
+            "### Causes\n" + _bullets(_cause_text(c) for c in diagnosis.causes),
+            "### Steps\n" + _markdown_table(diagnosis.steps),
+            "### What would change its mind\n" + _bullets(diagnosis.would_change_mind),
+            "### What could not be seen\n" + _bullets(diagnosis.unseen),
+        ]
+    )
+
+
+def html(diagnosis: Diagnosis, images: Mapping[str, bytes] | None = None) -> str:
+    """The diagnosis as one page without any external resource.
+
+    Args:
+        diagnosis: What to show.
+        images: Caption to PNG bytes, which are embedded.
+    """
+    verdict = diagnosis.verdict
+    name = verdict.name + (f" ({verdict.kind})" if verdict.kind else "")
+    about = f"{diagnosis.model_key} · {diagnosis.partition} · as of {diagnosis.as_of.isoformat()}"
+    body = [
+        f'<p class="muted">{escape(about)}</p>',
+        f"<h1>{escape(name)}: {escape(verdict.sentence)}</h1>",
+        f"<p><b>Next.</b> {escape(diagnosis.next)}</p>",
+        "<h2>Causes</h2>" + _html_list((_cause_text(c) for c in diagnosis.causes), "ol"),
+        "<h2>Steps</h2>" + _html_table(diagnosis.steps),
+        "<h2>What would change its mind</h2>" + _html_list(diagnosis.would_change_mind),
+        "<h2>What could not be seen</h2>" + _html_list(diagnosis.unseen),
+        *(_image(caption, png) for caption, png in (images or {}).items()),
+        f'<p class="muted">incident {escape(verdict.fingerprint)}</p>',
+    ]
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        f"<title>{escape(name)} · {escape(diagnosis.model_key)}</title><style>{_STYLE}</style></head>"
+        f"<body>{''.join(body)}</body></html>"
+    )
+
+
+def _cause_text(cause: Cause) -> str:
+    strength = "" if cause.strength is None else f" {cause.strength:.3g} ({cause.unit})"
+    return f"{cause.name}, {cause.state}{strength}: {' '.join(cause.evidence)}"
+
+
+def _cells(step: StepResult) -> tuple[str, ...]:
+    top = step.headline
+    why = step.reason or (f"{top.subject}: {top.detail}" if top else "")
+    if top is None:
+        return (_QUESTIONS[step.name], step.state, "", "", "", str(step.findings), why)
+    interval = "" if top.low is None or top.high is None else f" [{_number(top.low)}, {_number(top.high)}]"
+    return (
+        _QUESTIONS[step.name],
+        step.state,
+        _number(top.estimate) + interval,
+        _number(top.minimal_detectable_effect),
+        _number(top.floor),
+        str(step.findings),
+        why,
+    )
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.3g}"
+
+
+def _html_table(steps: Iterable[StepResult]) -> str:
+    head = "".join(f"<th>{escape(h)}</th>" for h in _HEADER)
+    return f"<table><tr>{head}</tr>{''.join(_html_row(_cells(s)) for s in steps)}</table>"
+
+
+def _html_row(cells: tuple[str, ...]) -> str:
+    shown = [escape(c) for c in cells]
+    shown[1] = f'<span class="pill {shown[1]}">{shown[1]}</span>'
+    return "<tr>" + "".join(f"<td>{c}</td>" for c in shown) + "</tr>"
+
+
+def _html_list(items: Iterable[str], tag: str = "ul") -> str:
+    lines = "".join(f"<li>{escape(i)}</li>" for i in items)
+    return f"<{tag}>{lines}</{tag}>" if lines else "<p>Nothing.</p>"
+
+
+def _image(caption: str, png: bytes) -> str:
+    data, text = base64.b64encode(png).decode("ascii"), escape(caption)
+    return f'<h2>{text}</h2><img alt="{text}" src="data:image/png;base64,{data}">'
+
+
+def _markdown_table(steps: Iterable[StepResult]) -> str:
+    rows = [_HEADER, tuple("---" for _ in _HEADER), *(tuple(_md(c) for c in _cells(s)) for s in steps)]
+    return "\n".join(f"| {' | '.join(r)} |" for r in rows)
+
+
+def _bullets(items: Iterable[str]) -> str:
+    return "\n".join(f"- {_md(i)}" for i in items) or "Nothing."
+
+
+def _md(text: str) -> str:
+    """Text that can neither end a table's cell nor become markup."""
+    plain = " ".join(text.split())
+    for mark in ("\\", "|", "`", "*", "_", "[", "]"):
+        plain = plain.replace(mark, "\\" + mark)
+    return escape(plain, quote=False)

@@ -1,0 +1,421 @@
+"""Performance without labels: the loss that the features alone lead one to expect.
+
+CBPE (NannyML): with ``q = P(y|score)`` of the reference, a row with score p costs
+``-(q log p + (1-q) log(1-p))`` in expectation. The density-weighted form (after PAPE, Bialek et al. 2024,
+arXiv 2401.08348) fits q on reference rows that are weighted to look like the current ones, so that the
+curve holds where the rows have moved to.
+
+Both assume that P(y|x) stayed what it was. They say how much of a change of the loss comes from X, and are
+blind to concept drift: in the flights data they alarmed on none of 14. They are never an all-clear.
+
+The curves of this module are also what the concept test (:mod:`ml_platform.monitoring.concept`) reads its
+residuals from.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy import optimize
+
+from ml_platform.config import FeatureConfig
+from ml_platform.errors import IntegrityError
+from ml_platform.guard_config import DiagnosisConfig
+from ml_platform.statistics.blocks import Floats, change_of_days, judge
+from ml_platform.statistics.finding import Finding, Findings
+from ml_platform.statistics.frames import PARTITION, Table, as_frame, finite
+
+Codes = npt.NDArray[np.int64]
+
+QUESTION = "covariates"
+NEVER_AN_ALL_CLEAR = (
+    "It sees only what the features explain: a changed rule stays unseen, so it is never an all-clear."
+)
+BINS = 200
+"""Scores are first put into this many bins of equal size: finer than any step that days of data support."""
+LEAST = 1e-3
+"""Values are kept this far from 0 and 1, or their logits could not be shifted."""
+FOLDS = 7
+"""Blocks of neighbouring days left out in turn: neighbours resemble each other."""
+DENSITY_ROWS = 6000
+"""Rows of each window that the density ratio is learned from."""
+DENSITY_TREES = 40
+LARGEST_WEIGHT = 20.0
+"""Density ratios are cut here: a handful of rows must not speak for a window."""
+_SMALLEST = float(np.finfo(np.float64).eps)
+
+
+@dataclass(frozen=True)
+class DayEstimate:
+    """Expected loss of one current partition.
+
+    Attributes:
+        partition_key: The partition.
+        rows: Its rows.
+        cbpe: Expected log loss, nats, under the reference's P(y|score).
+        pape: The same under the density-weighted curve; None where there is none.
+    """
+
+    partition_key: str
+    rows: int
+    cbpe: float
+    pape: float | None
+
+
+@dataclass(frozen=True)
+class EstimatedReport:
+    """Expected loss of the current window, without its labels.
+
+    Attributes:
+        days: One per current partition, in order.
+        cbpe: Mean over days, nats.
+        pape: Mean over days under the density-weighted curve.
+        reference_loss: Realised loss of the reference, mean over days.
+        reference_cbpe: Its expected loss (cross-fitted by days), mean over days.
+        effective_share: Effective sample of the density weights, as a share of the reference rows: near 0
+            where the reference has no rows like the current ones.
+        finding: Change of the expected loss, ``loss_expected_from_x``.
+        reason: Why nothing could be estimated.
+    """
+
+    finding: Finding
+    days: tuple[DayEstimate, ...] = ()
+    cbpe: float | None = None
+    pape: float | None = None
+    reference_loss: float | None = None
+    reference_cbpe: float | None = None
+    effective_share: float | None = None
+    reason: str = ""
+
+    def findings(self) -> Findings:
+        """The finding; unknown where nothing could be estimated."""
+        if self.reason:
+            return Findings.unknown(QUESTION, self.reason)
+        return Findings.of(QUESTION, [self.finding])
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Rows of one window; ``day`` is a position in ``names``."""
+
+    names: list[str]
+    day: Codes
+    score: Floats
+
+    def by_day(self, values: Floats) -> Floats:
+        return tally(self.day, values, len(self.names)) / tally(
+            self.day, np.ones(values.size), len(self.names)
+        )
+
+
+def estimated_loss(
+    reference: Table,
+    current: Table,
+    *,
+    label: str,
+    probability: str,
+    features: Sequence[FeatureConfig],
+    settings: DiagnosisConfig,
+    density: bool = True,
+) -> EstimatedReport:
+    """Expected loss of the current rows against that of the reference.
+
+    Args:
+        reference: Out-of-sample scored rows: ``partition_key``, label (0/1), probability, features.
+        current: ``partition_key``, probability, features; labels are not read.
+        label: Column of the label.
+        probability: Column of the probability.
+        features: Model inputs; those that run with time do not enter the density ratio.
+        settings: ``loss_floor`` (share of the reference loss), ``p_value``, ``unseen_effective_share``,
+            ``block_partitions``.
+        density: Also weight the reference by a density ratio (up to .3 s).
+
+    Raises:
+        IntegrityError: A column is missing, a label is not 0 or 1, or a probability is not in [0, 1].
+    """
+    inputs = [f for f in features if density and not f.runs_with_time]
+    needed = (PARTITION, probability, *(f.name for f in inputs))
+    before = as_frame(reference, (*needed, label), "reference rows")
+    now = as_frame(current, needed, "current rows")
+    _check(before, now, label, probability)
+    reason = _cannot(before, now, label)
+    if reason:
+        return EstimatedReport(Finding("loss_expected_from_x", "all", "UNKNOWN", reason), reason=reason)
+    old, new = _rows(before, probability), _rows(now, probability)
+    labels = before[label].to_numpy(np.float64)
+    cbpe = new.by_day(
+        expected_loss(fit_curve(old.score, labels, np.ones(labels.size)).at(new.score), new.score)
+    )
+    pape, share = None, None
+    if inputs:
+        weights = _density_ratio(before, now, old, new, inputs)
+        share = float(weights.sum() ** 2 / (weights**2).sum() / weights.size)
+        pape = new.by_day(expected_loss(fit_curve(old.score, labels, weights).at(new.score), new.score))
+    fitted = cross_fitted(old.score, labels, old.day, np.ones(labels.size))
+    baseline = old.by_day(expected_loss(fitted, old.score))
+    realised = float(old.by_day(expected_loss(labels, old.score)).mean())
+    return EstimatedReport(
+        finding=_judged(baseline, cbpe, pape, share, realised, len(now), settings),
+        days=_days(new, cbpe, pape),
+        cbpe=float(cbpe.mean()),
+        pape=float(pape.mean()) if pape is not None else None,
+        reference_loss=realised,
+        reference_cbpe=float(baseline.mean()),
+        effective_share=share,
+    )
+
+
+def expected_loss(chance: Floats, score: Floats) -> Floats:
+    """Expected log loss of scores where a positive has the given chance; nats, shape (rows,)."""
+    p = np.clip(score, _SMALLEST, 1 - _SMALLEST)
+    return np.asarray(-(chance * np.log(p) + (1 - chance) * np.log1p(-p)), dtype=np.float64)
+
+
+def _check(before: pd.DataFrame, now: pd.DataFrame, label: str, probability: str) -> None:
+    for frame, what in ((before, "reference rows"), (now, "current rows")):
+        bad = ~frame[probability].between(0, 1)
+        if bad.any():
+            raise IntegrityError(
+                f"{int(bad.sum())} probabilities are missing or not in [0, 1]",
+                where=f"{what}, column {probability}",
+                fix="score these partitions again",
+            )
+    odd = ~before[label].isin((0, 1))
+    if odd.any():
+        raise IntegrityError(
+            f"{int(odd.sum())} labels that are not 0 or 1",
+            where=f"reference rows, column {label}",
+            fix="pass matured rows only",
+        )
+
+
+def _cannot(before: pd.DataFrame, now: pd.DataFrame, label: str) -> str:
+    """Why nothing can be estimated; empty when something can."""
+    if not len(before) or not len(now):
+        return f"the {'current window' if len(before) else 'reference'} has no rows"
+    if before[PARTITION].nunique() < 2:
+        return "the reference has one partition only"
+    if before[label].nunique() < 2:
+        return "the reference has rows of one class only"
+    return ""
+
+
+def _rows(frame: pd.DataFrame, probability: str) -> _Rows:
+    day, names = pd.factorize(frame[PARTITION], sort=True)
+    return _Rows([str(n) for n in names], day.astype(np.int64), frame[probability].to_numpy(np.float64))
+
+
+def _density_ratio(
+    before: pd.DataFrame, now: pd.DataFrame, old: _Rows, new: _Rows, inputs: Sequence[FeatureConfig]
+) -> Floats:
+    """Density of the current over that of the reference at each reference row, mean 1.
+
+    Days are split in two; a row's ratio comes from the classifier that saw none of its day. With rows
+    split at random the classifier recognises the day by its weather instead of the change.
+    """
+    x = [_matrix(frame, before, inputs, rows) for frame, rows in ((before, old), (now, new))]
+    kept = [_sample(rows.day.size) for rows in (old, new)]
+    weights = np.ones(old.day.size)
+    for half in (0, 1):
+        train = [keep[rows.day[keep] % 2 != half] for keep, rows in zip(kept, (old, new), strict=True)]
+        if len(new.names) < 2:
+            train[1] = kept[1]
+        odds = _odds(x[0][train[0]], x[1][train[1]], x[0])
+        inside = old.day % 2 == half
+        ratio = np.minimum(odds[inside] * train[0].size / max(train[1].size, 1), LARGEST_WEIGHT)
+        weights[inside] = ratio / ratio.mean()
+    return weights
+
+
+def _sample(rows: int) -> Codes:
+    """Evenly spread row numbers, at most :data:`DENSITY_ROWS`, drawn the same way every time."""
+    if rows <= DENSITY_ROWS:
+        return np.arange(rows)
+    return np.sort(np.random.default_rng(0).choice(rows, DENSITY_ROWS, replace=False))
+
+
+def _matrix(
+    frame: pd.DataFrame, reference: pd.DataFrame, inputs: Sequence[FeatureConfig], rows: _Rows
+) -> Floats:
+    """Features and the score, shape (rows, features + 1); categories as their rank by frequency."""
+    columns = [rows.score]
+    for feature in inputs:
+        values = frame[feature.name]
+        if feature.kind == "categorical":
+            ranks = {v: i for i, v in enumerate(reference[feature.name].value_counts().index)}
+            columns.append(values.map(ranks).to_numpy(np.float64, na_value=np.nan))
+        else:
+            columns.append(values.to_numpy(np.float64, na_value=np.nan))
+    return np.column_stack(columns)
+
+
+def _odds(reference: Floats, current: Floats, at: Floats) -> Floats:
+    """Odds that a row is a current one, by a few small trees."""
+    import lightgbm as lgb
+
+    x = np.vstack([reference, current])
+    y = np.repeat([0.0, 1.0], [len(reference), len(current)])
+    parameters = {
+        "objective": "binary",
+        "num_leaves": 8,
+        "learning_rate": 0.1,
+        "min_data_in_leaf": 100,
+        "max_bin": 63,
+        "num_threads": 1,
+        "deterministic": True,
+        "force_row_wise": True,
+        "verbosity": -1,
+    }
+    booster = lgb.train(parameters, lgb.Dataset(x, y), num_boost_round=DENSITY_TREES)
+    return np.exp(np.asarray(booster.predict(at, raw_score=True), dtype=np.float64))
+
+
+def _days(rows: _Rows, cbpe: Floats, pape: Floats | None) -> tuple[DayEstimate, ...]:
+    counts = np.bincount(rows.day, minlength=len(rows.names))
+    weighted: list[float | None] = [None] * cbpe.size if pape is None else [float(v) for v in pape]
+    return tuple(
+        DayEstimate(name, int(count), float(plain), other)
+        for name, count, plain, other in zip(rows.names, counts, cbpe, weighted, strict=True)
+    )
+
+
+def _judged(
+    baseline: Floats,
+    cbpe: Floats,
+    pape: Floats | None,
+    share: float | None,
+    realised: float,
+    rows: int,
+    settings: DiagnosisConfig,
+) -> Finding:
+    """The rise of the expected loss, one-sided; density-weighted where enough rows carry the weights."""
+    weighted = pape is not None and share is not None and share >= settings.unseen_effective_share
+    daily = pape if weighted and pape is not None else cbpe
+    block = settings.block_partitions
+    change = change_of_days(_blocks(baseline, block), _blocks(daily, block))
+    p_value = change.p_value("greater")
+    detectable = change.minimal_detectable_effect(settings.p_value, "greater")
+    floor = settings.loss_floor * realised
+    state = judge(
+        change,
+        significant=p_value < settings.p_value,
+        floor=floor,
+        effect=change.value,
+        detectable=detectable,
+    )
+    low, high = change.interval()
+    method: Literal["pape", "cbpe"] = "pape" if weighted else "cbpe"
+    seen = (
+        f"{detectable:.3f} could be seen" if math.isfinite(detectable) else "too few days to see any change"
+    )
+    return Finding(
+        statistic="loss_expected_from_x",
+        subject="all",
+        state=state,
+        detail=f"The features alone let one expect a loss changed by {change.value:+.3f} from {realised:.3f} "
+        f"({method}, p {p_value:.2g}); {seen}, floor {floor:.3f}. {NEVER_AN_ALL_CLEAR}",
+        estimate=finite(change.value),
+        low=finite(low),
+        high=finite(high),
+        minimal_detectable_effect=finite(detectable),
+        floor=floor,
+        p_value=p_value,
+        blocks=change.blocks,
+        rows=rows,
+        facts={
+            "method": method,
+            "cbpe_change": float(cbpe.mean() - baseline.mean()),
+            "pape_change": float(pape.mean() - baseline.mean()) if pape is not None else None,
+            "effective_share": share,
+            "reference_loss": realised,
+            "lag1": change.lag1,
+        },
+    )
+
+
+def _blocks(daily: Floats, block: int) -> Floats:
+    """Means of neighbouring days."""
+    cells = (np.arange(daily.size) // block).astype(np.int64)
+    count = int(cells[-1]) + 1
+    return tally(cells, daily, count) / tally(cells, np.ones(daily.size), count)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A monotone curve, linear between its knots and constant outside them.
+
+    Attributes:
+        scores: Knots, strictly increasing.
+        values: Probability of a positive at each.
+    """
+
+    scores: Floats
+    values: Floats
+
+    def at(self, scores: Floats) -> Floats:
+        """Probability of a positive at the given scores."""
+        return np.interp(scores, self.scores, self.values)
+
+
+def fit_curve(scores: Floats, labels: Floats, weights: Floats) -> Curve:
+    """Isotonic regression (Zadrozny and Elkan 2002) on binned scores.
+
+    Args:
+        scores: Shape (rows,), in [0, 1]; at least one row with a weight.
+        labels: Shape (rows,), 0 or 1.
+        weights: Shape (rows,), at least 0.
+    """
+    bins, knots = _binned(scores, weights)
+    return _fit(knots, tally(bins, weights, knots.size), tally(bins, weights * labels, knots.size))
+
+
+def cross_fitted(scores: Floats, labels: Floats, days: Codes, weights: Floats) -> Floats:
+    """Values of the curve at the rows, each from a curve fitted without the row's block of days.
+
+    Args:
+        scores: Shape (rows,).
+        labels: Shape (rows,).
+        days: Position of each row's day in the order of time, shape (rows,); at least two days.
+        weights: Shape (rows,).
+    """
+    bins, knots = _binned(scores, weights)
+    count = int(days.max()) + 1
+    folds = min(FOLDS, count)
+    fold = days * folds // count
+    cell = fold * knots.size + bins
+    shape = (folds, knots.size)
+    rows = tally(cell, weights, folds * knots.size).reshape(shape)
+    positives = tally(cell, weights * labels, folds * knots.size).reshape(shape)
+    values = np.empty(scores.size)
+    for f in range(folds):
+        curve = _fit(knots, rows.sum(axis=0) - rows[f], positives.sum(axis=0) - positives[f])
+        inside = fold == f
+        values[inside] = curve.at(scores[inside])
+    return values
+
+
+def tally(cells: Codes, terms: Floats, count: int) -> Floats:
+    """Sum of the terms by cell, shape (count,)."""
+    return np.asarray(np.bincount(cells, terms, count), dtype=np.float64)
+
+
+def _binned(scores: Floats, weights: Floats) -> tuple[Codes, Floats]:
+    """Bin of each row, and the mean score of each bin."""
+    cuts = np.unique(np.quantile(scores, np.arange(1, BINS) / BINS))
+    raw = np.searchsorted(cuts, scores, side="right")
+    counts = np.bincount(raw, minlength=cuts.size + 1)
+    used = counts > 0
+    bins = (np.cumsum(used) - 1)[raw]
+    return bins.astype(np.int64), tally(bins, scores, int(used.sum())) / counts[used]
+
+
+def _fit(knots: Floats, rows: Floats, positives: Floats) -> Curve:
+    seen = rows > 1e-9
+    fitted = optimize.isotonic_regression(positives[seen] / rows[seen], weights=rows[seen])
+    return Curve(knots[seen], np.clip(fitted.x, LEAST, 1 - LEAST))
