@@ -56,7 +56,7 @@ class GuardFacts:
             there was none.
         attempts_ages: Age in partitions of each attempt within the budget's window.
         compute_spent: Seconds of training in the budget's window.
-        in_flight: Retrainings that run now.
+        running: Retrainings that run now.
         onset_partitions: Matured partitions after the onset; None when the onset is not known.
         value: Expected value of the retraining.
         days_per_partition: Width of a partition.
@@ -68,7 +68,7 @@ class GuardFacts:
     matured_since_attempt: int | str | None
     attempts_ages: Sequence[int] | None
     compute_spent: float | None
-    in_flight: int | None
+    running: int | None
     onset_partitions: int | None
     value: ExpectedValue | None
     days_per_partition: int = 1
@@ -115,7 +115,7 @@ def guards(request: RetrainRequest, facts: GuardFacts, settings: RetrainingConfi
         _attempts,
         _budget,
         _compute,
-        _in_flight,
+        _running,
         _onset,
         _value,
         _mode,
@@ -230,11 +230,11 @@ def _compute(request: RetrainRequest, facts: GuardFacts, settings: RetrainingCon
     return Guard("compute", total <= limit, total, limit, f"{total:.0f} of {limit:.0f} s of computing")
 
 
-def _in_flight(request: RetrainRequest, facts: GuardFacts, settings: RetrainingConfig) -> Guard:
-    if facts.in_flight is None:
-        return Guard("nothing_in_flight", None, None, 0, "whether a retraining runs is not known")
-    count = facts.in_flight
-    return Guard("nothing_in_flight", not count, count, 0, f"{count} retraining(s) are in flight")
+def _running(request: RetrainRequest, facts: GuardFacts, settings: RetrainingConfig) -> Guard:
+    if facts.running is None:
+        return Guard("nothing_running", None, None, 0, "whether a retraining runs is not known")
+    count = facts.running
+    return Guard("nothing_running", not count, count, 0, f"{count} retraining(s) are running")
 
 
 def _onset(request: RetrainRequest, facts: GuardFacts, settings: RetrainingConfig) -> Guard:

@@ -69,6 +69,11 @@ class CompiledViews:
         return self.feature_version, self.label_version
 
 
+def as_view(name: str, sql: str) -> View:
+    """A view of SQL text that was compiled before."""
+    return View(name, sql, {}, _hash(sql))
+
+
 def manifest_path(dbt_dir: Path) -> Path:
     """Where :func:`compile_project` leaves dbt's manifest."""
     return dbt_dir / "target" / "manifest.json"

@@ -19,7 +19,7 @@ from ml_platform.lifecycle import pointers, views
 from ml_platform.lifecycle.feed_contracts import contract_digests
 from ml_platform.lifecycle.platform import Platform, Target
 from ml_platform.storage.parquet import read_table
-from ml_platform.storage.tables import Dataset, Hold, Publication
+from ml_platform.storage.tables import Dataset, Hold, Incident, Publication
 
 
 @dataclass(frozen=True)
@@ -140,9 +140,14 @@ def assemble(
     return report, row
 
 
-def held_partitions(platform: Platform, target: Target) -> dict[str, str]:
-    """Partitions that an open incident keeps out of training, with the reason."""
+def held_partitions(platform: Platform, target: Target, *, only_open: bool = False) -> dict[str, str]:
+    """Partitions that an incident keeps out of training, with the reason.
+
+    They stay out after the incident is over, until it is resolved; with ``only_open`` those of lasting ones.
+    """
     query = select(Hold).where(Hold.model_key == target.key, Hold.released_at.is_(None)).order_by(Hold.id)
+    if only_open:
+        query = query.join(Incident, Incident.id == Hold.incident_id).where(Incident.status == "open")
     with platform.ledger.begin() as session:
         return {h.partition: f"held by incident {h.incident_id}: {h.reason}" for h in session.scalars(query)}
 
@@ -164,12 +169,8 @@ def ensure_views(platform: Platform, target: Target, keys: Sequence[str], as_of:
 
 def _code(platform: Platform, compiled: CompiledViews) -> dict[str, Any]:
     """The SQL that made features and labels, kept so that later both can be rebuilt as they were then."""
-    text = {
-        "entities": compiled.entities.sql,
-        "features": compiled.features.sql,
-        "labels": compiled.labels.sql,
-    }
-    return {"code": platform.lake.put(json.dumps(text, sort_keys=True).encode())}
+    text = [[v.name, v.sql] for v in (compiled.entities, compiled.features, compiled.labels)]
+    return {"code": platform.lake.put(json.dumps(text).encode())}
 
 
 def _unusable(features: Publication | None, labels: Publication | None, code: tuple[str, str]) -> str | None:

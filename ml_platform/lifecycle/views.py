@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -13,7 +14,7 @@ import duckdb
 import pyarrow as pa
 
 from ml_platform.config import FeedConfig, UseCase
-from ml_platform.features.dbt import CompiledViews, compiled_views
+from ml_platform.features.dbt import CompiledViews, as_view, compiled_views
 from ml_platform.features.engine import (
     Cutoff,
     FeedFiles,
@@ -28,6 +29,7 @@ from ml_platform.lifecycle.platform import Platform
 from ml_platform.partitions import STATIC_KEY
 from ml_platform.storage.ledger import NewPublication
 from ml_platform.storage.parquet import write_table
+from ml_platform.storage.tables import Dataset
 
 ViewName = Literal["features", "labels"]
 
@@ -95,16 +97,33 @@ def open_warehouse(
 
 
 def compute(
-    platform: Platform, use_case: UseCase, view: ViewName, keys: Sequence[str], as_of: datetime
+    platform: Platform,
+    use_case: UseCase,
+    view: ViewName,
+    keys: Sequence[str],
+    as_of: datetime,
+    *,
+    code: CompiledViews | None = None,
 ) -> dict[str, pa.Table]:
-    """Rows of a view by partition, as known at ``as_of`` (and, for features, at each row's own cutoff)."""
+    """Rows of a view by partition, as known at ``as_of`` (and, for features, at each row's own cutoff).
+
+    ``code`` is older SQL, see :func:`kept_views`; the current one when None.
+    """
     if not keys:
         return {}
-    views = compiled_views(use_case)
+    views = code or compiled_views(use_case)
     chosen = views.features if view == "features" else views.labels
     with open_warehouse(platform, use_case, keys, as_of) as connection:
         table = build_view(connection, views, chosen)
     return split(table, use_case.config.views.key, keys, chosen.name)
+
+
+def kept_views(platform: Platform, dataset: Dataset) -> CompiledViews | None:
+    """The SQL that made a dataset version; None for versions that were made before it was kept."""
+    digest = dataset.details.get("code")
+    if digest is None:
+        return None
+    return CompiledViews(*(as_view(name, sql) for name, sql in json.loads(platform.lake.get(digest))))
 
 
 def publish(

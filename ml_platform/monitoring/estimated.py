@@ -6,7 +6,7 @@ arXiv 2401.08348) fits q on reference rows that are weighted to look like the cu
 curve holds where the rows have moved to.
 
 Both assume that P(y|x) stayed what it was. They say how much of a change of the loss comes from X, and are
-blind to concept drift: in the flights data they alarmed on none of 14. They are never an all-clear.
+blind to concept drift: in measurements they alarmed on none of 14. They are never an all-clear.
 
 The curves of this module are also what the concept test (:mod:`ml_platform.monitoring.concept`) reads its
 residuals from.
@@ -217,7 +217,7 @@ def _density_ratio(
     """Density of the current over that of the reference at each reference row, mean 1.
 
     Days are split in two; a row's ratio comes from the classifier that saw none of its day. With rows
-    split at random the classifier recognises the day by its weather instead of the change.
+    split at random the classifier recognises the day by its shocks instead of the change.
     """
     x = [_matrix(frame, before, inputs, rows) for frame, rows in ((before, old), (now, new))]
     kept = [_sample(rows.day.size) for rows in (old, new)]

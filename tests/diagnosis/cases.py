@@ -35,14 +35,14 @@ def evidence(*broken: tuple[str, Finding], unknown: tuple[str, ...] = (), **more
     more.setdefault("promotion", promotion())
     more.setdefault("training", TrainingFacts(partitions=90))
     more.setdefault("matured_partitions", 14)
-    return Evidence("flights/late", DAY, datetime(2013, 6, 10, 5, tzinfo=UTC), found, **more)
+    return Evidence("orders/late", DAY, datetime(2013, 6, 10, 5, tzinfo=UTC), found, **more)
 
 
 NULLS = (
     "contract",
-    finding("null_rate", "weather.temp", estimate=0.6, floor=0.05, partitions=("2013-06-08", DAY)),
+    finding("null_rate", "stock.temp", estimate=0.6, floor=0.05, partitions=("2013-06-08", DAY)),
 )
-UNIT = ("units", finding("unit", "weather.temp", estimate=0.9, floor=0.2, partitions=("2013-06-08",)))
+UNIT = ("units", finding("unit", "stock.temp", estimate=0.9, floor=0.2, partitions=("2013-06-08",)))
 SKEW = ("skew", finding("mismatch", "temp", estimate=0.5, floor=0.01, partitions=(DAY,)))
 LABEL = ("label_definition", finding("mismatch", estimate=0.2, floor=0.01))
 HAZARD = ("maturity", finding("delay_hazard", estimate=1.5))
@@ -51,20 +51,20 @@ FEW = ("volume", finding("rows", estimate=500.0, floor=1000.0, blocks=5))
 HARM = ("harm", finding("loss_change", estimate=0.08, floor=0.05))
 WEAK_HARM = ("harm", finding("loss_change", state="UNDERPOWERED", minimal_detectable_effect=0.1, floor=0.05))
 BIAS = ("concept", finding("bias", estimate=0.08, floor=0.05))
-CONTRAST = ("concept", finding("contrast", "carrier=UA", estimate=0.1, floor=0.03))
+CONTRAST = ("concept", finding("contrast", "branch=UA", estimate=0.1, floor=0.03))
 SLOPE = ("concept", finding("slope", estimate=-0.5, floor=0.3))
 X_LOSS = ("covariates", finding("estimated_loss_change", estimate=0.07, floor=0.05))
 DRIFT = ("covariates", finding("domain_auc", "distance", estimate=0.8, floor=0.6))
-REGION = ("covariates", finding("unseen_region", "dest=XYZ", facts={"labelled_rows": 400}))
-NEW_REGION = ("covariates", finding("unseen_region", "dest=XYZ", facts={"labelled_rows": 40}))
-LEAK = ("leakage", finding("known_after_cutoff", "dep_delay"))
-GAP = ("leakage", finding("backtest_gap", estimate=0.1))
-RARE = ("season", finding("jackknife", partitions=("2013-06-01",)))
+REGION = ("covariates", finding("unseen_region", "place=XYZ", facts={"labelled_rows": 400}))
+NEW_REGION = ("covariates", finding("unseen_region", "place=XYZ", facts={"labelled_rows": 40}))
+LEAK = ("leakage", finding("known_after_cutoff", "wait_minutes"))
+GAP = ("leakage", finding("live_gap", estimate=0.1))
+RARE = ("season", finding("single_day", partitions=("2013-06-01",)))
 
 
 def weak(mde: float, **more: Any) -> tuple[str, Finding]:
     numbers = {"minimal_detectable_effect": mde, "floor": 0.03, "estimate": 0.05, "blocks": 42} | more
-    return "concept", finding("contrast", "carrier=B6", "UNDERPOWERED", **numbers)
+    return "concept", finding("contrast", "branch=B6", "UNDERPOWERED", **numbers)
 
 
 def suspicion(mde: float) -> tuple[str, Finding]:
@@ -153,7 +153,7 @@ CASES = [
         "concept",
         kind="incident",
         onset=LATE,
-        subjects=("carrier=UA",),
+        subjects=("branch=UA",),
     ),
     case("concept without visible harm", E(WEAK_HARM, SLOPE), "retrain", "concept"),
     case("concept + benign drift elsewhere", E(DRIFT, CONTRAST), "retrain", "concept"),

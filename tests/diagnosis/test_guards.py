@@ -44,8 +44,8 @@ def test_a_sound_request_passes_all() -> None:
         ({"attempts_ages": None}, "budget", None, None),
         ({"compute_spent": 3550.0}, "compute", False, None),
         ({"compute_spent": None}, "compute", None, None),
-        ({"in_flight": 1}, "nothing_in_flight", False, None),
-        ({"in_flight": None}, "nothing_in_flight", None, None),
+        ({"running": 1}, "nothing_running", False, None),
+        ({"running": None}, "nothing_running", None, None),
         ({"onset_partitions": 4}, "onset", False, "2013-06-12"),
         ({"onset_partitions": None}, "onset", None, None),
         ({"value": None}, "value", None, None),
@@ -70,7 +70,7 @@ def test_a_mode_and_a_verdict_that_do_not_allow_it() -> None:
 def test_an_override_passes_all_but_corrupted_data() -> None:
     order = Override("Ada", "a strike")
     young = replace(request(cases.YOUNG), override=order)
-    found = guards(young, replace(FINE, in_flight=None), SETTINGS)
+    found = guards(young, replace(FINE, running=None), SETTINGS)
     assert allowed(found)
     assert any("overridden by Ada: a strike" in g.sentence for g in found)
     spoilt = guards(replace(request(cases.NULLS), override=order), FINE, SETTINGS)

@@ -28,7 +28,7 @@ def test_an_incident_keeps_its_fingerprint_from_suspicion_to_escalation() -> Non
     current = None
     story = [
         ("2013-06-01", evidence(cases.suspicion(0.033))),
-        ("2013-06-05", evidence(("concept", finding("contrast", "carrier=B6")), cases.CONTRAST)),
+        ("2013-06-05", evidence(("concept", finding("contrast", "branch=B6")), cases.CONTRAST)),
         ("2013-06-06", evidence(cases.YOUNG)),
         ("2013-06-20", evidence(cases.CONTRAST, training=cases.HELD)),
         ("2013-07-10", evidence(cases.CONTRAST)),
@@ -40,7 +40,7 @@ def test_an_incident_keeps_its_fingerprint_from_suspicion_to_escalation() -> Non
         assert current is not None
     assert current.first_partition == "2013-06-01"
     assert [v for _, v in current.verdicts] == ["wait_for_labels", "retrain", "fix_data", "escalate"]
-    assert (current.predictions, current.subjects) == (400, ("carrier=B6", "carrier=UA"))
+    assert (current.predictions, current.subjects) == (400, ("branch=B6", "branch=UA"))
     assert apply(current, diagnosed(seen, "2013-07-10"), predictions=100).predictions >= 0  # type: ignore[union-attr]
     closed = apply(current, diagnosed(evidence(), "2013-07-11"), closed_by="promotion")
     assert closed is not None

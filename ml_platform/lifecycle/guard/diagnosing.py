@@ -1,0 +1,317 @@
+"""Diagnosis as of an instant: evidence, causes, a verdict for the ledger, and the incident it belongs to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from ml_platform.diagnosis import incident as incidents
+from ml_platform.diagnosis.evidence import IncidentFacts
+from ml_platform.diagnosis.incident import Incident as Report
+from ml_platform.diagnosis.procedure import diagnose
+from ml_platform.diagnosis.verdict import Diagnosis
+from ml_platform.errors import NotFoundError
+from ml_platform.lifecycle.guard.evidence import Gathered, gather
+from ml_platform.lifecycle.platform import Platform, Target
+from ml_platform.registry import promotions
+from ml_platform.storage.ledger import wall_now
+from ml_platform.storage.tables import Attempt, Hold, Incident, Verdict
+
+OPEN, CLOSED = "open", "closed"
+
+
+@dataclass(frozen=True)
+class Diagnosed:
+    """A diagnosis with its entry in the ledger.
+
+    Attributes:
+        diagnosis: Verdict, causes and steps.
+        verdict: The ledger's entry.
+        gathered: The evidence and the reports behind it.
+        incident: The incident it belongs to, open or just closed.
+        new: Whether this day's verdict had not been given before.
+    """
+
+    diagnosis: Diagnosis
+    verdict: Verdict
+    gathered: Gathered
+    incident: Incident | None
+    new: bool
+
+
+def diagnose_now(platform: Platform, target: Target, as_of: datetime) -> Diagnosed:
+    """Gather, diagnose, and enter verdict and incident in the ledger in one transaction.
+
+    The same evidence on the same day gives the same entry: nothing is written twice.
+
+    Raises:
+        NoChampionError: There is no champion to diagnose.
+    """
+    current = open_incident(platform, target, as_of)
+    facts = _facts(platform, target, current, as_of)
+    gathered = gather(platform, target, as_of, facts)
+    model = target.model
+    diagnosis = diagnose(gathered.evidence, model.diagnosis, model.retraining)
+    data = json.dumps(diagnosis.to_json(), sort_keys=True).encode()
+    digest = platform.lake.put(data)
+    known = _known(platform, target, diagnosis.partition, digest)
+    if known is not None:
+        return Diagnosed(diagnosis, known, gathered, incident_of(platform, known.incident_id), new=False)
+    with platform.ledger.begin() as session:
+        row = _enter_incident(session, platform, target, current, diagnosis, as_of)
+        _hold(session, target, row, diagnosis, as_of)
+        verdict = _entry(target, diagnosis, digest, row, as_of)
+        session.add(verdict)
+    return Diagnosed(diagnosis, verdict, gathered, row, new=True)
+
+
+def _entry(
+    target: Target, diagnosis: Diagnosis, digest: str, row: Incident | None, as_of: datetime
+) -> Verdict:
+    said = diagnosis.verdict
+    wait = said.recheck_at_partitions
+    step = timedelta(days=target.use_case.scheme.step)
+    return Verdict(
+        model_key=target.key,
+        partition=diagnosis.partition,
+        verdict=said.name,
+        kind=said.kind,
+        cause=said.cause,
+        sentence=said.sentence,
+        fingerprint=said.fingerprint,
+        incident_id=row.id if row is not None else None,
+        diagnosis_digest=digest,
+        recheck_at=as_of + wait * step if wait else None,
+        as_of=as_of,
+        recorded_at=wall_now(),
+    )
+
+
+# --- reading ------------------------------------------------------------------------------------
+
+
+def verdicts(platform: Platform, target: Target, as_of: datetime | None = None) -> list[Verdict]:
+    """Verdicts as they were given, oldest first; up to an instant of the timeline if one is named."""
+    query = select(Verdict).where(Verdict.model_key == target.key).order_by(Verdict.as_of, Verdict.id)
+    if as_of is not None:
+        query = query.where(Verdict.as_of <= as_of)
+    with platform.ledger.begin() as session:
+        return list(session.scalars(query))
+
+
+def verdict_by_id(platform: Platform, verdict_id: int) -> Verdict:
+    """A verdict by its number.
+
+    Raises:
+        NotFoundError: There is none.
+    """
+    with platform.ledger.begin() as session:
+        found = session.get(Verdict, verdict_id)
+    if found is None:
+        raise NotFoundError(
+            f"there is no verdict {verdict_id}", where="ledger", fix="`ml-platform verdict history`"
+        )
+    return found
+
+
+def latest_verdict(platform: Platform, target: Target, as_of: datetime | None = None) -> Verdict:
+    """The verdict in force, now or as of an instant.
+
+    Raises:
+        NotFoundError: None has been given.
+    """
+    found = verdicts(platform, target, as_of)
+    if not found:
+        raise NotFoundError(
+            f"no verdict on {target.key} has been given" + (f" by {as_of.isoformat()}" if as_of else ""),
+            where="ledger",
+            fix=f"run the job {target.use_case.name}_monitor, or `ml-platform replay`",
+        )
+    return found[-1]
+
+
+def diagnosis_of(platform: Platform, verdict: Verdict) -> Diagnosis:
+    """The diagnosis behind a verdict, as it was then."""
+    return Diagnosis.from_json(json.loads(platform.lake.get(verdict.diagnosis_digest)))
+
+
+def incident_of(platform: Platform, incident_id: int | None) -> Incident | None:
+    """An incident by its number."""
+    if incident_id is None:
+        return None
+    with platform.ledger.begin() as session:
+        return session.get(Incident, incident_id)
+
+
+def all_incidents(platform: Platform, target: Target | None = None) -> list[Incident]:
+    """Incidents, newest first."""
+    query = select(Incident).order_by(Incident.id.desc())
+    if target is not None:
+        query = query.where(Incident.model_key == target.key)
+    with platform.ledger.begin() as session:
+        return list(session.scalars(query))
+
+
+def open_incident(platform: Platform, target: Target, as_of: datetime | None = None) -> Incident | None:
+    """The model's open incident, if there is one."""
+    query = select(Incident).where(Incident.model_key == target.key, Incident.status == OPEN)
+    if as_of is not None:
+        query = query.where(Incident.opened_at <= as_of)
+    with platform.ledger.begin() as session:
+        return session.scalars(query.order_by(Incident.id.desc()).limit(1)).first()
+
+
+def _known(platform: Platform, target: Target, partition: str, digest: str) -> Verdict | None:
+    query = (
+        select(Verdict)
+        .where(Verdict.model_key == target.key, Verdict.partition == partition)
+        .order_by(Verdict.id.desc())
+        .limit(1)
+    )
+    with platform.ledger.begin() as session:
+        last = session.scalars(query).first()
+    return last if last is not None and last.diagnosis_digest == digest else None
+
+
+# --- incidents ----------------------------------------------------------------------------------
+
+
+def _facts(platform: Platform, target: Target, row: Incident | None, as_of: datetime) -> IncidentFacts | None:
+    if row is None:
+        return None
+    report = Report.from_json(row.report)
+    query = select(Attempt.id).where(
+        Attempt.model_key == target.key,
+        Attempt.fingerprint == row.fingerprint,
+        Attempt.outcome.in_(("promoted", "rejected", "rolled_back")),
+    )
+    with platform.ledger.begin() as session:
+        decided = session.scalars(query.limit(1)).first() is not None
+    scheme = target.use_case.scheme
+    return report.facts(scheme.key_at(as_of), days_per_partition=scheme.step, decided=decided)
+
+
+def _enter_incident(
+    session: Session,
+    platform: Platform,
+    target: Target,
+    row: Incident | None,
+    diagnosis: Diagnosis,
+    as_of: datetime,
+) -> Incident | None:
+    current = Report.from_json(row.report) if row is not None else None
+    promotion = promotions.champion(platform.ledger, target.key, as_of)
+    head = platform.ledger.head(target.asset("predictions"), diagnosis.partition)
+    after = incidents.apply(
+        current,
+        diagnosis,
+        model_version=str(promotion.version) if promotion else "",
+        predictions=head.rows if head else 0,
+    )
+    if row is not None and current is not None and (after is None or after.fingerprint != row.fingerprint):
+        ended = incidents.close(current, diagnosis.partition, "replaced by another cause")
+        _store(session, row, ended, as_of)
+        row = None
+    if after is None:
+        return None
+    if row is None:
+        row = Incident(
+            model_key=target.key,
+            fingerprint=after.fingerprint,
+            status=OPEN,
+            report=after.to_json(),
+            opened_at=as_of,
+            updated_at=as_of,
+            closed_at=None,
+            recorded_at=wall_now(),
+        )
+        session.add(row)
+        session.flush()
+        return row
+    _store(session, row, after, as_of)
+    return row
+
+
+def _store(session: Session, row: Incident, report: Report, as_of: datetime) -> None:
+    """Write an incident's report. What it held stays out of training: its end does not mend the data."""
+    row.report, row.updated_at = report.to_json(), as_of
+    row.fingerprint = report.fingerprint
+    if not report.is_open:
+        row.status, row.closed_at = CLOSED, as_of
+    session.merge(row)
+
+
+def release(session: Session, incident_id: int, as_of: datetime) -> None:
+    """Let an incident's partitions train again."""
+    session.execute(
+        update(Hold)
+        .where(Hold.incident_id == incident_id, Hold.released_at.is_(None))
+        .values(released_at=as_of)
+    )
+
+
+def close_incident(
+    platform: Platform, target: Target, incident_id: int, who: str, why: str, as_of: datetime, *, free: bool
+) -> Incident:
+    """Close an incident by a person's word.
+
+    Args:
+        platform: The stores.
+        target: Its model.
+        incident_id: Its number.
+        who: Who closes it.
+        why: The cause, as the person found it.
+        as_of: The present of the timeline.
+        free: Let the partitions it held train again; else they stay out for good.
+
+    Raises:
+        NotFoundError: There is no such open incident of this model.
+    """
+    row = incident_of(platform, incident_id)
+    if row is None or row.model_key != target.key or row.status != OPEN:
+        raise NotFoundError(
+            f"{target.key} has no open incident {incident_id}",
+            where="ledger",
+            fix="`ml-platform incident list` shows them",
+        )
+    report = incidents.close(
+        Report.from_json(row.report), target.use_case.scheme.key_at(as_of), f"{who}: {why}"
+    )
+    with platform.ledger.begin() as session:
+        row.report, row.updated_at = report.to_json(), as_of
+        row.status, row.closed_at = CLOSED, as_of
+        session.merge(row)
+        if free:
+            release(session, row.id, as_of)
+    return row
+
+
+def _hold(
+    session: Session, target: Target, row: Incident | None, diagnosis: Diagnosis, as_of: datetime
+) -> None:
+    """Keep the verdict's partitions out of training until the incident is over."""
+    keys: Sequence[str] = diagnosis.verdict.quarantined
+    if row is None or not keys:
+        return
+    query = select(Hold.partition).where(
+        Hold.incident_id == row.id, Hold.partition.in_(keys), Hold.released_at.is_(None)
+    )
+    known = set(session.scalars(query))
+    session.add_all(
+        Hold(
+            model_key=target.key,
+            partition=key,
+            incident_id=row.id,
+            reason=diagnosis.verdict.cause,
+            as_of=as_of,
+            released_at=None,
+            recorded_at=wall_now(),
+        )
+        for key in keys
+        if key not in known
+    )

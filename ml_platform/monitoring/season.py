@@ -1,0 +1,141 @@
+"""Is an alarm but one rare day, or a season that comes every year?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from ml_platform.guard_config import DiagnosisConfig
+from ml_platform.statistics.blocks import Floats, change_of_days, judge
+from ml_platform.statistics.finding import Finding, Findings
+from ml_platform.statistics.frames import finite
+
+QUESTION = "season"
+RECURS = 0.5
+"""Least share of this year's change that the same period of last year must show to be a season."""
+NO_YEAR = "no data of a year ago"
+
+DailyValues = Mapping[str, float]
+
+
+def season(
+    reference: DailyValues,
+    current: DailyValues,
+    *,
+    floor: float,
+    settings: DiagnosisConfig,
+    year_ago: tuple[DailyValues, DailyValues] | None = None,
+) -> Findings:
+    """Does a change of the daily mean hang on one day, and did it happen a year ago as well?
+
+    Args:
+        reference: Daily value (loss, bias, ...) by partition.
+        current: The same of the days that alarmed.
+        floor: Least change that counts, in the value's unit.
+        settings: ``p_value``.
+        year_ago: The values of the same two periods a year ago; None when there are none.
+
+    Returns:
+        Findings ``single_day`` and ``year_ago``. FAIL: the alarm hangs on one day; the change recurs. The
+        latter is UNKNOWN without data of a year ago.
+    """
+    return Findings.of(
+        QUESTION,
+        [
+            single_day(reference, current, floor=floor),
+            recurs(reference, current, year_ago, floor=floor, settings=settings),
+        ],
+        reason="" if year_ago else NO_YEAR,
+    )
+
+
+def single_day(reference: DailyValues, current: DailyValues, *, floor: float) -> Finding:
+    """The alarm recomputed without each day (jackknife): FAIL when it vanishes without one of them.
+
+    An alarm here is a change of at least the floor; it vanishes when it falls below the floor and below
+    .6 of its size.
+    """
+    old, new = _ordered(reference), _ordered(current)
+    keys = [k for k in sorted(current) if np.isfinite(current[k])]
+    whole = change_of_days(old, new)
+    if not old.size or new.size < 3:
+        return Finding("single_day", "all", "UNKNOWN", "there are fewer than three days to leave one out of")
+    # One huge day inflates the error too, so that an alarm that it carries need not be significant here.
+    alarm = bool(abs(whole.value) >= floor)
+    left = [change_of_days(old, np.delete(new, i)) for i in range(new.size)]
+    # A day that shrinks the change below the floor carries it; mere loss of power does not count.
+    bearers = [
+        k
+        for k, e in zip(keys, left, strict=True)
+        if alarm and abs(e.value) < floor and abs(e.value) < 0.6 * abs(whole.value)
+    ]
+    smallest = min(left, key=lambda e: abs(e.value))
+    detail = "there is no alarm that a day could carry"
+    if alarm:
+        detail = f"without one day the change of {whole.value:+.3f} is {smallest.value:+.3f} at least"
+    if bearers:
+        without = left[keys.index(bearers[0])].value
+        detail = f"without {bearers[0]} the change of {whole.value:+.3f} is {without:+.3f}"
+    low, high = whole.interval()
+    return Finding(
+        statistic="single_day",
+        subject="all",
+        state="FAIL" if bearers else "PASS",
+        detail=detail,
+        estimate=finite(whole.value),
+        low=finite(low),
+        high=finite(high),
+        floor=floor,
+        p_value=whole.p_value(),
+        blocks=whole.blocks,
+        partitions=tuple(bearers),
+        facts={"alarm": alarm, "without": {k: finite(e.value) for k, e in zip(keys, left, strict=True)}},
+    )
+
+
+def recurs(
+    reference: DailyValues,
+    current: DailyValues,
+    year_ago: tuple[DailyValues, DailyValues] | None,
+    *,
+    floor: float,
+    settings: DiagnosisConfig,
+) -> Finding:
+    """The same change a year ago: FAIL (a season) when it has the same sign and at least half the size."""
+    if year_ago is None or not year_ago[0] or not year_ago[1]:
+        return Finding("year_ago", "all", "UNKNOWN", NO_YEAR)
+    now = change_of_days(_ordered(reference), _ordered(current))
+    then = change_of_days(*map(_ordered, year_ago))
+    detectable = then.minimal_detectable_effect(settings.p_value)
+    # Only a change of this year can recur.
+    effect = then.value * float(np.sign(now.value))
+    enough = abs(now.value) >= floor and effect >= RECURS * abs(now.value)
+    state = judge(
+        then,
+        significant=enough and then.p_value() <= settings.p_value,
+        floor=floor,
+        effect=effect,
+        detectable=detectable,
+    )
+    low, high = then.interval()
+    return Finding(
+        statistic="year_ago",
+        subject="all",
+        state=state,
+        detail=f"a year ago the value changed by {then.value:+.3f}, in this year by {now.value:+.3f}",
+        estimate=finite(then.value),
+        low=finite(low),
+        high=finite(high),
+        minimal_detectable_effect=finite(detectable),
+        floor=floor,
+        p_value=then.p_value(),
+        blocks=then.blocks,
+        facts={"now": finite(now.value)},
+    )
+
+
+def _ordered(days: DailyValues) -> Floats:
+    values = np.array([days[k] for k in sorted(days)], dtype=np.float64)
+    kept: Floats = values[np.isfinite(values)]
+    return kept

@@ -1,0 +1,150 @@
+import time
+from datetime import date, timedelta
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from ml_platform.errors import IntegrityError
+from ml_platform.guard_config import DiagnosisConfig
+from ml_platform.monitoring.breaks import by_day, daily_ks, data_breaks
+from ml_platform.statistics.finding import Finding, Findings
+
+SETTINGS = DiagnosisConfig()
+NUMBERS = [f"measure_{i}" for i in range(12)]
+COLUMNS = [*NUMBERS, "hour", "depot", "brand"]
+
+
+def key(day: int) -> str:
+    return (date(2024, 3, 1) + timedelta(days=day)).isoformat()
+
+
+def window(first: int, days: int, rows: int = 900, seed: int = 0) -> pd.DataFrame:
+    rng = np.random.default_rng(seed * 1000 + first)
+    frames = []
+    for day in range(first, first + days):
+        size = int(rows * rng.uniform(0.97, 1.03))
+        measures = {n: rng.normal(rng.normal(0, 0.5), 1, size) for n in NUMBERS}
+        frame = pd.DataFrame({"partition_key": key(day), **measures})
+        frame["hour"] = np.arange(size) % 18 + 5
+        frame["depot"] = rng.choice(["north", "south", "west"], size)
+        frame["brand"] = rng.choice([f"brand {i}" for i in range(12)], size)
+        frame.loc[rng.random(size) < 0.01, "measure_0"] = np.nan
+        frames.append(frame)
+    return pd.concat(frames, ignore_index=True)
+
+
+def judge(current: pd.DataFrame, reference: pd.DataFrame | None = None) -> Findings:
+    before = window(0, 28) if reference is None else reference
+    return data_breaks(before, current, columns=COLUMNS, segments=["depot", "brand"], settings=SETTINGS)
+
+
+def of(findings: Findings, statistic: str, subject: str) -> Finding:
+    return next(f for f in findings.items if (f.statistic, f.subject) == (statistic, subject))
+
+
+def test_clean_days_pass() -> None:
+    for seed in range(8):
+        assert not judge(window(28, 7, seed=seed), window(0, 28, seed=seed)).failed
+
+
+def test_tables_of_arrow_do_as_well_and_nothing_is_unknown() -> None:
+    reference, current = (pa.Table.from_pandas(window(f, d, 100)) for f, d in ((0, 8), (8, 2)))
+    found = data_breaks(reference, current, columns=COLUMNS, segments=["depot"], settings=SETTINGS)
+    assert found.state == "PASS"
+    empty = data_breaks(reference, current.slice(0, 0), columns=COLUMNS, segments=[], settings=SETTINGS)
+    assert empty.state == "UNKNOWN"
+    with pytest.raises(IntegrityError, match="brand"):
+        data_breaks(
+            reference, current.drop_columns(["brand"]), columns=COLUMNS, segments=[], settings=SETTINGS
+        )
+
+
+def test_a_null_spike_is_found_on_its_day() -> None:
+    now = window(28, 7)
+    now.loc[(now.partition_key == key(33)) & (now.index % 10 == 0), "measure_3"] = np.nan
+    (found,) = judge(now).failed
+    assert (found.statistic, found.subject, found.partitions) == ("null_rate", "measure_3", (key(33),))
+    assert found.estimate == pytest.approx(0.1, abs=0.01)
+
+
+def test_a_null_spike_in_one_segment_is_named_though_the_whole_hides_it() -> None:
+    now = window(28, 7)
+    rng = np.random.default_rng(0)
+    now.loc[(now.brand == "brand 3") & (rng.random(len(now)) < 0.5), "measure_0"] = np.nan
+    (found,) = judge(now).failed
+    assert (found.subject, next(iter(found.facts["segments"]))) == ("measure_0", "brand=brand 3")
+    assert found.estimate is not None
+    assert found.estimate < 0.08
+
+
+def test_a_segment_of_a_whole_day() -> None:
+    now = window(28, 7)
+    rng = np.random.default_rng(0)
+    hit = (now.depot == "west") & (now.partition_key == key(30)) & (rng.random(len(now)) < 0.12)
+    now.loc[hit, "measure_5"] = np.nan
+    (found,) = judge(now).failed
+    assert found.partitions == (key(30),)
+    assert list(found.facts["segments"]) == ["depot=west"]
+
+
+def test_new_categories_fail_only_with_enough_rows() -> None:
+    now = window(28, 7)
+    now.loc[now.index % 40 == 0, "brand"] = "brand new"
+    (found,) = judge(now).failed
+    assert (found.statistic, list(found.facts["categories"])) == ("new_categories", ["brand new"])
+    few = now[now.partition_key == key(34)].iloc[:150]
+    assert of(judge(few), "new_categories", "brand").state == "UNDERPOWERED"
+
+
+def test_few_rows_hold_back_and_an_unusual_number_only_warns() -> None:
+    now = window(28, 7)
+    short = now[(now.partition_key != key(31)) | (now.index % 3 == 0)]
+    found = of(judge(short), "row_count", "all")
+    assert (found.state, found.partitions) == ("FAIL", (key(31),))
+    unusual = of(judge(now[(now.partition_key != key(31)) | (now.index % 3 > 0)]), "row_count", "all")
+    assert (unusual.state, unusual.facts["warn"], unusual.facts["unusual"]) == ("PASS", True, [key(31)])
+    assert of(judge(now), "row_count", "all").facts["warn"] is False
+
+
+def test_rows_are_compared_with_their_weekday() -> None:
+    def weekly(first: int, days: int) -> pd.DataFrame:
+        whole = window(first, days)
+        sunday = pd.to_datetime(whole.partition_key).dt.weekday == 6
+        return whole[~sunday | (whole.index % 4 == 0)]
+
+    assert of(judge(weekly(28, 7), weekly(0, 28)), "row_count", "all").facts["warn"] is False
+    assert of(judge(weekly(28, 7), window(0, 28)), "row_count", "all").state == "FAIL"
+
+
+def test_values_of_the_day_before_are_stale_unless_they_always_repeat() -> None:
+    now = window(28, 7)
+    day, last = (now.partition_key == key(d) for d in (31, 30))
+    repeated = now.loc[last, "measure_7"].to_numpy()
+    now.loc[day, "measure_7"] = np.resize(repeated, int(day.sum()))
+    (found,) = judge(now).failed
+    assert (found.statistic, found.subject, found.partitions) == ("staleness", "measure_7", (key(31),))
+    assert of(judge(now), "staleness", "hour").state == "PASS"
+
+
+def test_the_distance_of_days_is_that_of_kolmogorov_and_smirnov() -> None:
+    from scipy.stats import ks_2samp
+
+    before, now = (by_day(window(f, d), NUMBERS, "rows") for f, d in ((0, 28), (28, 7)))
+    own, far = daily_ks(before, now, "measure_0")
+    pooled = before.frame.dropna()
+    for i in (0, 3):
+        today = now.frame[now.frame.partition_key == now.keys[i]]["measure_0"].dropna()
+        assert far[i] == pytest.approx(ks_2samp(today, pooled["measure_0"]).statistic, abs=0.01)
+        mine = pooled.partition_key == before.keys[i]
+        expected = ks_2samp(pooled[mine]["measure_0"], pooled[~mine]["measure_0"]).statistic
+        assert own[i] == pytest.approx(expected, abs=0.01)
+
+
+def test_it_is_fast() -> None:
+    before, now = window(0, 28), window(28, 7)
+    judge(now, before)
+    begin = time.perf_counter()
+    judge(now, before)
+    assert time.perf_counter() - begin < 0.5

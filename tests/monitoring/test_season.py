@@ -1,0 +1,50 @@
+from datetime import date, timedelta
+
+import numpy as np
+
+from ml_platform.guard_config import DiagnosisConfig
+from ml_platform.monitoring.season import season
+from ml_platform.statistics.finding import Finding
+
+SETTINGS = DiagnosisConfig()
+Days = dict[str, float]
+
+
+def losses(first: int, days: int, level: float, seed: int = 0) -> Days:
+    rng = np.random.default_rng(seed + first)
+    return {
+        (date(2024, 3, 1) + timedelta(days=first + d)).isoformat(): float(rng.normal(level, 0.03))
+        for d in range(days)
+    }
+
+
+def judge(current: Days, year_ago: tuple[Days, Days] | None = None) -> dict[str, Finding]:
+    found = season(losses(0, 28, 0.4), current, floor=0.04, settings=SETTINGS, year_ago=year_ago)
+    return {f.statistic: f for f in found.items}
+
+
+def test_an_alarm_of_one_storm_hangs_on_its_day() -> None:
+    current = losses(28, 7, 0.4)
+    storm = list(current)[3]
+    found = judge(current | {storm: 1.4})["single_day"]
+    assert (found.state, found.partitions) == ("FAIL", (storm,))
+    assert found.facts["without"][storm] < 0.04
+
+
+def test_an_alarm_of_all_days_hangs_on_none() -> None:
+    found = judge(losses(28, 7, 0.5))["single_day"]
+    assert (found.state, found.facts["alarm"]) == ("PASS", True)
+    assert judge(losses(28, 7, 0.4))["single_day"].facts["alarm"] is False
+    assert judge(losses(28, 2, 0.5))["single_day"].state == "UNKNOWN"
+
+
+def test_a_change_that_came_a_year_ago_too_is_a_season() -> None:
+    summer = losses(28, 7, 0.55)
+    assert judge(summer, (losses(0, 28, 0.4, 9), losses(28, 7, 0.55, 9)))["year_ago"].state == "FAIL"
+    assert judge(summer, (losses(0, 28, 0.4, 9), losses(28, 7, 0.4, 9)))["year_ago"].state != "FAIL"
+    assert judge(summer, (losses(0, 28, 0.4, 9), losses(28, 7, 0.25, 9)))["year_ago"].state != "FAIL"
+
+
+def test_without_a_year_it_says_so() -> None:
+    found = season(losses(0, 28, 0.4), losses(28, 7, 0.4), floor=0.04, settings=SETTINGS)
+    assert (found.state, found.reason) == ("UNKNOWN", "no data of a year ago")
