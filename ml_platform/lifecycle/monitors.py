@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -20,12 +20,13 @@ from ml_platform.errors import NotReadyError
 from ml_platform.lifecycle.platform import Platform, Target
 from ml_platform.lifecycle.recorded import results
 from ml_platform.lifecycle.scoring import predictions
+from ml_platform.lifecycle.story import story_of
 from ml_platform.lifecycle.views import compute, reached
-from ml_platform.monitoring.chart import Promotion as Mark
 from ml_platform.monitoring.chart import model_chart
 from ml_platform.monitoring.daily import DailyDistance, daily_distance
 from ml_platform.monitoring.drift import DriftReport, drift
 from ml_platform.monitoring.drift_chart import drift_chart
+from ml_platform.monitoring.estimated import estimated_loss
 from ml_platform.monitoring.maturity import ArrivalReport, label_arrival
 from ml_platform.monitoring.performance import PerformanceReport, live_performance
 from ml_platform.registry import promotions
@@ -104,8 +105,8 @@ def performance(platform: Platform, target: Target, as_of: datetime) -> Performa
         maximum_bias=target.model.gates.maximum_bias,
     )
     distance = _distance(target, reference, served)
-    marks = _marks(platform, target, keys)
-    chart = model_chart(target.key, report, distance=distance, promotions=marks)
+    told = replace(story_of(platform, target, keys, as_of), estimated=_estimated(target, reference, served))
+    chart = model_chart(target.key, report, distance=distance, story=told)
     summary = {
         "state": report.state,
         "matured_partitions": len(report.mature),
@@ -160,7 +161,9 @@ def reference_rows(platform: Platform, target: Target) -> pa.Table | None:
     dataset = versions.find(platform.ledger, judged.dataset_version)
     rows = versions.load(platform.lake, versions.manifest_of(platform.lake, dataset), "gate")
     scores = read_table(platform.lake.get(judged.evidence_digest))
-    return rows.append_column(SCORE, scores["candidate"])
+    # A refit was fitted to the gate's days too: its reference are the scores of the model that was gated.
+    own = "out_of_sample" if "out_of_sample" in scores.column_names else "candidate"
+    return rows.append_column(SCORE, scores[own])
 
 
 def _labels(platform: Platform, target: Target, keys: Sequence[str], as_of: datetime) -> pa.Table:
@@ -201,14 +204,23 @@ def _distance(target: Target, reference: pa.Table | None, served: pa.Table) -> D
     return daily_distance(reference, served, target.model.features, SCORE)
 
 
-def _marks(platform: Platform, target: Target, keys: Sequence[str]) -> list[Mark]:
-    """A mark at the first partition that each promotion scored."""
-    marks = []
-    for promotion in reversed(promotions.history(platform.ledger, target.key)):
-        first = next((k for k in keys if target.use_case.cutoff(k) >= promotion.as_of), None)
-        if first is not None:
-            marks.append(Mark(first, f"v{promotion.version} {promotion.action}"))
-    return marks
+def _estimated(target: Target, reference: pa.Table | None, served: pa.Table) -> dict[str, float]:
+    """Loss of each served partition as expected from its features alone; empty where it cannot be had."""
+    if reference is None:
+        return {}
+    label = target.model.label.column
+    index = reference.column_names.index(label)
+    known = reference.set_column(index, label, reference[label].cast(pa.float64()))
+    report = estimated_loss(
+        known,
+        served,
+        label=label,
+        probability=SCORE,
+        features=target.model.features,
+        settings=target.model.diagnosis,
+        density=False,
+    )
+    return {d.partition_key: d.cbpe for d in report.days if d.cbpe is not None}
 
 
 def _evidently(platform: Platform, target: Target, reference: pa.Table, current: pa.Table) -> str:

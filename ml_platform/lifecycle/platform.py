@@ -77,13 +77,13 @@ class Platform:
     """
 
     def __init__(self, environment: Mapping[str, str] | None = None, outside: Outside | None = None) -> None:
-        self._environment = os.environ if environment is None else environment
+        self.environment = os.environ if environment is None else environment
         self.outside = outside or Outside()
 
     @cached_property
     def home(self) -> Path:
         """The folder of local state."""
-        named = self._environment.get("ML_PLATFORM_HOME")
+        named = self.environment.get("ML_PLATFORM_HOME")
         return Path(named).resolve() if named else home()
 
     @cached_property
@@ -174,4 +174,4 @@ class Platform:
         return [Target(u, m) for u in self.use_cases.values() for m in u.config.models]
 
     def _setting(self, variable: str, default: str) -> str:
-        return self._environment.get(variable) or default
+        return self.environment.get(variable) or default

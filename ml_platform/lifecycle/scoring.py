@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -57,11 +57,18 @@ class Scored:
     revision: int | None = None
 
 
-def score(platform: Platform, target: Target, keys: Sequence[str], as_of: datetime) -> list[Scored]:
+def score(
+    platform: Platform,
+    target: Target,
+    keys: Sequence[str],
+    as_of: datetime,
+    features: Mapping[str, pa.Table] | None = None,
+) -> list[Scored]:
     """Score partitions, each with the champion and the knowledge of its own cutoff.
 
     A partition whose cutoff is before the first promotion has no champion: it is left out and said so.
     Where ``as_of`` is the present and the present is the first champion's promotion, it scores from there.
+    ``features`` by partition, where they have been computed already, are not computed again.
 
     Raises:
         NoChampionError: The model has never had a champion.
@@ -71,7 +78,10 @@ def score(platform: Platform, target: Target, keys: Sequence[str], as_of: dateti
     ready = {k: target.use_case.cutoff(k) for k in keys if target.use_case.cutoff(k) <= as_of}
     champions = {k: champion(platform.ledger, target.key, cutoff) for k, cutoff in ready.items()}
     scorable = [k for k, c in champions.items() if c is not None]
-    tables = compute(platform, target.use_case, "features", scorable, as_of)
+    if features is not None:
+        tables = {k: features[k] for k in scorable}
+    else:
+        tables = compute(platform, target.use_case, "features", scorable, as_of)
     if platform.outside.served is not None:
         tables = platform.outside.served(tables)
     heads = platform.ledger.heads(predictions_asset(target), scorable)

@@ -31,6 +31,7 @@ REPEATED = 0.95
 """Share of a day's values that the day before had too, from which the day counts as stale."""
 USUALLY_REPEATED = 0.8
 """Columns whose reference days repeat this share of values in the median are expected to."""
+FEWEST_DISTINCT = 3
 FEWEST_VALUES = 20
 
 Integers = npt.NDArray[np.int64]
@@ -346,7 +347,8 @@ def _commonest(values: Floats) -> float:
 
 def _repeated(previous: Floats, day: Floats) -> float:
     """Share of the larger day's values that both have, counted with multiplicity; 0 for tiny days."""
-    if min(previous.size, day.size) < FEWEST_VALUES:
+    # A column with one or two values a day, such as a date's part, repeats itself without being stale.
+    if min(previous.size, day.size) < FEWEST_VALUES or np.unique(day).size < FEWEST_DISTINCT:
         return 0.0
     values, codes = np.unique(np.concatenate([previous, day]), return_inverse=True)
     old = np.bincount(codes[: previous.size], minlength=values.size)

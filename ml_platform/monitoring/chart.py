@@ -1,10 +1,10 @@
-"""The one chart per model: realised loss, label arrival and drift by day."""
+"""The one chart per model: realised and estimated loss, verdicts, label arrival and drift by day."""
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Sequence
-from dataclasses import dataclass
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -45,7 +45,7 @@ _FULL_HEAT = 1.0
 
 @dataclass(frozen=True)
 class Promotion:
-    """A mark on the chart.
+    """A mark on the chart: another model serves from here on.
 
     Attributes:
         partition_key: First partition that the model scored.
@@ -56,12 +56,73 @@ class Promotion:
     text: str
 
 
+@dataclass(frozen=True)
+class VerdictMark:
+    """A day's verdict.
+
+    Attributes:
+        partition_key: The day.
+        verdict: Its name.
+        refused: The action that it asks for was refused by a guard.
+    """
+
+    partition_key: str
+    verdict: str
+    refused: bool = False
+
+
+@dataclass(frozen=True)
+class IncidentSpan:
+    """How long an incident lasted.
+
+    Attributes:
+        first: First partition.
+        last: Last one.
+        text: Its cause.
+    """
+
+    first: str
+    last: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Story:
+    """What was decided, beside what was measured.
+
+    Attributes:
+        promotions: Other models from here on; those before the first partition are drawn at the left edge.
+        verdicts: One per day.
+        incidents: Open and closed ones.
+        estimated: Loss estimated without labels, by partition; never mixed with the realised one.
+    """
+
+    promotions: Sequence[Promotion] = ()
+    verdicts: Sequence[VerdictMark] = ()
+    incidents: Sequence[IncidentSpan] = ()
+    estimated: Mapping[str, float] = field(default_factory=dict)
+
+
+VERDICT_COLOURS = {
+    "none": "#cbd5e1",
+    "wait_for_labels": AMBER,
+    "fix_data": "#dc2626",
+    "fix_serving": "#b91c1c",
+    "block_training": "#7f1d1d",
+    "recalibrate": BLUE,
+    "rollback": VIOLET,
+    "retrain": "#059669",
+    "escalate": INK,
+}
+"""Colour of each verdict in the strip."""
+
+
 def model_chart(
     title: str,
     performance: PerformanceReport,
     *,
     distance: DailyDistance | None = None,
-    promotions: Sequence[Promotion] = (),
+    story: Story | None = None,
 ) -> bytes:
     """Realised loss, label arrival and drift of one model, day by day.
 
@@ -69,16 +130,17 @@ def model_chart(
         title: Title, for example the model's key.
         performance: Loss by day; partitions that are not mature are shaded and carry no loss.
         distance: Distance of each day to the reference, per feature and for the score.
-        promotions: Promotions; those before the first partition are drawn at the left edge.
+        story: Promotions, verdicts, incidents, and the loss estimated without labels.
 
     Returns:
         A PNG image.
     """
+    told = story or Story()
     drifting = distance if distance and distance.features else None
     keys = sorted({d.partition_key for d in performance.days} | set(_partitions(drifting)))
     strip = 0.2 * len(drifting.features) + 0.3 if drifting else 0.0
     figure = Figure(figsize=(WIDTH, 5.6 + strip), dpi=DPI, facecolor=PAPER)
-    heights = [3.6, 0.7] + ([strip] if drifting else [])
+    heights = [3.6, 0.22, 0.7] + ([strip] if drifting else [])
     top = 1 - 0.95 / (5.6 + strip)
     grid = figure.add_gridspec(
         len(heights),
@@ -92,10 +154,11 @@ def model_chart(
     )
     axes = [figure.add_subplot(grid[row, 0]) for row in range(len(heights))]
     draw_header(figure, title, _summary(performance), performance.state)
-    _loss_panel(axes[0], performance, keys, promotions)
-    _arrival_panel(axes[1], performance, keys)
+    _loss_panel(axes[0], performance, keys, told)
+    _verdict_strip(axes[1], told.verdicts, keys)
+    _arrival_panel(axes[2], performance, keys)
     if drifting:
-        _drift_panel(axes[2], drifting, keys)
+        _drift_panel(axes[3], drifting, keys)
     for axis in axes:
         _days(axis, keys, labelled=axis is axes[-1])
     return png(figure)
@@ -120,13 +183,13 @@ def _summary(performance: PerformanceReport) -> str:
     return " · ".join([*parts, f"{young} immature"])
 
 
-def _loss_panel(
-    axis: Axes, performance: PerformanceReport, keys: list[str], promotions: Sequence[Promotion]
-) -> None:
+def _loss_panel(axis: Axes, performance: PerformanceReport, keys: list[str], story: Story) -> None:
     place = {key: i for i, key in enumerate(keys)}
-    handles = [*_reference(axis, performance), *_losses(axis, performance.days, place)]
+    handles: list[Line2D | Patch] = [*_reference(axis, performance), *_losses(axis, performance.days, place)]
+    handles += _estimated(axis, story.estimated, place)
     handles += _immature(axis, performance.immature, place)
-    _promotions(axis, promotions, keys)
+    _incidents(axis, story.incidents, keys)
+    _promotions(axis, story.promotions, keys)
     axis.set_ylabel("log loss", color=INK)
     axis.grid(axis="y", color=GRID, lw=0.8)
     axis.set_axisbelow(True)
@@ -187,6 +250,72 @@ def _immature(axis: Axes, immature: Sequence[str], place: dict[str, int]) -> lis
     for key in immature:
         axis.axvspan(place[key] - 0.5, place[key] + 0.5, color=AMBER, alpha=0.1, lw=0, zorder=0)
     return [Patch(facecolor=AMBER, alpha=0.25, label="immature, not judged")] if immature else []
+
+
+def _estimated(axis: Axes, estimated: Mapping[str, float], place: dict[str, int]) -> list[Line2D | Patch]:
+    """The loss expected without labels: drawn beside the realised one, never mixed with it."""
+    known = sorted(k for k in estimated if k in place)
+    if not known:
+        return []
+    axis.plot(
+        [place[k] for k in known], [estimated[k] for k in known], color=VIOLET, lw=1.2, ls=":", zorder=3
+    )
+    return [Line2D([], [], color=VIOLET, lw=1.2, ls=":", label="estimated without labels")]
+
+
+def _incidents(axis: Axes, incidents: Sequence[IncidentSpan], keys: list[str]) -> None:
+    """A bar along the foot of the panel for as long as each incident lasted."""
+    for number, span in enumerate(incidents):
+        left, right = bisect_left(keys, span.first) - 0.5, bisect_right(keys, span.last) - 0.5
+        if right <= left:
+            continue
+        height = 0.015 + 0.035 * (number % 3)
+        axis.plot(
+            [left, right],
+            [height, height],
+            transform=axis.get_xaxis_transform(),
+            color="#dc2626",
+            lw=4,
+            alpha=0.7,
+            solid_capstyle="butt",
+            zorder=5,
+        )
+        axis.text(
+            left,
+            height + 0.012,
+            span.text,
+            transform=axis.get_xaxis_transform(),
+            size=6.5,
+            color="#7f1d1d",
+            zorder=6,
+        )
+
+
+def _verdict_strip(axis: Axes, verdicts: Sequence[VerdictMark], keys: list[str]) -> None:
+    """One cell per day in its verdict's colour; a cross where the action was refused."""
+    place = {key: i for i, key in enumerate(keys)}
+    for mark in verdicts:
+        if mark.partition_key not in place:
+            continue
+        x = place[mark.partition_key]
+        axis.axvspan(x - 0.46, x + 0.46, color=VERDICT_COLOURS.get(mark.verdict, MUTED), lw=0)
+        if mark.refused:
+            axis.plot(x, 0.5, "x", color=PAPER, ms=3.5, mew=1.1)
+    axis.set_ylim(0, 1)
+    axis.set_yticks([])
+    axis.set_ylabel("verdict", color=INK, rotation=0, ha="right", va="center", labelpad=8, size=LABEL)
+    shown = [v for v in VERDICT_COLOURS if any(m.verdict == v for m in verdicts)]
+    if shown:
+        axis.legend(
+            handles=[Patch(facecolor=VERDICT_COLOURS[v], label=v) for v in shown],
+            loc="center left",
+            bbox_to_anchor=(1.0, 0.5),
+            frameon=False,
+            fontsize=6.5,
+            labelcolor=INK,
+            handlelength=1.0,
+            labelspacing=0.2,
+        )
 
 
 def _promotions(axis: Axes, promotions: Sequence[Promotion], keys: list[str]) -> None:

@@ -27,7 +27,7 @@ from ml_platform.statistics.frames import finite
 QUESTION = "covariates"
 AUC_FLOOR = 0.1
 """Least excess of the AUC over one half that counts."""
-ROWS = 6000
+ROWS = 3000
 FOLDS = 4
 TREES = 40
 _TREES: dict[str, Any] = {

@@ -88,7 +88,11 @@ def test_immature_days_are_shaded_and_mature_ones_are_not() -> None:
 def test_the_strip_makes_room_for_each_feature_and_promotions_are_marked() -> None:
     bare = pixels(chart.model_chart("parcels/late", performance(12)))
     marks = [chart.Promotion("2024-02-01", "v1"), chart.Promotion(KEYS[5], "v2")]
-    full = pixels(chart.model_chart("parcels/late", performance(12), distance=distance(), promotions=marks))
+    full = pixels(
+        chart.model_chart(
+            "parcels/late", performance(12), distance=distance(), story=chart.Story(promotions=marks)
+        )
+    )
     assert full.shape[0] > bare.shape[0]
     assert violet(bare) == 0
     assert violet(full) > 500

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import pyarrow as pa
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
@@ -44,7 +45,12 @@ class Diagnosed:
     new: bool
 
 
-def diagnose_now(platform: Platform, target: Target, as_of: datetime) -> Diagnosed:
+def diagnose_now(
+    platform: Platform,
+    target: Target,
+    as_of: datetime,
+    rebuilt: Mapping[str, pa.Table] | None = None,
+) -> Diagnosed:
     """Gather, diagnose, and enter verdict and incident in the ledger in one transaction.
 
     The same evidence on the same day gives the same entry: nothing is written twice.
@@ -54,7 +60,7 @@ def diagnose_now(platform: Platform, target: Target, as_of: datetime) -> Diagnos
     """
     current = open_incident(platform, target, as_of)
     facts = _facts(platform, target, current, as_of)
-    gathered = gather(platform, target, as_of, facts)
+    gathered = gather(platform, target, as_of, facts, rebuilt)
     model = target.model
     diagnosis = diagnose(gathered.evidence, model.diagnosis, model.retraining)
     data = json.dumps(diagnosis.to_json(), sort_keys=True).encode()

@@ -5,7 +5,7 @@ Whatever cannot be had makes its question UNKNOWN, with the reason; it is never 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
@@ -41,7 +41,7 @@ from ml_platform.statistics.finding import Finding, Findings
 from ml_platform.storage.parquet import read_table
 from ml_platform.storage.tables import Acceptance, Promotion
 
-_AGED = 42
+_AGED = 28
 """Aged partitions from which the arrival law is fitted."""
 
 
@@ -71,7 +71,11 @@ class Gathered:
 
 
 def gather(
-    platform: Platform, target: Target, as_of: datetime, incident: IncidentFacts | None = None
+    platform: Platform,
+    target: Target,
+    as_of: datetime,
+    incident: IncidentFacts | None = None,
+    rebuilt: Mapping[str, pa.Table] | None = None,
 ) -> Gathered:
     """All evidence on the champion in force at an instant of the timeline.
 
@@ -80,19 +84,22 @@ def gather(
         target: The model.
         as_of: The present; what became known later does not count.
         incident: The open incident.
+        rebuilt: Features of the last served partitions, where they have been rebuilt already.
 
     Raises:
         NoChampionError: There was none.
     """
     promotion = promotions.require_champion(platform.ledger, target.key, as_of)
-    return _Gatherer(Live(platform, target, as_of, promotion), incident).gathered()
+    return _Gatherer(Live(platform, target, as_of, promotion), incident, rebuilt).gathered()
 
 
 class _Gatherer:
     """One gathering: tables are read once and shared by the questions."""
 
-    def __init__(self, live: Live, incident: IncidentFacts | None) -> None:
-        self.live, self.incident = live, incident
+    def __init__(
+        self, live: Live, incident: IncidentFacts | None, rebuilt: Mapping[str, pa.Table] | None
+    ) -> None:
+        self.live, self.incident, self.given = live, incident, rebuilt
         self.platform, self.target = live.platform, live.target
         self.model, self.settings = live.target.model, live.target.model.diagnosis
         self.reports = Gathered(Evidence(live.target.key, live.partition, live.as_of, {}))
@@ -115,13 +122,14 @@ class _Gatherer:
         findings = {name: _answer(name, question) for name, question in asked.items()}
         findings = _new_or_renamed(findings, self.reference, self.window)
         concept = self.reports.concept
+        served, rebuilt = self.breaks()
         self.reports.evidence = Evidence(
             model_key=self.target.key,
             partition=self.live.partition,
             as_of=self.live.as_of,
             findings=findings,
-            broken_served=self.broken(self.window),
-            broken_rebuilt=self.broken(self.rebuilt),
+            broken_served=served,
+            broken_rebuilt=rebuilt,
             concept_kind=concept.kind if concept and findings["concept"].state != "UNKNOWN" else None,
             concept_onset=concept.onset if concept else None,
             matured_partitions=len(self.concept_keys),
@@ -166,9 +174,12 @@ class _Gatherer:
     @cached_property
     def rebuilt(self) -> pd.DataFrame:
         """The same rows' features, rebuilt by the training code from what was known at their cutoffs."""
-        tables = views.compute(
-            self.platform, self.target.use_case, "features", self.window_keys, self.live.as_of
-        )
+        tables = self.given
+        if tables is None or not set(self.window_keys) <= set(tables):
+            tables = views.compute(
+                self.platform, self.target.use_case, "features", self.window_keys, self.live.as_of
+            )
+        tables = {k: tables[k] for k in self.window_keys}
         frame: pd.DataFrame = pa.concat_tables(tables.values()).to_pandas()
         return frame
 
@@ -217,11 +228,21 @@ class _Gatherer:
             size = min(max(size + len(since), size), self.settings.maximum_partitions)
         return keys[-size:]
 
-    def broken(self, rows: pd.DataFrame) -> frozenset[str]:
+    def breaks(self) -> tuple[frozenset[str], frozenset[str]]:
+        """Features that look broken as served, and as rebuilt.
+
+        Another distribution on both sides is a shift of the world, unless a contract or a unit says
+        otherwise: smoothed rates leave their reference in any real summer.
+        """
         try:
-            return frozenset(feature_breaks(self.reference_frame, rows, self.model.features, self.settings))
+            served, rebuilt = (
+                feature_breaks(self.reference_frame, rows, self.model.features, self.settings)
+                for rows in (self.window, self.rebuilt)
+            )
         except PlatformError:
-            return frozenset()
+            return frozenset(), frozenset()
+        shifted = {n for n in served.keys() & rebuilt.keys() if served[n].kind == rebuilt[n].kind == "shape"}
+        return frozenset(served.keys() - shifted), frozenset(rebuilt.keys() - shifted)
 
     # --- questions ------------------------------------------------------------------------------
 
@@ -317,14 +338,10 @@ class _Gatherer:
             return Findings.of(
                 "units", [Finding("unit", "all", "PASS", "there is no numeric feature that could change")]
             )
-        parts = [
-            unit_changes(
-                self.reference_frame, self.window, columns=numeric, segment=segment, settings=self.settings
-            )
-            for segment in (*self.categorical_segments, None)[: max(1, len(self.categorical_segments))]
-        ]
-        items = {(f.statistic, f.subject, f.state): f for p in parts for f in p.items}
-        return Findings.of("units", list(items.values()), "; ".join(p.reason for p in parts if p.reason))
+        # A unit changes at a source: the coarsest segment is the likeliest to be one.
+        frame = self.reference_frame
+        segment = min(self.categorical_segments, key=lambda s: frame[s].nunique(), default=None)
+        return unit_changes(frame, self.window, columns=numeric, segment=segment, settings=self.settings)
 
     def skew(self) -> Findings:
         self.reports.skew = serving_skew(

@@ -118,12 +118,23 @@ class Live:
         return rows.sort_by([(c, "ascending") for c in join])
 
 
+_REFERENCES: dict[tuple[str, int], Reference] = {}
+
+
 def reference_of(platform: Platform, target: Target, promotion: Promotion) -> Reference:
     """The champion's frozen reference: the gate's days, with scores of a model that never saw them.
 
     Where the gate had fewer partitions than the reference should, it is topped up with cross-fitted
     scores of the last training partitions.
     """
+    key = (str(platform.home), promotion.id)
+    if key not in _REFERENCES or _REFERENCES[key].rows is None:
+        _REFERENCES.clear()  # one is enough: it changes with the champion only
+        _REFERENCES[key] = _reference(platform, target, promotion)
+    return _REFERENCES[key]
+
+
+def _reference(platform: Platform, target: Target, promotion: Promotion) -> Reference:
     if promotion.evaluation_id is None:
         return Reference(None, "the champion was never evaluated")
     try:

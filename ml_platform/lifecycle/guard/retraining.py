@@ -28,6 +28,7 @@ from ml_platform.diagnosis.verdict import Diagnosis
 from ml_platform.errors import ConflictError, GateError, PlatformError
 from ml_platform.lifecycle import caching, scoring
 from ml_platform.lifecycle.agenda import predictions_asset
+from ml_platform.lifecycle.guard.asked import ACTIONS, DONE, FAILED, REFUSED, RUNNING, attempts_on, run_key
 from ml_platform.lifecycle.guard.challenger import Challenge, as_facts, challenge, plan
 from ml_platform.lifecycle.guard.diagnosing import diagnosis_of, verdict_by_id
 from ml_platform.lifecycle.guard.recalibration import recalibrate
@@ -39,11 +40,7 @@ from ml_platform.storage.ledger import wall_now
 from ml_platform.storage.tables import Attempt, Promotion, Verdict
 
 Action = Literal["retrain", "recalibrate", "rollback"]
-ACTIONS: tuple[Action, ...] = ("retrain", "recalibrate", "rollback")
-RUNNING, DONE, REFUSED, FAILED = "running", "done", "refused", "failed"
 POLICY = "policy: guarded retraining"
-MOST_ATTEMPTS = 3
-"""Failed attempts on one verdict before it is left to a person."""
 _USUAL_SECONDS = 60.0
 
 
@@ -194,19 +191,6 @@ def attempts(platform: Platform, target: Target) -> list[Attempt]:
     query = select(Attempt).where(Attempt.model_key == target.key).order_by(Attempt.id)
     with platform.ledger.begin() as session:
         return list(session.scalars(query))
-
-
-def attempts_on(platform: Platform, verdict: Verdict) -> list[Attempt]:
-    """Attempts that a verdict asked for, oldest first."""
-    query = select(Attempt).where(Attempt.verdict_id == verdict.id).order_by(Attempt.id)
-    with platform.ledger.begin() as session:
-        return list(session.scalars(query))
-
-
-def run_key(target: Target, verdict: Verdict, number: int) -> str:
-    """Model, incident, data version and attempt: what makes two attempts the same."""
-    data = target.use_case.last_mature(target.model, verdict.as_of)
-    return f"{target.key}:{verdict.verdict}:{verdict.fingerprint}:{data}:{number}"
 
 
 def claim(

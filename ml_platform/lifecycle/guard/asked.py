@@ -1,0 +1,149 @@
+"""What a sensor should ask for next: read from ledger and run records alone, so that a tick costs little."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from sqlalchemy import select, update
+
+from ml_platform.lifecycle.platform import Platform, Target
+from ml_platform.storage.ledger import wall_now
+from ml_platform.storage.tables import Attempt, Verdict
+
+ACTIONS = ("retrain", "recalibrate", "rollback")
+RUNNING, DONE, REFUSED, FAILED = "running", "done", "refused", "failed"
+MOST_ATTEMPTS = 3
+"""Failed runs on one verdict before it is left to a person."""
+RunState = Literal["under way", "succeeded", "failed"]
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A run to ask for.
+
+    Attributes:
+        action: ``retrain``, ``recalibrate``, ``rollback``, or ``recheck``.
+        model_key: The model.
+        verdict_id: The verdict it carries out.
+        fingerprint: Of the incident.
+        number: Attempt, from 1.
+        run_key: Equal for equal asks: two sensors and a duplicate tick ask for one run.
+        partition: The day of the verdict.
+    """
+
+    action: str
+    model_key: str
+    verdict_id: int
+    fingerprint: str
+    number: int
+    run_key: str
+    partition: str
+
+
+@dataclass(frozen=True)
+class Silence:
+    """Nothing to ask for, and why; ``settled``: the verdict needs no further look."""
+
+    reason: str
+    settled: bool
+
+
+def next_ask(
+    platform: Platform, target: Target, runs: Mapping[str, RunState], now: datetime, settled: int = 0
+) -> Ask | Silence:
+    """What the newest verdict on a model asks for.
+
+    Args:
+        platform: The stores.
+        target: The model.
+        runs: State of each run that was asked for this verdict, by run key, from the run records: failed
+            and cancelled ones are counted there and nowhere else.
+        now: The present of the timeline.
+        settled: The last verdict that needs no further look: the sensor's cursor.
+    """
+    verdict = newest_verdict(platform, target)
+    if verdict is None:
+        return Silence(f"{target.key}: no verdict has been given yet", settled=False)
+    day = f"{target.key} {verdict.partition}"
+    if verdict.id <= settled:
+        return Silence(f"{day}: {verdict.verdict}, settled before: {verdict.sentence}", settled=True)
+    if verdict.verdict not in ACTIONS:
+        return _recheck(target, verdict, runs, now)
+    return _settled_attempt(platform, verdict, day) or _next_attempt(platform, target, verdict, runs, day)
+
+
+def _settled_attempt(platform: Platform, verdict: Verdict, day: str) -> Silence | None:
+    for attempt in attempts_on(platform, verdict):
+        if attempt.status == REFUSED:
+            return Silence(f"{day}: refused: {attempt.outcome}", settled=True)
+        if attempt.status == DONE:
+            return Silence(f"{day}: {attempt.action} done: {attempt.outcome}", settled=True)
+    return None
+
+
+def _next_attempt(
+    platform: Platform, target: Target, verdict: Verdict, runs: Mapping[str, RunState], day: str
+) -> Ask | Silence:
+    under_way = [k for k, state in runs.items() if state == "under way"]
+    if under_way:
+        return Silence(f"{day}: {verdict.verdict} is under way ({under_way[0]})", settled=False)
+    for attempt in attempts_on(platform, verdict):
+        if attempt.status == RUNNING:
+            mark_failed(platform, attempt, "its run ended without saying how")
+    failed = sum(state == "failed" for state in runs.values())
+    if failed >= MOST_ATTEMPTS:
+        return Silence(
+            f"{day}: {verdict.verdict} failed {failed} times and is left to a person: read the last run, "
+            "mend the cause, launch the job by hand",
+            settled=False,
+        )
+    number = failed + 1
+    key = run_key(target, verdict, number)
+    return Ask(verdict.verdict, target.key, verdict.id, verdict.fingerprint, number, key, verdict.partition)
+
+
+def _recheck(target: Target, verdict: Verdict, runs: Mapping[str, RunState], now: datetime) -> Ask | Silence:
+    said = f"{target.key} {verdict.partition}: {verdict.verdict}: {verdict.sentence}"
+    if verdict.recheck_at is None:
+        return Silence(said, settled=True)
+    if now < verdict.recheck_at:
+        return Silence(f"{said} It is judged again at {verdict.recheck_at.isoformat()}.", settled=False)
+    key = f"{target.key}:recheck:{verdict.id}:{len(runs) + 1}"
+    if any(state in ("under way", "succeeded") for state in runs.values()):
+        return Silence(f"{said} It is being judged again.", settled=False)
+    if len(runs) >= MOST_ATTEMPTS:
+        return Silence(f"{said} Judging it again failed {len(runs)} times.", settled=False)
+    return Ask("recheck", target.key, verdict.id, verdict.fingerprint, len(runs) + 1, key, verdict.partition)
+
+
+def newest_verdict(platform: Platform, target: Target) -> Verdict | None:
+    """The verdict given last."""
+    query = select(Verdict).where(Verdict.model_key == target.key).order_by(Verdict.id.desc()).limit(1)
+    with platform.ledger.begin() as session:
+        return session.scalars(query).first()
+
+
+def attempts_on(platform: Platform, verdict: Verdict) -> list[Attempt]:
+    """Attempts that a verdict asked for, oldest first."""
+    query = select(Attempt).where(Attempt.verdict_id == verdict.id).order_by(Attempt.id)
+    with platform.ledger.begin() as session:
+        return list(session.scalars(query))
+
+
+def run_key(target: Target, verdict: Verdict, number: int) -> str:
+    """Model, incident, data version and attempt: what makes two attempts the same."""
+    data = target.use_case.last_mature(target.model, verdict.as_of)
+    return f"{target.key}:{verdict.verdict}:{verdict.fingerprint}:{data}:{number}"
+
+
+def mark_failed(platform: Platform, attempt: Attempt, why: str) -> None:
+    """Close an attempt whose run is over."""
+    with platform.ledger.begin() as session:
+        session.execute(
+            update(Attempt)
+            .where(Attempt.id == attempt.id, Attempt.status == RUNNING)
+            .values(status=FAILED, outcome=why, finished_at=wall_now())
+        )

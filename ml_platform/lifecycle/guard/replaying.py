@@ -1,0 +1,299 @@
+"""A stretch of production, played day by day on a replay clock, and what other policies would have made.
+
+Ingestion depends on no decision, so it runs ahead in a process of its own, day by day too: accepted feeds are
+bitemporal, and each day's stages see what had become visible by that day's cutoff.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from queue import Empty
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from ml_platform.config import UseCase
+from ml_platform.datasets.versions import labelled_rows
+from ml_platform.errors import NotReadyError, PlatformError
+from ml_platform.features.dbt import compiled_views
+from ml_platform.lifecycle import views
+from ml_platform.lifecycle.agenda import predictions_asset
+from ml_platform.lifecycle.guard.challenger import daily_log_loss
+from ml_platform.lifecycle.guard.days import Day, first_champion, play_day
+from ml_platform.lifecycle.guard.live import SCORE
+from ml_platform.lifecycle.ingesting import ingest
+from ml_platform.lifecycle.platform import Platform, Target
+from ml_platform.lifecycle.training_data import ensure_views
+from ml_platform.modeling import bundle
+from ml_platform.modeling.model import Model
+from ml_platform.modeling.train import train
+from ml_platform.registry import promotions
+from ml_platform.registry.promotions import champion
+from ml_platform.storage.parquet import read_table
+
+
+@dataclass(frozen=True)
+class Policy:
+    """How one policy did over the same days.
+
+    Attributes:
+        name: ``guarded``, ``never``, ``every 28`` ...
+        log_loss: Mean over days.
+        trainings: Trainings after the first champion.
+        by_day: Log loss by partition.
+    """
+
+    name: str
+    log_loss: float
+    trainings: int
+    by_day: Mapping[str, float]
+
+
+def replay(
+    platform: Platform,
+    target: Target,
+    first: str,
+    last: str,
+    *,
+    promote_at: datetime | None = None,
+    progress: Callable[[str], None] = lambda _: None,
+    ahead: bool = True,
+) -> Iterator[Day]:
+    """Play partitions one by one: each at its cutoff; days that have been played are left out.
+
+    Args:
+        platform: The stores; the timeline of the use case must have a replay clock.
+        target: The model.
+        first: First partition.
+        last: Last one.
+        promote_at: The instant from which a first champion is trained; as soon as enough is mature if None.
+        progress: Told what an action is doing.
+        ahead: Let another process ingest; off in a sandbox, whose world lives in this process.
+
+    Raises:
+        PlatformError: The timeline follows the wall clock.
+    """
+    use_case = target.use_case
+    keys = _to_play(platform, use_case, use_case.scheme.keys(first, last))
+    if not keys:
+        return
+    _catch_up(platform, use_case, keys[0])
+    with _Ingestion(platform, use_case, keys, ahead=ahead) as ingestion:
+        for key in keys:
+            now = use_case.cutoff(key)
+            ingestion.wait_for(key, now)
+            platform.clock(use_case).set(now, back=_fresh(platform, use_case))
+            note = _first(platform, target, now, promote_at)
+            day = play_day(platform, target, key, now, progress)
+            yield Day(key, day.rows, day.diagnosed, day.attempt, day.refusal, note or day.note)
+
+
+def _to_play(platform: Platform, use_case: UseCase, keys: Sequence[str]) -> list[str]:
+    """Partitions after the last one that was landed at its own cutoff."""
+    if use_case.config.timeline.clock != "replay":
+        raise PlatformError(
+            f"timeline '{use_case.config.timeline.name}' follows the wall clock and cannot be replayed",
+            where=use_case.name,
+            fix="set `timeline.clock: replay` in use_case.yaml, or wait",
+        )
+    if _fresh(platform, use_case):
+        return list(keys)
+    now = platform.clock(use_case).now()
+    return [k for k in keys if use_case.cutoff(k) > now]
+
+
+def _fresh(platform: Platform, use_case: UseCase) -> bool:
+    """No prediction has been made and no verdict been given: the clock may still be set anywhere."""
+    targets = [Target(use_case, m) for m in use_case.config.models]
+    return not any(
+        platform.ledger.heads(predictions_asset(t)) or champion(platform.ledger, t.key) for t in targets
+    )
+
+
+def _catch_up(platform: Platform, use_case: UseCase, first: str) -> None:
+    """Land and accept at once what came before the first day, unless that was done."""
+    feed = next(f for f in use_case.config.feeds if not f.static)
+    scheme = use_case.scheme
+    start = scheme.first.isoformat()
+    known = platform.ledger.heads(views.accepted_asset(feed.name))
+    earlier = [k for k in scheme.keys(start, first)[:-1] if k not in known]
+    if earlier:
+        ingest(platform, use_case, earlier, use_case.cutoff(first), static=True)
+
+
+def _first(platform: Platform, target: Target, now: datetime, promote_at: datetime | None) -> str:
+    """Train the first champion when its time has come; says what came of it."""
+    if champion(platform.ledger, target.key) is not None or (promote_at and now < promote_at):
+        return ""
+    try:
+        return first_champion(platform, target, now).sentence()
+    except NotReadyError as error:
+        return f"no champion yet: {error.what}"
+
+
+class _Ingestion:
+    """Lands and accepts day by day, in another process where that is possible."""
+
+    def __init__(self, platform: Platform, use_case: UseCase, keys: Sequence[str], *, ahead: bool) -> None:
+        self.platform, self.use_case, self.keys = platform, use_case, keys
+        self.context = multiprocessing.get_context("spawn")
+        self.process: Any = None
+        self.done: set[str] = set()
+        if ahead:
+            self.queue: Any = self.context.Queue()
+            self.process = self.context.Process(
+                target=ingest_days,
+                args=(dict(platform.environment), use_case.name, list(keys), self.queue),
+                daemon=True,
+            )
+
+    def __enter__(self) -> _Ingestion:
+        if self.process is not None:
+            self.process.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process is not None and self.process.is_alive():
+            self.process.terminate()
+            self.process.join()
+
+    def wait_for(self, key: str, now: datetime) -> None:
+        """Return when a day has been ingested.
+
+        Raises:
+            PlatformError: The other process failed; its error is passed on.
+        """
+        if self.process is None:
+            ingest(self.platform, self.use_case, [key], now)
+            return
+        while key not in self.done:
+            try:
+                word = self.queue.get(timeout=1)
+            except Empty:
+                if not self.process.is_alive():
+                    raise PlatformError("the process that lands and accepts ended early", where=key) from None
+                continue
+            if isinstance(word, dict):
+                raise PlatformError(word["what"], where=word["where"], fix=word["fix"])
+            self.done.add(word)
+
+
+def ingest_days(environment: dict[str, str], use_case_name: str, keys: list[str], queue: Any) -> None:
+    """Body of the process that ingests: each day as of its cutoff; tells the queue each day's key."""
+    platform = Platform(environment)
+    try:
+        use_case = platform.use_case(use_case_name)
+        for key in keys:
+            ingest(platform, use_case, [key], use_case.cutoff(key))
+            queue.put(key)
+    except PlatformError as error:
+        queue.put({"what": error.what, "where": error.where, "fix": error.fix})
+
+
+# --- other policies -----------------------------------------------------------------------------
+
+
+def policies(
+    platform: Platform,
+    target: Target,
+    as_of: datetime,
+    periods: Sequence[int] = (28, 42),
+    progress: Callable[[str], None] = lambda _: None,
+) -> list[Policy]:
+    """What was served, beside never retraining and retraining by the calendar, on the same matured days.
+
+    Every policy has the same recipe, window and first champion. A calendar policy refits to the last mature
+    partition of the day it trains on.
+    """
+    served = platform.ledger.heads(predictions_asset(target))
+    last = target.use_case.last_mature(target.model, as_of)
+    days = sorted(k for k in served if k <= last)
+    if not days:
+        return []
+    scheme, width = target.use_case.scheme, target.model.windows.train
+    first_train = scheme.shift(
+        target.use_case.last_mature(target.model, target.use_case.cutoff(days[0])), 1 - width
+    )
+    needed = scheme.keys(max(first_train, scheme.first.isoformat()), last)
+    progress(f"building what is missing of {len(needed)} partitions")
+    ensure_views(platform, target, needed, as_of)
+    rows = _examples(platform, target, needed)
+    truth = {k: rows[k] for k in days if k in rows}
+    line = promotions.history(platform.ledger, target.key)
+    trainings = sum(p.action == "promotion" for p in line)
+    found = [_guarded(platform, target, truth, trainings)]
+    first = line[-1]
+    model = bundle.from_bytes(platform.lake.get(first.model_digest), first.model_digest)
+    found.append(_policy("never", 0, {k: (t, model.predict(t)) for k, t in truth.items()}, target))
+    for period in periods:
+        progress(f"every {period}")
+        found.append(_calendar(target, rows, list(truth), period))
+    return found
+
+
+def _examples(platform: Platform, target: Target, keys: Sequence[str]) -> dict[str, pa.Table]:
+    use_case = target.use_case
+    features = platform.ledger.heads(f"{use_case.name}/features", keys)
+    labels = platform.ledger.heads(f"{use_case.name}/labels", keys)
+    found = {}
+    for key in keys:
+        if key in features and key in labels:
+            found[key] = labelled_rows(
+                read_table(platform.lake.get(features[key].digest)),
+                read_table(platform.lake.get(labels[key].digest)),
+                use_case.config.views.key,
+                target.model.label.column,
+            )
+    return found
+
+
+def _guarded(platform: Platform, target: Target, truth: Mapping[str, pa.Table], trainings: int) -> Policy:
+    scored = {}
+    key = ["partition_key", *target.use_case.config.views.key]
+    heads = platform.ledger.heads(predictions_asset(target), truth)
+    for name, rows in truth.items():
+        served = read_table(platform.lake.get(heads[name].digest)).select(list(dict.fromkeys([*key, SCORE])))
+        joined = rows.join(served, keys=key, join_type="inner").combine_chunks()
+        scored[name] = (joined, joined[SCORE].to_numpy())
+    return _policy("guarded", trainings, scored, target)
+
+
+def _calendar(target: Target, rows: Mapping[str, pa.Table], days: Sequence[str], period: int) -> Policy:
+    scored, trainings = {}, 0
+    for start in range(0, len(days), period):
+        model = _fit(target, rows, days[start])
+        trainings += start > 0
+        for day in days[start : start + period]:
+            scored[day] = (rows[day], model.predict(rows[day]))
+    return _policy(f"every {period}", trainings, scored, target)
+
+
+def _fit(target: Target, rows: Mapping[str, pa.Table], day: str) -> Model:
+    """The recipe on the window up to the last partition that is mature at a day's cutoff."""
+    use_case = target.use_case
+    last = use_case.last_mature(target.model, use_case.cutoff(day))
+    first = use_case.scheme.shift(last, 1 - target.model.windows.train)
+    window = pa.concat_tables([t for k, t in rows.items() if first <= k <= last])
+    return train(
+        window,
+        target.model,
+        model_key=target.key,
+        dataset_version="policy",
+        code_versions=compiled_views(use_case).by_name,
+        keys=use_case.config.views.key,
+    ).model
+
+
+def _policy(
+    name: str, trainings: int, scored: Mapping[str, tuple[pa.Table, np.ndarray]], target: Target
+) -> Policy:
+    column = target.model.label.column
+    by_day = {
+        k: daily_log_loss(t["partition_key"], t[column].cast(pa.float64()).to_numpy(), s)
+        for k, (t, s) in scored.items()
+    }
+    return Policy(name, float(np.mean(list(by_day.values()))), trainings, by_day)

@@ -1,0 +1,61 @@
+"""What was decided about a model, as marks for its chart: promotions, verdicts, refusals, incidents."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import select
+
+from ml_platform.lifecycle.platform import Platform, Target
+from ml_platform.monitoring.chart import IncidentSpan, Promotion, Story, VerdictMark
+from ml_platform.registry import promotions
+from ml_platform.storage.tables import Attempt, Incident, Verdict
+
+_WORDS = {"first": "first", "promotion": "promoted", "rollback": "rolled back"}
+
+
+def story_of(platform: Platform, target: Target, keys: Sequence[str], as_of: datetime) -> Story:
+    """The marks over some partitions, as known at an instant."""
+    with platform.ledger.begin() as session:
+        verdicts = list(
+            session.scalars(
+                select(Verdict)
+                .where(Verdict.model_key == target.key, Verdict.as_of <= as_of)
+                .order_by(Verdict.id)
+            )
+        )
+        refused = set(
+            session.scalars(
+                select(Attempt.verdict_id).where(Attempt.model_key == target.key, Attempt.status == "refused")
+            )
+        )
+        incidents = list(
+            session.scalars(
+                select(Incident)
+                .where(Incident.model_key == target.key, Incident.opened_at <= as_of)
+                .order_by(Incident.id)
+            )
+        )
+    latest = {v.partition: v for v in verdicts}
+    return Story(
+        promotions=_promotions(platform, target, keys, as_of),
+        verdicts=[VerdictMark(v.partition, v.verdict, v.id in refused) for v in latest.values()],
+        incidents=[
+            IncidentSpan(i.report["first_partition"], i.report["last_partition"], i.report["cause"])
+            for i in incidents
+        ],
+    )
+
+
+def _promotions(platform: Platform, target: Target, keys: Sequence[str], as_of: datetime) -> list[Promotion]:
+    """A mark at the first partition that each promotion scored."""
+    marks = []
+    for promotion in reversed(promotions.history(platform.ledger, target.key)):
+        if promotion.as_of > as_of:
+            continue
+        first = next((k for k in keys if target.use_case.cutoff(k) >= promotion.as_of), None)
+        if first is not None:
+            word = _WORDS.get(promotion.action, promotion.action)
+            marks.append(Promotion(first, f"v{promotion.version} {word}"))
+    return marks
