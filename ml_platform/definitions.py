@@ -11,6 +11,7 @@ from ml_platform.config import UseCase, load_use_case, use_case_files
 from ml_platform.errors import PlatformError
 from ml_platform.lifecycle.platform import Target
 from ml_platform.orchestration.assets.feeds import feed_assets
+from ml_platform.orchestration.assets.guards import guard_assets
 from ml_platform.orchestration.assets.models import model_assets
 from ml_platform.orchestration.assets.monitors import monitor_assets
 from ml_platform.orchestration.assets.serving import serving_assets
@@ -18,6 +19,7 @@ from ml_platform.orchestration.assets.views import dbt_resource, dbt_resource_ke
 from ml_platform.orchestration.freshness import freshness_check
 from ml_platform.orchestration.jobs import PERSONS_JOBS, asset_jobs, job_name
 from ml_platform.orchestration.resources import PlatformResource
+from ml_platform.orchestration.retraining import ACTION_JOBS, retraining_sensor
 from ml_platform.orchestration.schedules import daily_schedule
 from ml_platform.orchestration.sensors import alert_sensor
 
@@ -28,6 +30,7 @@ def use_case_definitions(use_case: UseCase, known_feeds: set[str]) -> Definition
     targets = [Target(use_case, m) for m in use_case.config.models]
     jobs = asset_jobs(use_case)
     score_day = next(j for j in jobs if j.name == job_name(use_case, "score_day"))
+    monitor = next(j for j in jobs if j.name == job_name(use_case, "monitor"))
     return Definitions(
         assets=[
             *(a for f in feeds for a in feed_assets(use_case, f)),
@@ -35,13 +38,14 @@ def use_case_definitions(use_case: UseCase, known_feeds: set[str]) -> Definition
             *(
                 a
                 for t in targets
-                for build in (model_assets, serving_assets, monitor_assets)
+                for build in (model_assets, serving_assets, monitor_assets, guard_assets)
                 for a in build(t)
             ),
         ],
         asset_checks=[freshness_check(use_case, f) for f in feeds],
         jobs=jobs,
         schedules=[daily_schedule(use_case, score_day)],
+        sensors=[retraining_sensor(use_case, monitor)],
         resources={dbt_resource_key(use_case): dbt_resource(use_case)},
     )
 
@@ -49,7 +53,9 @@ def use_case_definitions(use_case: UseCase, known_feeds: set[str]) -> Definition
 def build() -> Definitions:
     """All use cases, the persons' jobs, and the alert sensor."""
     merged = Definitions(
-        jobs=list(PERSONS_JOBS), sensors=[alert_sensor()], resources={"platform": PlatformResource()}
+        jobs=[*PERSONS_JOBS, *ACTION_JOBS.values()],
+        sensors=[alert_sensor()],
+        resources={"platform": PlatformResource()},
     )
     known: set[str] = set()
     names: set[str] = set()

@@ -75,4 +75,4 @@ def _draw(axis: Axes, row: int, finding: Finding) -> None:
     low, high = place(finding.low), place(finding.high)
     if low is not None and high is not None:
         axis.plot([low, high], [row, row], color=colour, lw=2, solid_capstyle="round", zorder=2)
-    axis.plot(place(finding.estimate), row, "o", color=colour, ms=6, zorder=3)
+    axis.plot(place(finding.estimate) or 0.0, row, "o", color=colour, ms=6, zorder=3)

@@ -24,7 +24,7 @@ from ml_platform.orchestration.resources import PlatformResource
 
 _TRAINING = ("training_dataset", "candidate_model", "evaluation", "champion_model")
 _SCORING = ("predictions", "export", "serving_cache")
-_MONITORING = ("label_maturity", "live_performance", "drift")
+_MONITORING = ("label_maturity", "live_performance", "drift", "skew", "diagnosis", "retraining_verdict")
 
 
 def job_name(use_case: UseCase, job_title: str) -> str:
@@ -52,7 +52,7 @@ def asset_jobs(use_case: UseCase) -> list[UnresolvedAssetJobDefinition]:
             "score_day",
             [*moving, *scoring, *monitoring],
             "What a day needs: land and accept what has come, score the partition, refresh the cache, look "
-            "at the monitors. The daily schedule launches it; a month of it is one backfill.",
+            "at the monitors, diagnose. The daily schedule launches it; a month of it is one backfill.",
         ),
         _job(
             use_case,
@@ -65,7 +65,7 @@ def asset_jobs(use_case: UseCase) -> list[UnresolvedAssetJobDefinition]:
             use_case,
             "monitor",
             [*moving, *monitoring],
-            "Land and accept what has come since, then label arrival, live performance and drift.",
+            "Land and accept what has come since, then the monitors, a diagnosis and its verdict.",
         ),
     ]
 

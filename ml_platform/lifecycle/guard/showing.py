@@ -1,0 +1,71 @@
+"""A diagnosis for people: Markdown for the UI, one self-contained page, and the picture of its evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ml_platform.diagnosis.page import html, markdown
+from ml_platform.diagnosis.verdict import Diagnosis
+from ml_platform.lifecycle.platform import Platform, Target
+from ml_platform.monitoring.evidence_chart import evidence_chart
+from ml_platform.statistics.blocks import State
+
+_WORD: Mapping[str, State] = {
+    "none": "PASS",
+    "wait_for_labels": "UNDERPOWERED",
+    "retrain": "FAIL",
+    "recalibrate": "FAIL",
+    "rollback": "FAIL",
+    "escalate": "UNKNOWN",
+}
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A diagnosis ready to be looked at.
+
+    Attributes:
+        markdown: For Dagster's metadata.
+        evidence: PNG: each question's deciding estimate against its floor.
+        page: Where the self-contained HTML page lies.
+    """
+
+    markdown: str
+    evidence: bytes
+    page: Path
+
+
+def show(platform: Platform, target: Target, diagnosis: Diagnosis, chart: bytes | None = None) -> Shown:
+    """Render a diagnosis, and leave its page under home.
+
+    Args:
+        platform: The stores.
+        target: The model.
+        diagnosis: What was said.
+        chart: The model's chart, for the page.
+    """
+    picture = evidence_picture(diagnosis)
+    images = {"What convinced it": picture} | ({"The model over time": chart} if chart else {})
+    page = report_path(platform, target, f"diagnosis-{diagnosis.partition}")
+    page.write_text(html(diagnosis, images), encoding="utf-8")
+    return Shown(markdown(diagnosis), picture, page)
+
+
+def evidence_picture(diagnosis: Diagnosis) -> bytes:
+    """Each question's deciding estimate, as a PNG."""
+    said = diagnosis.verdict
+    return evidence_chart(
+        f"{diagnosis.model_key}, {diagnosis.partition}: {said.name}",
+        said.sentence,
+        _WORD.get(said.name, "FAIL"),
+        [(s.name, s.headline) for s in diagnosis.steps if s.headline is not None],
+    )
+
+
+def report_path(platform: Platform, target: Target, name: str) -> Path:
+    """A page's place under home."""
+    page = platform.home / "reports" / f"{target.key.replace('/', '-')}-{name}.html"
+    page.parent.mkdir(parents=True, exist_ok=True)
+    return page
