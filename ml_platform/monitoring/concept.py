@@ -32,19 +32,11 @@ from ml_platform.config import FeatureConfig
 from ml_platform.errors import IntegrityError
 from ml_platform.guard_config import DiagnosisConfig
 from ml_platform.monitoring.estimated import Codes, cross_fitted, fit_curve, tally
-from ml_platform.statistics.blocks import (
-    POWER,
-    Estimate,
-    Floats,
-    State,
-    adjust,
-    change_of_days,
-    judge,
-    lone_level,
-)
+from ml_platform.statistics.blocks import POWER, Estimate, Floats, adjust, change_of_days, judge, lone_level
 from ml_platform.statistics.finding import Finding, Findings
 from ml_platform.statistics.frames import PARTITION, Table, as_frame, finite
 from ml_platform.statistics.shrinkage import shrink
+from ml_platform.statistics.states import State
 
 QUESTION = "concept"
 ALL = "all"

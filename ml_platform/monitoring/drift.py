@@ -37,8 +37,9 @@ from ml_platform.monitoring.shifts import (
     null_jump,
     numeric_contrasts,
 )
-from ml_platform.statistics.blocks import Floats, State, adjust, worst
+from ml_platform.statistics.blocks import Floats, adjust
 from ml_platform.statistics.frames import PARTITION, Table, as_frame, finite
+from ml_platform.statistics.states import State, worst
 
 Kind = Literal["numeric", "categorical", "score"]
 

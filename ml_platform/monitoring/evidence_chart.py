@@ -20,8 +20,8 @@ from ml_platform.monitoring.style import (
     draw_plain,
     png,
 )
-from ml_platform.statistics.blocks import State
 from ml_platform.statistics.finding import Finding
+from ml_platform.statistics.states import State
 
 _COLOURS: dict[State, str] = {"PASS": "#059669", "FAIL": "#dc2626", "UNDERPOWERED": AMBER, "UNKNOWN": MUTED}
 _FARTHEST = 6.0

@@ -11,9 +11,10 @@ from scipy.stats import rankdata
 from ml_platform.config import FeatureConfig
 from ml_platform.guard_config import DiagnosisConfig
 from ml_platform.monitoring.breaks import by_day, is_numeric
-from ml_platform.statistics.blocks import MINIMUM_BLOCKS, Floats, State, change_of_days
+from ml_platform.statistics.blocks import MINIMUM_BLOCKS, Floats, change_of_days
 from ml_platform.statistics.finding import Finding, Findings
 from ml_platform.statistics.frames import Table, finite
+from ml_platform.statistics.states import State
 
 QUESTION = "leakage"
 FIRST_DAYS = 3

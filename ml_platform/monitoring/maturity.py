@@ -15,16 +15,9 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from ml_platform.statistics.blocks import (
-    Estimate,
-    Floats,
-    State,
-    adjust,
-    judge,
-    lone_level,
-    worst,
-)
+from ml_platform.statistics.blocks import Estimate, Floats, adjust, judge, lone_level
 from ml_platform.statistics.frames import PARTITION, Table, as_frame, finite, known_mask
+from ml_platform.statistics.states import State, worst
 
 Maturity = Literal["mature", "immature", "overdue"]
 HOUR = pd.Timedelta(hours=1)

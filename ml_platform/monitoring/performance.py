@@ -22,17 +22,9 @@ from ml_platform.monitoring.scoring import (
     day_performance,
     join_labels,
 )
-from ml_platform.statistics.blocks import (
-    Alternative,
-    Estimate,
-    Floats,
-    State,
-    change_of_days,
-    judge,
-    mean_of_days,
-    worst,
-)
+from ml_platform.statistics.blocks import Alternative, Estimate, Floats, change_of_days, judge, mean_of_days
 from ml_platform.statistics.frames import PARTITION, Table, as_frame, finite, require_unique
+from ml_platform.statistics.states import State, worst
 
 MetricName = Literal["log_loss", "brier", "auc", "bias", "base_rate"]
 

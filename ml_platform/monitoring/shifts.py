@@ -12,8 +12,9 @@ from scipy import stats
 
 from ml_platform.config import MonitoringConfig
 from ml_platform.monitoring.daily import UNSEEN, CategoricalDays, NumericDays, cohens_h
-from ml_platform.statistics.blocks import Estimate, Floats, State, change_of_days, judge, lone_level
+from ml_platform.statistics.blocks import Estimate, Floats, change_of_days, judge, lone_level
 from ml_platform.statistics.frames import finite
+from ml_platform.statistics.states import State
 
 NULL_BASE, NULL_STEP, NULL_P = 0.005, 0.05, 1e-4
 """A null rate breaks above max(worst reference day, base) + step, with a binomial p-value below."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ml_platform.statistics.blocks import State
+from ml_platform.statistics.states import State
 
 INK, MUTED, GRID, PAPER = "#1f2a37", "#6b7280", "#e5e7eb", "#ffffff"
 BLUE, AMBER, VIOLET, SLATE = "#2563eb", "#f59e0b", "#7c3aed", "#94a3b8"

@@ -29,7 +29,7 @@ LATTICE_FALL = 0.3
 """And the share of values off the reference's lattice down by this much."""
 COARSER = 2.0
 """Or the values' own step is at least so many times the reference's, by just the map's factor."""
-CONTINUOUS_BEFORE, CONTINUOUS_AFTER = 0.9, 0.2
+CONTINUOUS_BEFORE, CONTINUOUS_AFTER, MAGNITUDE = 0.9, 0.2, 5.0
 """Without a lattice only a map is believed that turns quite other values into those of the reference."""
 EVERYWHERE = 0.1
 """Share of values off the lattice, once taken back, up to which a map holds for all segments."""
@@ -158,7 +158,8 @@ def unit_changes(
     A change lasts from some day to the end of the window. It is found where, over those days, the
     distance to the reference is at least .2, a map of :data:`UNITS` brings it below .6 of that, *and*
     puts the values back on the lattice of the reference (.3 fewer off it, or the step that was coarser
-    by just the map's factor). Columns without a lattice need a distance of .9 brought below .2.
+    by just the map's factor). Columns without a lattice need a distance of .9 brought below
+    .2, and another magnitude.
 
     Args:
         reference: ``partition_key``, the columns and the segment.
@@ -266,7 +267,7 @@ def _match(old: Floats, new: Floats, of: npt.NDArray[np.int64]) -> _Match | None
     lattice = find_lattice(_thin(old))
     own = None if lattice is None else find_lattice(last)
     if lattice is None:
-        suspect = far >= CONTINUOUS_BEFORE
+        suspect = far >= CONTINUOUS_BEFORE and _another_magnitude(sample, last)
     else:
         coarse = own is not None and _step_ratio(own, lattice) >= COARSER
         suspect = coarse or lattice.off_share(last) >= LATTICE_FALL
@@ -274,6 +275,12 @@ def _match(old: Floats, new: Floats, of: npt.NDArray[np.int64]) -> _Match | None
         return None
     found = [m for u in UNITS if (m := _try(u, sample, lattice, own, days)) is not None]
     return min(found, key=lambda m: m.misfit, default=None)
+
+
+def _another_magnitude(old: Floats, new: Floats) -> bool:
+    """Without a lattice only a jump of magnitude tells a unit from a season: smoothed rates may halve."""
+    before, now = abs(float(np.median(old))), abs(float(np.median(new)))
+    return min(before, now) == 0 or max(before, now) / min(before, now) >= MAGNITUDE
 
 
 def _try(

@@ -51,7 +51,7 @@ class ActionConfig(Config):
 def _carry_out(context: OpExecutionContext, config: ActionConfig, platform: PlatformResource) -> None:
     from ml_platform.diagnosis.guards import Override
     from ml_platform.lifecycle.guard.asked import attempts_on
-    from ml_platform.lifecycle.guard.diagnosing import latest_verdict, verdict_by_id
+    from ml_platform.lifecycle.guard.records import latest_verdict, verdict_by_id
     from ml_platform.lifecycle.guard.retraining import carry_out
 
     stores = platform.get()

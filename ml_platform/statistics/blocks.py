@@ -10,7 +10,7 @@ a test at .01 rejects .5 to 1.3 % of the time, where Welch's rejects 1.4 to 18 %
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -18,7 +18,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-State = Literal["PASS", "FAIL", "UNDERPOWERED", "UNKNOWN"]
+from ml_platform.statistics.states import State
+
 Alternative = Literal["two-sided", "greater"]
 Floats = npt.NDArray[np.float64]
 
@@ -26,8 +27,6 @@ MINIMUM_BLOCKS = 8
 """Fewer days than this in all cannot decide anything."""
 POWER = 0.8
 """Power at which a minimal detectable effect is stated."""
-
-_SEVERITY: tuple[State, ...] = ("FAIL", "UNKNOWN", "UNDERPOWERED", "PASS")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +104,6 @@ def judge(  # one line per state keeps the rule readable
     if significant and effect >= floor:
         return "FAIL"
     return "PASS" if detectable <= floor else "UNDERPOWERED"
-
-
-def worst(states: Iterable[State]) -> State:
-    """The state that matters most: FAIL, UNKNOWN, UNDERPOWERED, PASS; UNKNOWN when there is none."""
-    found = set(states)
-    return next((s for s in _SEVERITY if s in found), "UNKNOWN")
 
 
 def adjust(p_values: Sequence[float]) -> list[float]:

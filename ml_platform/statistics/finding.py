@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from ml_platform.statistics.blocks import State, worst
+from ml_platform.statistics.states import State, worst
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,8 @@ from dataclasses import dataclass
 
 from scipy import special
 
-from ml_platform.statistics.blocks import POWER, Estimate, State, change_of_days, judge
+from ml_platform.statistics.blocks import POWER, Estimate, change_of_days, judge
+from ml_platform.statistics.states import State
 
 EFFECT_SCALE = 1.0
 """Standard deviation of the mixture, in standard deviations of one day. Any value is valid; the bound

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ml_platform.statistics.blocks import adjust, change_of_days, judge, lone_level, mean_of_days, worst
+from ml_platform.statistics.blocks import adjust, change_of_days, judge, lone_level, mean_of_days
+from ml_platform.statistics.states import worst
 
 
 def autocorrelated(rng: np.random.Generator, days: int, lag1: float) -> np.ndarray:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import pyarrow as pa
-from sqlalchemy import select, update
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from ml_platform.diagnosis import incident as incidents
@@ -16,14 +16,12 @@ from ml_platform.diagnosis.evidence import IncidentFacts
 from ml_platform.diagnosis.incident import Incident as Report
 from ml_platform.diagnosis.procedure import diagnose
 from ml_platform.diagnosis.verdict import Diagnosis
-from ml_platform.errors import NotFoundError
 from ml_platform.lifecycle.guard.evidence import Gathered, gather
+from ml_platform.lifecycle.guard.records import CLOSED, OPEN, incident_of, open_incident
 from ml_platform.lifecycle.platform import Platform, Target
 from ml_platform.registry import promotions
 from ml_platform.storage.ledger import wall_now
 from ml_platform.storage.tables import Attempt, Hold, Incident, Verdict
-
-OPEN, CLOSED = "open", "closed"
 
 
 @dataclass(frozen=True)
@@ -96,80 +94,6 @@ def _entry(
         as_of=as_of,
         recorded_at=wall_now(),
     )
-
-
-# --- reading ------------------------------------------------------------------------------------
-
-
-def verdicts(platform: Platform, target: Target, as_of: datetime | None = None) -> list[Verdict]:
-    """Verdicts as they were given, oldest first; up to an instant of the timeline if one is named."""
-    query = select(Verdict).where(Verdict.model_key == target.key).order_by(Verdict.as_of, Verdict.id)
-    if as_of is not None:
-        query = query.where(Verdict.as_of <= as_of)
-    with platform.ledger.begin() as session:
-        return list(session.scalars(query))
-
-
-def verdict_by_id(platform: Platform, verdict_id: int) -> Verdict:
-    """A verdict by its number.
-
-    Raises:
-        NotFoundError: There is none.
-    """
-    with platform.ledger.begin() as session:
-        found = session.get(Verdict, verdict_id)
-    if found is None:
-        raise NotFoundError(
-            f"there is no verdict {verdict_id}", where="ledger", fix="`ml-platform verdict history`"
-        )
-    return found
-
-
-def latest_verdict(platform: Platform, target: Target, as_of: datetime | None = None) -> Verdict:
-    """The verdict in force, now or as of an instant.
-
-    Raises:
-        NotFoundError: None has been given.
-    """
-    found = verdicts(platform, target, as_of)
-    if not found:
-        raise NotFoundError(
-            f"no verdict on {target.key} has been given" + (f" by {as_of.isoformat()}" if as_of else ""),
-            where="ledger",
-            fix=f"run the job {target.use_case.name}_monitor, or `ml-platform replay`",
-        )
-    return found[-1]
-
-
-def diagnosis_of(platform: Platform, verdict: Verdict) -> Diagnosis:
-    """The diagnosis behind a verdict, as it was then."""
-    return Diagnosis.from_json(json.loads(platform.lake.get(verdict.diagnosis_digest)))
-
-
-def incident_of(platform: Platform, incident_id: int | None) -> Incident | None:
-    """An incident by its number."""
-    if incident_id is None:
-        return None
-    with platform.ledger.begin() as session:
-        return session.get(Incident, incident_id)
-
-
-def all_incidents(platform: Platform, target: Target | None = None) -> list[Incident]:
-    """Incidents, newest first."""
-    query = select(Incident).order_by(Incident.id.desc())
-    if target is not None:
-        query = query.where(Incident.model_key == target.key)
-    with platform.ledger.begin() as session:
-        return list(session.scalars(query))
-
-
-def open_incident(platform: Platform, target: Target, as_of: datetime | None = None) -> Incident | None:
-    """The model's open incident, if there is one."""
-    query = select(Incident).where(Incident.model_key == target.key, Incident.status == OPEN)
-    if as_of is not None:
-        query = query.where(Incident.opened_at <= as_of)
-    with platform.ledger.begin() as session:
-        return session.scalars(query.order_by(Incident.id.desc()).limit(1)).first()
 
 
 def _known(platform: Platform, target: Target, partition: str, digest: str) -> Verdict | None:
@@ -250,51 +174,6 @@ def _store(session: Session, row: Incident, report: Report, as_of: datetime) -> 
     if not report.is_open:
         row.status, row.closed_at = CLOSED, as_of
     session.merge(row)
-
-
-def release(session: Session, incident_id: int, as_of: datetime) -> None:
-    """Let an incident's partitions train again."""
-    session.execute(
-        update(Hold)
-        .where(Hold.incident_id == incident_id, Hold.released_at.is_(None))
-        .values(released_at=as_of)
-    )
-
-
-def close_incident(
-    platform: Platform, target: Target, incident_id: int, who: str, why: str, as_of: datetime, *, free: bool
-) -> Incident:
-    """Close an incident by a person's word.
-
-    Args:
-        platform: The stores.
-        target: Its model.
-        incident_id: Its number.
-        who: Who closes it.
-        why: The cause, as the person found it.
-        as_of: The present of the timeline.
-        free: Let the partitions it held train again; else they stay out for good.
-
-    Raises:
-        NotFoundError: There is no such open incident of this model.
-    """
-    row = incident_of(platform, incident_id)
-    if row is None or row.model_key != target.key or row.status != OPEN:
-        raise NotFoundError(
-            f"{target.key} has no open incident {incident_id}",
-            where="ledger",
-            fix="`ml-platform incident list` shows them",
-        )
-    report = incidents.close(
-        Report.from_json(row.report), target.use_case.scheme.key_at(as_of), f"{who}: {why}"
-    )
-    with platform.ledger.begin() as session:
-        row.report, row.updated_at = report.to_json(), as_of
-        row.status, row.closed_at = CLOSED, as_of
-        session.merge(row)
-        if free:
-            release(session, row.id, as_of)
-    return row
 
 
 def _hold(

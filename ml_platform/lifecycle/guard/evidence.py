@@ -36,8 +36,8 @@ from ml_platform.monitoring.season import season
 from ml_platform.monitoring.skew import SkewReport, feature_breaks, serving_skew
 from ml_platform.monitoring.units import unit_changes
 from ml_platform.registry import promotions
-from ml_platform.statistics.blocks import worst
 from ml_platform.statistics.finding import Finding, Findings
+from ml_platform.statistics.states import worst
 from ml_platform.storage.parquet import read_table
 from ml_platform.storage.tables import Acceptance, Promotion
 

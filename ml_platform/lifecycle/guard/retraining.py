@@ -30,8 +30,8 @@ from ml_platform.lifecycle import caching, scoring
 from ml_platform.lifecycle.agenda import predictions_asset
 from ml_platform.lifecycle.guard.asked import ACTIONS, DONE, FAILED, REFUSED, RUNNING, attempts_on, run_key
 from ml_platform.lifecycle.guard.challenger import Challenge, as_facts, challenge, plan
-from ml_platform.lifecycle.guard.diagnosing import diagnosis_of, verdict_by_id
 from ml_platform.lifecycle.guard.recalibration import recalibrate
+from ml_platform.lifecycle.guard.records import diagnosis_of, verdict_by_id
 from ml_platform.lifecycle.platform import Platform, Target
 from ml_platform.lifecycle.promotion import project, roll_back
 from ml_platform.lifecycle.training_data import held_partitions
@@ -116,10 +116,11 @@ def guard_facts(
     use_case, settings = target.use_case, target.model.retraining
     scheme, last = use_case.scheme, use_case.last_mature(target.model, as_of)
     made = [a for a in attempts(platform, target) if a.as_of <= as_of and a.id != ignoring]
-    tried = [a for a in made if a.status in (DONE, RUNNING, FAILED)]
+    begun = [a for a in made if a.status in (DONE, RUNNING, FAILED)]
+    tried = [a for a in begun if not _failed_before(target, diagnosis, a, as_of)]
     change = _last_change(platform, target, tried, as_of)
     same = [a for a in tried if a.fingerprint == diagnosis.verdict.fingerprint]
-    retrained = [a for a in tried if a.action == "retrain"]
+    retrained = [a for a in begun if a.action == "retrain"]
     ages = [(as_of - a.as_of).days // scheme.step for a in retrained]
     recent = [a for a, age in zip(retrained, ages, strict=True) if age < settings.budget_partitions]
     window = set(scheme.keys(scheme.shift(last, 1 - target.model.windows.train), last))
@@ -141,6 +142,16 @@ def guard_facts(
             _loss_reduction(diagnosis, target), volume, _usual_seconds(platform, target), settings.value
         ),
         days_per_partition=scheme.step,
+    )
+
+
+def _failed_before(target: Target, diagnosis: Diagnosis, attempt: Attempt, as_of: datetime) -> bool:
+    """A failed attempt on the same incident and data: trying again is no new one, but for the budget."""
+    last = target.use_case.last_mature
+    return (
+        attempt.status == FAILED
+        and attempt.fingerprint == diagnosis.verdict.fingerprint
+        and last(target.model, attempt.as_of) == last(target.model, as_of)
     )
 
 
@@ -193,6 +204,13 @@ def attempts(platform: Platform, target: Target) -> list[Attempt]:
         return list(session.scalars(query))
 
 
+def action_of(verdict: Verdict, override: Override | None = None) -> Action:
+    """What carrying out a verdict means; one that asks for nothing is a retraining, which it refuses."""
+    if override is None and verdict.verdict in ACTIONS:
+        return verdict.verdict  # type: ignore[return-value]
+    return "retrain"
+
+
 def claim(
     platform: Platform,
     target: Target,
@@ -210,10 +228,12 @@ def claim(
         ConflictError: It has been claimed before: by another run, sensor or tick.
     """
     key = run_key(target, verdict, number) + (f":{override.who}" if override else "")
+    if not number:  # a refusal, which each verdict has of its own
+        key += f":{verdict.id}"
     row = Attempt(
         model_key=target.key,
         run_key=key,
-        action=verdict.verdict if not override else "retrain",
+        action=action_of(verdict, override),
         kind=verdict.kind,
         verdict_id=verdict.id,
         fingerprint=verdict.fingerprint,
@@ -269,7 +289,10 @@ def refuse(platform: Platform, target: Target, verdict: Verdict, explained: Expl
     for known in attempts_on(platform, verdict):
         if known.status == REFUSED:
             return known
-    attempt = claim(platform, target, verdict, 0, verdict.as_of)
+    try:
+        attempt = claim(platform, target, verdict, 0, verdict.as_of)
+    except ConflictError:  # another run is just keeping it, or was killed while it did
+        attempt = next(a for a in attempts_on(platform, verdict) if not a.number)
     return finish(platform, attempt, REFUSED, explained.sentence(), explained)
 
 
@@ -315,10 +338,10 @@ def carry_out(
         why=override.why if override else "",
         override=override,
     )
-    started = perf_counter()
+    started, found = perf_counter(), None
     try:
         diagnosis = diagnosis_of(platform, verdict)
-        action: Action = "retrain" if override else verdict.verdict  # type: ignore[assignment]
+        action = action_of(verdict, override)
         found = explain(
             platform, target, diagnosis, as_of, action=action, override=override, ignoring=attempt.id
         )
@@ -329,13 +352,14 @@ def carry_out(
         if promotion is not None:
             follow(platform, target, promotion, as_of)
     except GateError as error:
-        return finish(platform, attempt, DONE, f"rejected: {error.what}", seconds=perf_counter() - started)
+        outcome = f"rejected: {error.what}"
+        return finish(platform, attempt, DONE, outcome, found, seconds=perf_counter() - started)
     except PlatformError as error:
-        finish(platform, attempt, FAILED, error.what, seconds=perf_counter() - started)
+        finish(platform, attempt, FAILED, error.what, found, seconds=perf_counter() - started)
         raise
     except Exception as error:
         what = f"{type(error).__name__}: {error}"
-        finish(platform, attempt, FAILED, what, seconds=perf_counter() - started)
+        finish(platform, attempt, FAILED, what, found, seconds=perf_counter() - started)
         raise
     return finish(
         platform,

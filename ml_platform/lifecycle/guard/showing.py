@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
-from ml_platform.diagnosis.page import html, markdown
+from ml_platform.diagnosis.page import html, markdown, story_html
 from ml_platform.diagnosis.verdict import Diagnosis
+from ml_platform.lifecycle.guard.records import verdicts
+from ml_platform.lifecycle.guard.retraining import attempts
+from ml_platform.lifecycle.monitors import performance
 from ml_platform.lifecycle.platform import Platform, Target
 from ml_platform.monitoring.evidence_chart import evidence_chart
-from ml_platform.statistics.blocks import State
+from ml_platform.statistics.states import State
 
 _WORD: Mapping[str, State] = {
     "none": "PASS",
@@ -69,3 +73,24 @@ def report_path(platform: Platform, target: Target, name: str) -> Path:
     page = platform.home / "reports" / f"{target.key.replace('/', '-')}-{name}.html"
     page.parent.mkdir(parents=True, exist_ok=True)
     return page
+
+
+def story_page(platform: Platform, target: Target, as_of: datetime, page: Path | None = None) -> Path:
+    """The model's chart with its verdicts and actions as one self-contained page.
+
+    Raises:
+        NotReadyError: Nothing has been served yet.
+    """
+    chart = performance(platform, target, as_of).chart
+    rows = [
+        (v.partition, v.verdict + (f" ({v.kind})" if v.kind else ""), v.cause, v.sentence)
+        for v in reversed(verdicts(platform, target, as_of))
+    ]
+    acted = [
+        (a.as_of.date().isoformat(), a.action, a.status, a.outcome)
+        for a in reversed(attempts(platform, target))
+        if a.as_of <= as_of
+    ]
+    where = page or report_path(platform, target, "story")
+    where.write_text(story_html(target.key, as_of.isoformat(), chart, rows, acted), encoding="utf-8")
+    return where

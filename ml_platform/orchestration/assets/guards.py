@@ -143,7 +143,7 @@ def _retraining_verdict(target: Target) -> AssetsDefinition:
         "sensor reads this, not the drift.",
     )
     def retraining_verdict(context: AssetExecutionContext, platform: PlatformResource) -> Iterator[Any]:
-        from ml_platform.lifecycle.guard.diagnosing import latest_verdict
+        from ml_platform.lifecycle.guard.records import latest_verdict
         from ml_platform.lifecycle.guard.retraining import consider
 
         stores = platform.get()

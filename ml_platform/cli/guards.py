@@ -1,0 +1,355 @@
+"""``ml-platform verdict | incident | retrain | replay | roi | chart``: guarded retraining by hand."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, time, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from ml_platform.cli.shared import console, one_target, person, platform, table
+from ml_platform.errors import PlatformError
+
+if TYPE_CHECKING:
+    from ml_platform.lifecycle.platform import Platform, Target
+    from ml_platform.storage.tables import Attempt, Verdict
+
+verdicts = typer.Typer(help="Verdicts: what was said of a model, on any day.", no_args_is_help=True)
+incidents = typer.Typer(help="Incidents: causes that last.", no_args_is_help=True)
+Model = Annotated[str | None, typer.Argument(help="<use_case>/<model>; may be left out where there is one.")]
+OptionalModel = Annotated[str | None, typer.Option("--model", help="<use_case>/<model>.")]
+AsOf = Annotated[
+    str | None, typer.Option("--as-of", help="Day or instant; the answer is the one given then.")
+]
+Who = Annotated[str | None, typer.Option(help="Who decides; the user of this terminal when left out.")]
+Why = Annotated[str, typer.Option(help="The reason to keep.")]
+_COLOURS = {"none": "green", "wait_for_labels": "yellow", "retrain": "cyan", "recalibrate": "cyan"}
+
+
+@verdicts.command("show")
+def show_verdict(
+    model: Model = None,
+    as_of: AsOf = None,
+    page: Annotated[Path | None, typer.Option("--html", help="Write the page that a person reads.")] = None,
+) -> None:
+    """The verdict in force, with its causes, steps and what happens next."""
+    from ml_platform.lifecycle.guard.records import diagnosis_of, latest_verdict
+
+    stores = platform()
+    target = one_target(stores, model)
+    verdict = latest_verdict(stores, target, _instant(target, as_of))
+    diagnosis = diagnosis_of(stores, verdict)
+    if page is not None:
+        from ml_platform.diagnosis.page import html
+        from ml_platform.lifecycle.guard.showing import evidence_picture
+
+        page.write_text(html(diagnosis, {"What convinced it": evidence_picture(diagnosis)}), encoding="utf-8")
+        console.print(f"written to {page}")
+        return
+    colour = _COLOURS.get(verdict.verdict, "red")
+    kind = f" ({verdict.kind})" if verdict.kind else ""
+    console.print(f"[bold {colour}]{verdict.verdict}{kind}[/] {escape(verdict.sentence)}", highlight=False)
+    console.print(
+        f"{target.key}, {verdict.partition}, as of {verdict.as_of:%Y-%m-%d %H:%M} UTC", highlight=False
+    )
+    for cause in diagnosis.causes:
+        console.print(f"  • {escape(cause.name)} {cause.state}: {escape(' '.join(cause.evidence[:2]))}")
+    rows = [
+        (
+            s.name,
+            s.state,
+            _number(s.headline.estimate if s.headline else None),
+            _number(s.headline.minimal_detectable_effect if s.headline else None),
+            _number(s.headline.floor if s.headline else None),
+            s.headline.detail if s.headline else s.reason,
+        )
+        for s in diagnosis.steps
+    ]
+    console.print(
+        table("Steps", ("question", "state", "estimate", "visible from", "counts from", "what"), rows)
+    )
+    console.print(f"Next: {escape(diagnosis.next)}", highlight=False)
+
+
+@verdicts.command("history")
+def verdict_history(
+    model: Model = None,
+    as_of: AsOf = None,
+    last: Annotated[int, typer.Option(help="How many days.")] = 40,
+) -> None:
+    """Verdicts by day, with what was done about them."""
+    from ml_platform.lifecycle.guard.records import verdicts as given
+    from ml_platform.lifecycle.guard.retraining import attempts
+
+    stores = platform()
+    target = one_target(stores, model)
+    done = {a.verdict_id: a for a in attempts(stores, target)}
+    found = given(stores, target, _instant(target, as_of))[-last:]
+    rows = [_verdict_row(v, done.get(v.id)) for v in found]
+    console.print(table(f"Verdicts on {target.key}", ("day", "verdict", "cause", "why", "done"), rows))
+
+
+@incidents.command("list")
+def list_incidents(model: OptionalModel = None) -> None:
+    """All incidents, newest first."""
+    from ml_platform.lifecycle.guard.records import all_incidents
+
+    stores = platform()
+    found = all_incidents(stores, stores.target(model) if model else None)
+    rows = [
+        (
+            i.id,
+            i.status,
+            i.model_key,
+            i.report["cause"],
+            i.report["first_partition"],
+            i.report["last_partition"],
+            ", ".join(i.report["subjects"][:4]),
+            f"{i.report['predictions']:,}",
+        )
+        for i in found
+    ]
+    columns = ("id", "status", "model", "cause", "first", "last", "where", "predictions")
+    console.print(table("Incidents", columns, rows))
+
+
+@incidents.command("show")
+def show_incident(number: Annotated[int, typer.Argument(help="Its number.")]) -> None:
+    """One incident: what it touched, how the verdict went, what is held."""
+    from ml_platform.lifecycle.guard.records import holds_of, require_incident
+
+    stores = platform()
+    row = require_incident(stores, number)
+    report = row.report
+    console.print(f"[bold]incident {row.id}[/] {row.status}: {escape(report['cause'])}  ({row.fingerprint})")
+    facts = {
+        "model": row.model_key,
+        "partitions": f"{report['first_partition']} to {report['last_partition']} "
+        f"({len(report['partitions'])} diagnosed)",
+        "where": ", ".join(report["subjects"]) or "everywhere",
+        "model versions": ", ".join(report["model_versions"]),
+        "predictions touched": f"{report['predictions']:,}",
+        "verdicts": " → ".join(f"{p} {v}" for p, v in report["verdicts"]),
+        "closed": f"{report['closed_partition']} by {report['closed_by']}" if report["closed_by"] else "no",
+    }
+    for name, value in facts.items():
+        console.print(f"  {name:20} {escape(value)}", highlight=False)
+    held = holds_of(stores, number)
+    if held:
+        state = ", ".join(f"{h.partition}{' (released)' if h.released_at else ''}" for h in held)
+        console.print(f"  {'held from training':20} {state}", highlight=False)
+
+
+@incidents.command("close")
+def close(number: Annotated[int, typer.Argument()], why: Why, who: Who = None) -> None:
+    """Close an incident with its cause; what it held stays out of training."""
+    from ml_platform.lifecycle.guard.records import close_incident, require_incident
+
+    stores = platform()
+    target = stores.target(require_incident(stores, number).model_key)
+    now = stores.clock(target.use_case).now()
+    close_incident(stores, target, number, who or person(), why, now, free=False)
+    console.print(f"incident {number} is closed; partitions it held stay out of training")
+
+
+@incidents.command("resolve")
+def resolve(number: Annotated[int, typer.Argument()], why: Why, who: Who = None) -> None:
+    """After a fix: replay what was quarantined, diagnose again, release what is sound, offer the rollback."""
+    from ml_platform.lifecycle.guard.resolving import resolve_incident
+
+    stores = platform()
+    result = resolve_incident(stores, number, who or person(), why)
+    for line in result.lines:
+        console.print(escape(line), highlight=False)
+    if not result.resolved:
+        raise typer.Exit(1)
+
+
+def retrain(
+    model: Model = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Only show every guard.")] = False,
+    override: Annotated[bool, typer.Option(help="In spite of the guards; needs --why.")] = False,
+    why: Why = "",
+    who: Who = None,
+) -> None:
+    """Retrain as the newest verdict says, or say why not: every guard, its value, its limit, its date."""
+    from ml_platform.diagnosis.guards import Override
+    from ml_platform.lifecycle.guard.asked import attempts_on
+    from ml_platform.lifecycle.guard.records import diagnosis_of, latest_verdict
+    from ml_platform.lifecycle.guard.retraining import carry_out
+    from ml_platform.lifecycle.guard.retraining import explain as judge
+
+    stores = platform()
+    target = one_target(stores, model)
+    if override and not why.strip():
+        raise PlatformError("an override needs a reason", where="retrain --override", fix="add --why '…'")
+    order = Override(who or person(), why) if override else None
+    now = stores.clock(target.use_case).now()
+    verdict = latest_verdict(stores, target)
+    found = judge(stores, target, diagnosis_of(stores, verdict), now, override=order)
+    words = {True: "[green]yes[/]", False: "[red]no[/]", None: "[yellow]UNKNOWN[/]"}
+    made = table(f"Guards on retraining {target.key}", ("guard", "value", "limit", "could pass"), [])
+    made.add_column("agrees")
+    made.add_column("why")
+    for g in found.guards:
+        agrees = "[magenta]overridden[/]" if g.overridden else words[g.passed]
+        made.add_row(g.name, str(g.value), str(g.limit), g.could_pass or "", agrees, escape(g.sentence))
+    console.print(made)
+    console.print(escape(found.sentence()), highlight=False)
+    if explain:
+        return
+    number = len(attempts_on(stores, verdict)) + 1
+    with console.status("") as status:
+        attempt = carry_out(stores, target, verdict.id, number, now, override=order, progress=status.update)
+    console.print(f"[bold]{attempt.status}[/]: {escape(attempt.outcome)}", highlight=False)
+    if attempt.status != "done":
+        raise typer.Exit(1)
+
+
+def replay(
+    use_case: Annotated[str, typer.Argument(help="Use case, or <use_case>/<model>.")],
+    first: Annotated[str, typer.Option("--from", help="First partition.")],
+    last: Annotated[str, typer.Option("--to", help="Last partition.")],
+    compare: Annotated[bool, typer.Option(help="Beside never and calendar retraining.")] = True,
+) -> None:
+    """Play production day by day on the replay clock; a stopped replay goes on where it stood."""
+    import time as wall
+
+    from ml_platform.lifecycle.guard.days import describe
+    from ml_platform.lifecycle.guard.replaying import replay as play
+
+    stores = platform()
+    target = stores.target(use_case)
+    demo = target.use_case.config.demo
+    started = wall.perf_counter()
+    days, before = 0, ""
+    with console.status("landing what came before …") as status:
+        for day in play(
+            stores, target, first, last, promote_at=demo.promote_at if demo else None, progress=status.update
+        ):
+            days += 1
+            pace = (wall.perf_counter() - started) / days
+            text = describe(day) or day.note
+            status.update(f"{day.partition} · {pace:.1f} s a day")
+            if text != before and (_changed(text, before) or day.attempt is not None or day.note):
+                console.print(f"  {day.partition}  {escape(day.note or text)}", highlight=False)
+            before = text
+    if not days:
+        console.print("every one of these days has been played already", highlight=False)
+    seconds = wall.perf_counter() - started
+    console.print(f"{days} days in {seconds:.0f} s", highlight=False)
+    _ledger_of_the_stretch(stores, target)
+    if compare:
+        _compared(stores, target)
+    console.print(f"chart: {write_chart(stores, target)}", highlight=False)
+
+
+def _by_days(count: tuple[str, int]) -> int:
+    return count[1]
+
+
+def _changed(text: str, before: str) -> bool:
+    """Another verdict than the day before."""
+    return text.split(":", maxsplit=1)[0] != before.split(":", maxsplit=1)[0]
+
+
+def _ledger_of_the_stretch(stores: Platform, target: Target) -> None:
+    from ml_platform.lifecycle.guard.records import verdicts as given
+    from ml_platform.lifecycle.guard.retraining import attempts
+
+    counts: dict[str, int] = {}
+    for verdict in given(stores, target):
+        name = verdict.verdict + (f" ({verdict.kind})" if verdict.kind else "")
+        counts[name] = counts.get(name, 0) + 1
+    ordered = sorted(counts.items(), key=_by_days, reverse=True)
+    console.print(table("Verdicts", ("verdict", "days"), ordered))
+    rows = [
+        (a.as_of.date(), a.action, a.kind or "", a.status, a.outcome[:90], f"{a.seconds:.0f} s")
+        for a in attempts(stores, target)
+        if a.status != "refused"
+    ]
+    refused = sum(a.status == "refused" for a in attempts(stores, target))
+    console.print(table("Actions", ("as of", "action", "kind", "status", "outcome", "took"), rows))
+    console.print(f"refusals: {refused}", highlight=False)
+
+
+def _compared(stores: Platform, target: Target) -> None:
+    from ml_platform.lifecycle.guard.replaying import policies
+
+    now = stores.clock(target.use_case).now()
+    with console.status("other policies on the same days …") as status:
+        found = policies(stores, target, now, progress=status.update)
+    rows = [(p.name, f"{p.log_loss:.4f}", p.trainings, len(p.by_day)) for p in found]
+    columns = ("policy", "mean log loss by day", "retrainings", "matured days")
+    console.print(table("The same days under other policies, with the same recipe", columns, rows))
+
+
+def chart(model: Model = None, page: Annotated[Path | None, typer.Option("--html")] = None) -> None:
+    """The flagship chart of a model as one self-contained page."""
+    stores = platform()
+    console.print(str(write_chart(stores, one_target(stores, model), page)), highlight=False)
+
+
+def write_chart(stores: Platform, target: Target, page: Path | None = None) -> Path:
+    """Write the model's chart, with its verdicts and actions, as a page."""
+    from ml_platform.lifecycle.guard.showing import story_page
+
+    return story_page(stores, target, stores.clock(target.use_case).now(), page)
+
+
+def roi(model: OptionalModel = None) -> None:
+    """What retrainings, rollbacks and refusals were worth, where it can be known."""
+    from ml_platform.lifecycle.guard.effects import reckon
+
+    stores = platform()
+    targets = [stores.target(model)] if model else stores.targets()
+    for target in targets:
+        found = reckon(stores, target, stores.clock(target.use_case).now())
+        rows = [
+            (
+                e.as_of.date(),
+                e.action,
+                e.outcome[:40],
+                _number(e.loss_change),
+                e.partitions,
+                _number(e.worth),
+                f"{e.cost:.2f}",
+                e.reason,
+            )
+            for e in found.effects
+        ]
+        columns = ("as of", "action", "outcome", "loss saved", "days", "worth", "cost", "how it is known")
+        console.print(table(f"What it was worth: {target.key}", columns, rows))
+        console.print(escape(found.sentence()), highlight=False)
+
+
+def _verdict_row(verdict: Verdict, attempt: Attempt | None) -> tuple[Any, ...]:
+    kind = f" ({verdict.kind})" if verdict.kind else ""
+    done = "" if attempt is None else f"{attempt.status}: {attempt.outcome}"
+    return verdict.partition, verdict.verdict + kind, verdict.cause, verdict.sentence, done[:120]
+
+
+def _instant(target: Target, text: str | None) -> datetime | None:
+    """The end of a day of the use case's zone, or the instant itself."""
+    if text is None:
+        return None
+    try:
+        if "T" in text:
+            found = datetime.fromisoformat(text)
+            if found.tzinfo is None:
+                raise ValueError
+            return found
+        day = date.fromisoformat(text)
+    except ValueError:
+        raise PlatformError(
+            f"'{text}' is neither a day nor an instant with its offset",
+            where="--as-of",
+            fix="write 2013-07-01 or 2013-07-01T22:00:00-04:00",
+        ) from None
+    return target.use_case.scheme.instant(day + timedelta(days=1), time(0))
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}"

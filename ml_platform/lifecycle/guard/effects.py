@@ -1,0 +1,174 @@
+"""What an action or a refusal was worth: losses of two models on the same matured days, in money.
+
+A promotion is compared with the champion it replaced, a rejected challenger with the champion that stayed:
+the challenger's scores of later days, on the features as they were served, are what a shadow would have
+said. A refusal that trained nothing left nothing to compare with, and says so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import numpy as np
+import pyarrow as pa
+from sqlalchemy import select
+
+from ml_platform.errors import PlatformError
+from ml_platform.lifecycle.guard.challenger import daily_log_loss
+from ml_platform.lifecycle.guard.live import Live
+from ml_platform.lifecycle.guard.retraining import attempts
+from ml_platform.lifecycle.platform import Platform, Target
+from ml_platform.modeling import bundle
+from ml_platform.modeling.model import Model
+from ml_platform.registry import promotions
+from ml_platform.storage.ledger import wall_now
+from ml_platform.storage.tables import Attempt, Effect
+
+KNOWN, PENDING, UNKNOWN = "known", "pending", "unknown"
+_LEAST = 3
+
+
+@dataclass(frozen=True)
+class Worth:
+    """One action's effect.
+
+    Attributes:
+        attempt_id: Its number.
+        as_of: When it was taken.
+        action: What was done.
+        outcome: What came of it.
+        state: ``known``, ``pending`` until labels are mature, ``unknown`` where it never will be.
+        loss_change: Mean loss saved by what was done, against what else would have served; by day.
+        partitions: Matured partitions that were compared.
+        rows: Predictions on them.
+        worth: Value of that, in the currency of the settings.
+        cost: Computing and review.
+        reason: How it is known, or why not.
+    """
+
+    attempt_id: int
+    as_of: datetime
+    action: str
+    outcome: str
+    state: str
+    loss_change: float | None
+    partitions: int
+    rows: int
+    worth: float | None
+    cost: float
+    reason: str
+
+
+@dataclass(frozen=True)
+class Reckoning:
+    """All effects of a model."""
+
+    effects: tuple[Worth, ...]
+    currency: str
+    refusals: int
+
+    def sentence(self) -> str:
+        """The sum, for people."""
+        known = [e for e in self.effects if e.worth is not None]
+        gained, cost = sum(e.worth or 0 for e in known), sum(e.cost for e in self.effects)
+        open_ones = len(self.effects) - len(known)
+        return (
+            f"{len(known)} action(s) known: {gained:,.2f} {self.currency} gained, all cost {cost:,.2f}, "
+            f"net {gained - cost:,.2f}; {open_ones} not known; {self.refusals} refusal(s) trained nothing, "
+            "so what they were worth cannot be known"
+        )
+
+
+def reckon(platform: Platform, target: Target, as_of: datetime) -> Reckoning:
+    """Reckon every action on the days that have matured since, and keep it in the ledger."""
+    made = attempts(platform, target)
+    done = [a for a in made if a.status == "done"]
+    found = [_worth(platform, target, a, _until(target, a, done, as_of), as_of) for a in done]
+    for worth in found:
+        _keep(platform, target, worth, as_of)
+    refusals = sum(a.status == "refused" for a in made)
+    return Reckoning(tuple(found), target.model.retraining.value.currency, refusals)
+
+
+def _until(target: Target, attempt: Attempt, done: list[Attempt], as_of: datetime) -> datetime:
+    """An action is judged up to the next change of the champion, and no longer than its horizon."""
+    horizon = target.model.retraining.value.horizon_partitions * target.use_case.scheme.step
+    ends = [a.as_of for a in done if a.as_of > attempt.as_of and a.promotion_id is not None]
+    return min([*ends, as_of, attempt.as_of + timedelta(days=horizon)])
+
+
+def _worth(platform: Platform, target: Target, attempt: Attempt, until: datetime, as_of: datetime) -> Worth:
+    value = target.model.retraining.value
+    cost = attempt.seconds / 3600 * value.compute_hour + value.review
+
+    def said(state: str, reason: str) -> Worth:
+        return Worth(
+            attempt.id, attempt.as_of, attempt.action, attempt.outcome, state, None, 0, 0, None, cost, reason
+        )
+
+    try:
+        pair = _pair(platform, target, attempt)
+    except PlatformError as error:
+        return said(UNKNOWN, error.what)
+    if pair is None:
+        return said(UNKNOWN, "no second model was kept to compare with")
+    champion = promotions.champion(platform.ledger, target.key, as_of)
+    assert champion is not None
+    live = Live(platform, target, as_of, champion)
+    use_case = target.use_case
+    keys = [k for k in live.heads if attempt.as_of <= use_case.cutoff(k) <= until and k <= live.last_mature]
+    if len(keys) < _LEAST:
+        return said(PENDING, f"{len(keys)} matured partitions since; at least {_LEAST} are needed")
+    labels = live.labels(keys)
+    rows = live.judged(keys, labels) if labels is not None else None
+    if rows is None or not rows.num_rows:
+        return said(PENDING, "no label of the days since is known")
+    chosen, other = (_loss(target, m, rows) for m in pair)
+    saved = other - chosen
+    worth = value.per_loss_unit * rows.num_rows * saved
+    words = "against the model it replaced" if attempt.promotion_id else "against the challenger it rejected"
+    return Worth(
+        attempt.id,
+        attempt.as_of,
+        attempt.action,
+        attempt.outcome,
+        KNOWN,
+        saved,
+        len(keys),
+        rows.num_rows,
+        worth,
+        cost,
+        f"{words}, on the same {len(keys)} matured days",
+    )
+
+
+def _pair(platform: Platform, target: Target, attempt: Attempt) -> tuple[Model, Model] | None:
+    """The model that served because of the decision, and the one that would have served otherwise."""
+    challenger, against = attempt.details.get("challenger"), attempt.details.get("against")
+    if attempt.action == "rollback" and attempt.promotion_id is not None:
+        line = promotions.history(platform.ledger, target.key)
+        now = next(p for p in line if p.id == attempt.promotion_id)
+        before = next(p for p in line if p.id == now.previous_id)
+        challenger, against = now.model_digest, before.model_digest
+    if not challenger or not against:
+        return None
+    new, old = (bundle.from_bytes(platform.lake.get(d), d) for d in (challenger, against))
+    return (new, old) if attempt.promotion_id is not None else (old, new)
+
+
+def _loss(target: Target, model: Model, rows: pa.Table) -> float:
+    truth = rows[target.model.label.column].to_numpy().astype(np.float64)
+    return daily_log_loss(rows["partition_key"], truth, model.predict(rows))
+
+
+def _keep(platform: Platform, target: Target, worth: Worth, as_of: datetime) -> None:
+    """Enter or renew an effect; one that is final keeps its number."""
+    with platform.ledger.begin() as session:
+        row = session.scalars(select(Effect).where(Effect.attempt_id == worth.attempt_id)).first()
+        if row is None:
+            row = Effect(model_key=target.key, attempt_id=worth.attempt_id)
+            session.add(row)
+        row.state, row.loss_change, row.partitions = worth.state, worth.loss_change, worth.partitions
+        row.rows, row.worth, row.cost, row.reason = worth.rows, worth.worth, worth.cost, worth.reason
+        row.as_of, row.recorded_at = as_of, wall_now()
