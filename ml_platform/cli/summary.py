@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from rich.markup import escape
+
 from ml_platform.cli.shared import console, table
 from ml_platform.config import UseCase
 from ml_platform.datasets.versions import versions
 from ml_platform.errors import PlatformError
 from ml_platform.lifecycle.agenda import predictions_asset
 from ml_platform.lifecycle.caching import committed_generation
+from ml_platform.lifecycle.guard.asked import newest_verdict
 from ml_platform.lifecycle.platform import Platform, Target
 from ml_platform.lifecycle.reading import client
 from ml_platform.lifecycle.recorded import acceptance_totals, results
@@ -28,6 +31,7 @@ _STAGES = (
     ("predictions and export", ("predictions", "export")),
     ("serving cache", ("serving_cache",)),
     ("monitoring", ("label_maturity", "live_performance", "drift")),
+    ("diagnosis and verdict", ("skew", "diagnosis", "retraining_verdict")),
 )
 
 
@@ -142,6 +146,12 @@ def _monitoring(stores: Platform, target: Target) -> None:
             rows.append((monitor, last.state, f"{last.as_of:%Y-%m-%d}", _told(monitor, last.summary)))
     if rows:
         console.print(table(f"Monitors of {target.key}", ("monitor", "state", "as of", "what"), rows))
+    verdict = newest_verdict(stores, target)
+    if verdict is not None:
+        console.print(
+            f"Verdict of {verdict.partition}: [bold]{verdict.verdict}[/]  {escape(verdict.sentence)}",
+            highlight=False,
+        )
 
 
 def _told(monitor: str, summary: dict[str, Any]) -> str:
@@ -187,6 +197,8 @@ def _next(stores: Platform, use_case: UseCase) -> None:
     console.print("\n[bold]Next[/]")
     for command, why in (
         ("make dev", "the graph, its checks and plots on http://127.0.0.1:3000"),
+        (f"ml-platform verdict show {key}", "what is wrong with the model, and how sure that is"),
+        (f"ml-platform retrain {key} --explain", "every guard on a retraining"),
         (f"ml-platform champion history {key}", "the story of the model"),
         ("ml-platform quarantine list", "what was not let in, and why"),
         ("ml-platform dataset list", "the versions it was trained on"),

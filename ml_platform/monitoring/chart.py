@@ -41,6 +41,7 @@ TRAILING = 7
 
 _HEAT = LinearSegmentedColormap.from_list("distance", ["#f8fafc", "#fde68a", "#f59e0b", "#dc2626", "#7f1d1d"])
 _FULL_HEAT = 1.0
+_NAMED_SHARE = 0.035
 
 
 @dataclass(frozen=True)
@@ -280,6 +281,8 @@ def _incidents(axis: Axes, incidents: Sequence[IncidentSpan], keys: list[str]) -
             solid_capstyle="butt",
             zorder=5,
         )
+        if right - left < _NAMED_SHARE * len(keys):
+            continue  # its name would run into its neighbours'
         axis.text(
             left,
             height + 0.012,

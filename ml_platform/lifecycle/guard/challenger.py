@@ -170,6 +170,7 @@ def challenge(
     promoted = gated
     passed = decide(gates).promote
     if passed:
+        keep_model(platform, target, gated, dataset, as_of, None)  # its scores top up the reference
         promoted, refit_dataset = _refit(platform, target, as_of, made, weight)
         gates = [*gates, _refit_gate(target, promoted.model, gated.model, later)]
         passed = decide(gates).promote

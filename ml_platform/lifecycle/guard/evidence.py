@@ -120,7 +120,7 @@ class _Gatherer:
             "season": self.season,
         }
         findings = {name: _answer(name, question) for name, question in asked.items()}
-        findings = _new_or_renamed(findings, self.reference, self.window)
+        findings = _new_or_renamed(findings, self.reference, lambda: self.window)
         concept = self.reports.concept
         served, rebuilt = self.breaks()
         self.reports.evidence = Evidence(
@@ -551,7 +551,7 @@ def _answer(name: str, question: Callable[[], Findings]) -> Findings:
 
 
 def _new_or_renamed(
-    findings: dict[str, Findings], reference: Reference, window: pd.DataFrame
+    findings: dict[str, Findings], reference: Reference, window: Callable[[], pd.DataFrame]
 ) -> dict[str, Findings]:
     """New categories break the contract only where known ones vanished at once: a renamed code.
 
@@ -563,7 +563,7 @@ def _new_or_renamed(
         return findings
     items = []
     for finding in contract.items:
-        if finding in fresh and not _vanished(reference.rows, window, finding):
+        if finding in fresh and not _vanished(reference.rows, window(), finding):
             detail = f"{finding.detail}; every known category is still there: a new region, no renamed code"
             items.append(replace(finding, state="PASS", detail=detail))
         else:

@@ -179,7 +179,9 @@ def _topped_up(
     short: int,
 ) -> pa.Table:
     """The gate's rows after the last training partitions, cross-fitted by the model that was gated."""
-    model = promotions.latest_model(platform.ledger, target.key, judged.dataset_version)
+    model = promotions.model(platform.ledger, judged.model_digest)
+    if model.dataset_version != judged.dataset_version:  # a refit, which the gate's days have trained
+        model = promotions.latest_model(platform.ledger, target.key, judged.dataset_version)
     if model is None or model.scores_digest is None:
         return gate
     parts = manifest.of("train")[-short:]

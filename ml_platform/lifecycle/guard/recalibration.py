@@ -58,7 +58,8 @@ def recalibrate(platform: Platform, target: Target, as_of: datetime, *, who: str
     model = replace(champion, calibrator=final)
     evaluation = _record(platform, target, promotion, model, rows, gate, as_of)
     done = None
-    if gate.state == "PASS":
+    by_person = target.model.promotion.policy == "approval"
+    if gate.state == "PASS" and not by_person:
         done = promotions.promote(
             platform.ledger,
             evaluation,
@@ -67,7 +68,7 @@ def recalibrate(platform: Platform, target: Target, as_of: datetime, *, who: str
             why=why,
             verify=lambda: verify_bundle(platform, target, evaluation),
         )
-    outcome = "promoted" if done else "rejected"
+    outcome = "promoted" if done else "waiting" if gate.state == "PASS" else "rejected"
     return Challenge(outcome, evaluation, done, 1.0, perf_counter() - started)  # type: ignore[arg-type]
 
 

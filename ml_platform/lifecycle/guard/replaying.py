@@ -22,9 +22,12 @@ from ml_platform.errors import NotReadyError, PlatformError
 from ml_platform.features.dbt import compiled_views
 from ml_platform.lifecycle import views
 from ml_platform.lifecycle.agenda import predictions_asset
+from ml_platform.lifecycle.guard.asked import RUNNING, mark_failed
 from ml_platform.lifecycle.guard.challenger import daily_log_loss
 from ml_platform.lifecycle.guard.days import Day, first_champion, play_day
 from ml_platform.lifecycle.guard.live import SCORE
+from ml_platform.lifecycle.guard.records import verdicts
+from ml_platform.lifecycle.guard.retraining import attempts
 from ml_platform.lifecycle.ingesting import ingest
 from ml_platform.lifecycle.platform import Platform, Target
 from ml_platform.lifecycle.training_data import ensure_views
@@ -78,9 +81,10 @@ def replay(
         PlatformError: The timeline follows the wall clock.
     """
     use_case = target.use_case
-    keys = _to_play(platform, use_case, use_case.scheme.keys(first, last))
+    keys = _to_play(platform, target, use_case.scheme.keys(first, last))
     if not keys:
         return
+    _close_attempts(platform, target)
     _catch_up(platform, use_case, keys[0])
     with _Ingestion(platform, use_case, keys, ahead=ahead) as ingestion:
         for key in keys:
@@ -92,8 +96,9 @@ def replay(
             yield Day(key, day.rows, day.diagnosed, day.attempt, day.refusal, note or day.note)
 
 
-def _to_play(platform: Platform, use_case: UseCase, keys: Sequence[str]) -> list[str]:
-    """Partitions after the last one that was landed at its own cutoff."""
+def _to_play(platform: Platform, target: Target, keys: Sequence[str]) -> list[str]:
+    """Partitions after the last one on which a verdict was given at its own cutoff."""
+    use_case = target.use_case
     if use_case.config.timeline.clock != "replay":
         raise PlatformError(
             f"timeline '{use_case.config.timeline.name}' follows the wall clock and cannot be replayed",
@@ -103,7 +108,15 @@ def _to_play(platform: Platform, use_case: UseCase, keys: Sequence[str]) -> list
     if _fresh(platform, use_case):
         return list(keys)
     now = platform.clock(use_case).now()
-    return [k for k in keys if use_case.cutoff(k) > now]
+    judged = any(v.as_of == now for v in verdicts(platform, target))
+    return [k for k in keys if use_case.cutoff(k) > now or (use_case.cutoff(k) == now and not judged)]
+
+
+def _close_attempts(platform: Platform, target: Target) -> None:
+    """Close what a replay that was killed has left running: it would refuse all others for good."""
+    for attempt in attempts(platform, target):
+        if attempt.status == RUNNING:
+            mark_failed(platform, attempt, "the replay that made it ended")
 
 
 def _fresh(platform: Platform, use_case: UseCase) -> bool:

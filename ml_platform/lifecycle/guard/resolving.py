@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import select
 
 from ml_platform.datasets import versions
-from ml_platform.errors import ConflictError
+from ml_platform.errors import ConflictError, NotFoundError
 from ml_platform.lifecycle.guard.diagnosing import diagnose_now
 from ml_platform.lifecycle.guard.records import OPEN, close_incident, holds_of, release, require_incident
 from ml_platform.lifecycle.ingesting import ingest
@@ -73,7 +73,10 @@ def _deliver_again(platform: Platform, target: Target, keys: list[str]) -> list[
         for key in sorted(keys):
             if feed.static:
                 continue
-            again = replay(platform, feed.name, key)
+            try:
+                again = replay(platform, feed.name, key)
+            except NotFoundError:  # nothing of it is in quarantine
+                continue
             if again.partitions:
                 lines.append(f"quarantine of {key}: {again.sentence()}")
     return lines or ["the sources deliver what they had delivered before"]

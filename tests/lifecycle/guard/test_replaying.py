@@ -1,0 +1,99 @@
+"""A stretch of production played week by week: verdicts, resumption, and other policies beside it."""
+
+import math
+
+import pytest
+from guarded import FIRST, LAST, SNAPSHOT, Replayed, guarded, ledger_attempts, ledger_verdicts, rows_of
+from library import Library, killed
+
+from ml_platform.errors import PlatformError
+from ml_platform.lifecycle.guard import days
+from ml_platform.lifecycle.guard.asked import FAILED, RUNNING
+from ml_platform.lifecycle.guard.replaying import policies, replay
+from ml_platform.lifecycle.guard.retraining import claim
+from ml_platform.lifecycle.platform import Target
+
+
+@pytest.fixture(autouse=True)
+def _unchecked(unchecked: None) -> None:
+    """Bundles are checked in other tests."""
+
+
+def test_each_week_gets_its_verdict_and_the_ledger_keeps_it(replayed: Replayed, lived: Library) -> None:
+    weeks = lived.weeks(FIRST, LAST)
+    assert [d.partition for d in replayed.days] == weeks and all(d.rows == 90 for d in replayed.days)
+    assert replayed.days[0].note.startswith("promoted")
+    kept = ledger_verdicts(lived)
+    assert [v.id for v in kept] == [d.diagnosed.verdict.id for d in replayed.days if d.diagnosed]
+    assert [v.as_of for v in kept] == [lived.use_case.cutoff(w) for w in weeks]
+    assert {"wait_for_labels", "retrain"} <= {v.verdict for v in kept}
+    done = [d for d in replayed.days if d.attempt or d.refusal]
+    assert done and len(ledger_attempts(lived)) == len(done)
+    for day in done:
+        assert days.describe(day).endswith(day.attempt.outcome if day.attempt else day.refusal)
+
+
+def test_a_second_call_plays_nothing(lived: Library) -> None:
+    before = len(ledger_verdicts(lived)), lived.now
+    assert list(replay(lived.platform, guarded(lived), FIRST, LAST, ahead=False)) == []
+    assert (len(ledger_verdicts(lived)), lived.now) == before
+
+
+def test_a_replay_that_stopped_goes_on_and_ingestion_ahead_changes_nothing(
+    early: Library, lived: Library
+) -> None:
+    """Stopped after three weeks, and played on with another process that ingests."""
+    played = [d.partition for d in replay(early.platform, guarded(early), FIRST, LAST, ahead=True)]
+    assert played == early.weeks(SNAPSHOT, LAST)[1:]
+    assert rows_of(ledger_verdicts(early)) == rows_of(ledger_verdicts(lived))
+    outcomes = [[(a.run_key, a.status, a.outcome) for a in ledger_attempts(x)] for x in (early, lived)]
+    assert outcomes[0] and outcomes[0] == outcomes[1]
+
+
+def test_a_week_in_which_the_replay_was_killed_is_played_again(early: Library) -> None:
+    target, week = guarded(early), early.weeks(SNAPSHOT, LAST)[1]
+    before = len(ledger_verdicts(early))
+    early.close()
+
+    def step(library: Library) -> None:
+        list(replay(library.platform, target, FIRST, week, ahead=False))
+
+    killed(early.platform.home, (days, "diagnose_now"), step)
+    assert early.now == early.use_case.cutoff(week) and len(ledger_verdicts(early)) == before
+    (day,) = replay(early.platform, target, FIRST, week, ahead=False)
+    assert day.partition == week and day.rows == 90 and len(ledger_verdicts(early)) == before + 1
+
+
+def test_an_attempt_that_a_killed_replay_left_running_refuses_no_other(early: Library) -> None:
+    target, week = guarded(early), early.weeks(SNAPSHOT, LAST)[1]
+    left = claim(early.platform, target, ledger_verdicts(early)[-1], 1, early.now)
+    assert left.status == RUNNING
+    list(replay(early.platform, target, FIRST, week, ahead=False))
+    (found,) = ledger_attempts(early)
+    assert (found.status, found.outcome) == (FAILED, "the replay that made it ended")
+
+
+def test_a_wall_clock_cannot_be_replayed(lived: Library) -> None:
+    config = lived.use_case.config
+    timeline = config.timeline.model_copy(update={"clock": "wall"})
+    use_case = type(lived.use_case)(config.model_copy(update={"timeline": timeline}), lived.use_case.folder)
+    with pytest.raises(PlatformError, match="follows the wall clock"):
+        list(replay(lived.platform, Target(use_case, lived.target.model), FIRST, LAST, ahead=False))
+
+
+def test_other_policies_are_judged_on_the_same_weeks(lived: Library) -> None:
+    found = policies(lived.platform, guarded(lived), lived.now, periods=(4,))
+    assert [p.name for p in found] == ["guarded", "never", "every 4"]
+    weeks = lived.weeks(FIRST, "2020-10-12")
+    for policy in found:
+        assert list(policy.by_day) == weeks
+        assert policy.log_loss == pytest.approx(sum(policy.by_day.values()) / len(weeks))
+        assert 0 < policy.log_loss < 2 * math.log(2)
+    guarded_, never, calendar = found
+    assert (never.trainings, calendar.trainings) == (0, 1)
+    # Nothing was promoted in these weeks, so what was served is what the first champion says.
+    assert guarded_.trainings == 0 and guarded_.by_day == pytest.approx(never.by_day)
+
+
+def test_without_predictions_there_is_no_policy(fresh: Library, target: Target) -> None:
+    assert policies(fresh.platform, target, fresh.now) == []
