@@ -115,6 +115,8 @@ def _diagnosis(target: Target) -> AssetsDefinition:
         yield MaterializeResult(
             metadata={
                 "verdict": said.name,
+                "sentence": said.sentence,
+                "next": found.diagnosis.next,
                 "diagnosis": MetadataValue.md(shown.markdown),
                 "evidence": metadata.image(shown.evidence, "what convinced it"),
                 "page": MetadataValue.path(str(shown.page)),
