@@ -5,7 +5,7 @@ import sys
 
 from benchmarks.report import table
 
-NAMES = ("import_definitions", "daily_step", "serving", "views")
+NAMES = ("import_definitions", "daily_step", "serving", "views", "diagnosis")
 
 
 def main(names: list[str]) -> int:
