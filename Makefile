@@ -5,6 +5,8 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 export DO_NOT_TRACK := true
+# Dagster, dbt and the tests start many processes; without bytecode each of them would parse its imports again.
+export PYTHONDONTWRITEBYTECODE :=
 export MLFLOW_ALLOW_PICKLE_DESERIALIZATION := false
 export ML_PLATFORM_HOME ?= $(CURDIR)/var
 export DAGSTER_HOME := $(CURDIR)

@@ -18,7 +18,8 @@ install() { # pip alone takes minutes over so many packages; uv takes seconds, a
   local uv_lock; uv_lock=$(mktemp)
   awk '/^uv==/ {on=1} on {print} on && !/\\$/ {exit}' requirements.lock > "$uv_lock"
   if .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r "$uv_lock" \
-    && .venv/bin/uv pip install --quiet --python .venv/bin/python --require-hashes --no-deps -r requirements.lock; then
+    && .venv/bin/uv pip install --quiet --compile-bytecode --python .venv/bin/python --require-hashes --no-deps \
+      -r requirements.lock; then
     rm -f "$uv_lock"; return
   fi
   rm -f "$uv_lock"

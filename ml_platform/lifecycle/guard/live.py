@@ -20,6 +20,7 @@ from ml_platform.lifecycle.platform import Platform, Target
 from ml_platform.registry import promotions
 from ml_platform.storage.parquet import read_table
 from ml_platform.storage.tables import Evaluation, Promotion, Publication
+from ml_platform.storage.tables import Model as ModelRow
 
 __all__ = ["SCORE", "Live", "Reference", "reference_of"]
 
@@ -179,8 +180,9 @@ def _topped_up(
     short: int,
 ) -> pa.Table:
     """The gate's rows after the last training partitions, cross-fitted by the model that was gated."""
-    model = promotions.model(platform.ledger, judged.model_digest)
-    if model.dataset_version != judged.dataset_version:  # a refit, which the gate's days have trained
+    model: ModelRow | None = promotions.model(platform.ledger, judged.model_digest)
+    if model is not None and model.dataset_version != judged.dataset_version:
+        # A refit, which has been trained on the gate's days: the model that was gated speaks for it.
         model = promotions.latest_model(platform.ledger, target.key, judged.dataset_version)
     if model is None or model.scores_digest is None:
         return gate

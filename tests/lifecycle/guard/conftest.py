@@ -39,7 +39,7 @@ def lived(replayed: guarded.Replayed, tmp_path: Path) -> Library:
 @pytest.fixture
 def early(replayed: guarded.Replayed, tmp_path: Path) -> Library:
     """A copy of the library in its third week: nothing that the champion scored is mature yet."""
-    return guarded.copied(replayed.early, tmp_path)
+    return guarded.copied(replayed.early, tmp_path / "early")
 
 
 @pytest.fixture

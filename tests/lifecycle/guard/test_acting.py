@@ -18,6 +18,7 @@ from ml_platform.lifecycle.guard.asked import DONE, FAILED, REFUSED, RUNNING, As
 from ml_platform.lifecycle.guard.records import diagnosis_of
 from ml_platform.lifecycle.guard.retraining import carry_out, claim, consider, explain, finish, refuse
 from ml_platform.lifecycle.platform import Target
+from ml_platform.registry import promotions
 from ml_platform.storage.ledger import wall_now
 from ml_platform.storage.tables import Attempt, Hold, Incident, Verdict
 
@@ -224,9 +225,12 @@ def test_safety_actions_pass_a_spent_budget(ready: Library) -> None:
         ready.now,
         action="recalibrate",
     )
-    assert found.allowed and [g.name for g in found.guards] == list(
-        ("verdict", "one_attempt", "nothing_running", "mode")
-    )
+    assert found.allowed and [g.name for g in found.guards] == [
+        "verdict",
+        "one_attempt",
+        "nothing_running",
+        "mode",
+    ]
 
 
 # --- overrides --------------------------------------------------------------------------------------
@@ -277,7 +281,8 @@ def test_a_person_overrides_what_is_not_about_the_data_and_it_is_loud(ready: Lib
 def test_nobody_overrides_corrupted_data(ready: Library) -> None:
     before, target = champion(ready), easy(ready)
     for more in ({"steps": {"contract": "FAIL"}}, {"cause": "data:serving"}):
-        verdict = give(ready, target, **{"name": "fix_data", "cause": "data:contract", **more})
+        settings: dict[str, Any] = {"name": "fix_data", "cause": "data:contract", **more}
+        verdict = give(ready, target, **settings)
         attempt = run(ready, target, verdict, override=Override(f"ada {len(more)} {more}", "I insist"))
         assert attempt.status == REFUSED and refusing(attempt) == {"data_sound"}
         assert "no override passes corrupted data" in attempt.outcome
@@ -371,7 +376,7 @@ KILLS = {
     "after the claim": (retraining, "explain"),
     "in training": (challenger, "train"),
     "at the gates": (challenger, "_gates"),
-    "at the promotion": (challenger.promotions, "promote"),
+    "at the promotion": (promotions, "promote"),
     "between promotion and predictions": (scoring, "prepare_again"),
     "at the cache": (caching, "refresh"),
 }

@@ -26,8 +26,8 @@ from library import Library, spoil
 
 from ml_platform.errors import NoChampionError, NotFoundError
 from ml_platform.lifecycle import scoring
-from ml_platform.lifecycle.guard import records
 from ml_platform.lifecycle.guard import live as reading
+from ml_platform.lifecycle.guard import records
 from ml_platform.lifecycle.guard.days import play_day
 from ml_platform.lifecycle.guard.diagnosing import Diagnosed
 from ml_platform.lifecycle.guard.records import close_incident, verdicts
