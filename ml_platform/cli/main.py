@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from ml_platform.cli import champions, clocks, datasets, guards, quarantine, running, serving
+from ml_platform.cli import champions, clocks, datasets, drills, guards, quarantine, running, serving
 from ml_platform.cli.shared import console, errors, platform
 from ml_platform.errors import PlatformError
 
@@ -32,6 +32,7 @@ app.command()(champions.reject)
 app.command()(champions.rollback)
 app.command()(guards.retrain)
 app.command()(guards.replay)
+app.command()(drills.drill)
 app.command()(guards.roi)
 app.command()(guards.chart)
 app.command()(serving.get)

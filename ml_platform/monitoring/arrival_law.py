@@ -28,7 +28,9 @@ from ml_platform.statistics.frames import PARTITION, Table, as_frame, finite, kn
 
 QUESTION = "maturity"
 HAZARD_FLOOR, MIXED_HAZARD_FLOOR = 0.2, 0.3
-"""Least change of the arrival hazard that counts, as a share of the historic one."""
+"""Least change of the arrival hazard that counts, as a share of the historic one; where classes mix, more."""
+LEAST_MISSING, SEEN_SHARE = 0.05, 0.2
+"""Share of labels that must be missing, of rows so old that this share of either class is usually known."""
 OVERDUE = 0.9
 """A cohort with less than this share of the labels expected at its age is overdue."""
 FEWEST_EXPECTED = 20.0
@@ -273,6 +275,10 @@ def _delay_changed(rows: pd.DataFrame, law: ArrivalLaw, settings: DiagnosisConfi
         effect=abs(estimate.value),
         detectable=detectable,
     )
+    recent_rows = ~historic[codes]
+    missing = None if settings.early_positives else _missing(rows[recent_rows], law)
+    if state == "FAIL" and missing is not None and missing < LEAST_MISSING:
+        state = "PASS"  # other classes, not other delays: weighted by class, no label is missing
     which = "positives" if settings.early_positives else "labels"
     recent = [str(k) for k in keys[~historic][used]]
     return Finding(
@@ -292,6 +298,23 @@ def _delay_changed(rows: pd.DataFrame, law: ArrivalLaw, settings: DiagnosisConfi
         partitions=tuple(recent) if state == "FAIL" else (),
         facts={"lag1": estimate.lag1, "aged_cohorts": int(historic.sum()), "recent_cohorts": len(recent)},
     )
+
+
+def _missing(rows: pd.DataFrame, law: ArrivalLaw) -> float | None:
+    """Share of labels that are missing by the law of their own class.
+
+    Known labels weighted by 1/F(age | y) add up to all rows where the delays are as before, whatever the
+    share of positives has become. None where no row is old enough.
+    """
+    age = rows["age"].to_numpy(np.float64)
+    positive, negative = law.share(age, True), law.share(age, False)
+    old = (positive >= SEEN_SHARE) & (negative >= SEEN_SHARE)
+    if not old.any():
+        return None
+    known = np.isfinite(rows["delay"].to_numpy(np.float64)) & old
+    share = np.where(rows["positive"].to_numpy(bool), positive, negative)
+    weight = 1 / np.where(known, share, 1.0)
+    return 1 - float(weight[known].sum()) / int(old.sum())
 
 
 def _changes(arrived: Floats, risk: Floats, historic: Flags, seen: Flags) -> list[tuple[Estimate, Flags]]:

@@ -33,6 +33,8 @@ CONTINUOUS_BEFORE, CONTINUOUS_AFTER, MAGNITUDE = 0.9, 0.2, 5.0
 """Without a lattice only a map is believed that turns quite other values into those of the reference."""
 EVERYWHERE = 0.1
 """Share of values off the lattice, once taken back, up to which a map holds for all segments."""
+FEWEST_READINGS = 5
+"""Distinct values that a changed unit must have shown."""
 FEWEST = 20
 _ON = 0.1
 """Distance to a multiple, in steps, that still is on the lattice: new units are often rounded."""
@@ -307,7 +309,8 @@ def _try(
     if first is None:
         return None
     changed = np.concatenate([values for day, values in days.items() if day >= first])
-    if changed.size < FEWEST:
+    # Rows of a source share a day's reading: one bad day is one value, however many rows repeat it.
+    if changed.size < FEWEST or np.unique(changed).size < FEWEST_READINGS:
         return None
     before, after = ks_distance(sample, changed), ks_distance(sample, unit.back(changed))
     if before < DISTANCE or after >= RESTORED * before:

@@ -60,7 +60,7 @@ def next_ask(
         platform: The stores.
         target: The model.
         runs: State of each run that was asked for this verdict, by run key, from the run records: failed
-            and cancelled ones are counted there and nowhere else.
+            and ended ones are counted there and nowhere else.
         now: The present of the timeline.
         settled: The last verdict that needs no further look: the sensor's cursor.
     """

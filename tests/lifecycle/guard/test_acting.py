@@ -183,7 +183,7 @@ def test_an_earlier_attempt_refuses_inside_the_run(
         )
 
 
-def test_an_attempt_in_flight_refuses_another(ready: Library) -> None:
+def test_an_attempt_under_way_refuses_another(ready: Library) -> None:
     target = guarded(ready)
     claim(ready.platform, target, give(ready, target, as_of=ready.now - timedelta(weeks=8)), 1, ready.now)
     attempt = run(ready, target, give(ready, target))

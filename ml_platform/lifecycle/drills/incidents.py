@@ -1,0 +1,369 @@
+"""The nine incidents that every use case with a :class:`DrillMap` can rehearse."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ml_platform.diagnosis.evidence import BIAS
+from ml_platform.ingestion.reader import KNOWN_AT
+from ml_platform.lifecycle.drills.mapping import Columns, Mask
+from ml_platform.lifecycle.drills.scenario import (
+    FRESHNESS,
+    PATIENCE,
+    DrillContext,
+    Scenario,
+    maturity,
+    with_column,
+)
+
+NULL_SHARE = 0.3
+"""Nulls per unit of severity: 60 % at the default."""
+RISING_NULLS = 0.05
+"""Rise of a null rate that the contract step reports."""
+UNIT_DISTANCE = 0.2
+"""Kolmogorov-Smirnov distance from which a unit is suspected."""
+
+
+class CleanWorld(Scenario):
+    """Nothing happens."""
+
+    name = "clean"
+    cause = "none"
+    summary = "Nothing is changed."
+    right = PATIENCE | {FRESHNESS}
+    meanwhile = frozenset()
+
+    def amount(self, context: DrillContext) -> str:
+        """Nothing is injected."""
+        return "nothing is injected"
+
+
+class BenignShift(Scenario):
+    """A feature that matters little moves, and the outcomes do not care."""
+
+    name = "benign_shift"
+    cause = "benign_drift"
+    summary = "A numeric feature that matters little is higher; outcomes are as before."
+    right = PATIENCE | {FRESHNESS}
+    meanwhile = frozenset()
+
+    def amount(self, context: DrillContext) -> str:
+        """In standard deviations, and in the raw unit."""
+        where = context.map.benign
+        moves = ", ".join(f"{c} + {self._move(where, c, context):.3g}" for c in where.columns)
+        return f"{where.feed}: {moves} ({context.severity:g} × 1 standard deviation of the raw rows)"
+
+    def feed(self, name: str, table: pa.Table, partition: str, context: DrillContext) -> pa.Table:
+        """Add some standard deviations."""
+        where = context.map.benign
+        if name != where.feed:
+            return table
+        for column in where.columns:
+            table = with_column(table, column, pc.add(table[column], self._move(where, column, context)))
+        return table
+
+    def _move(self, where: Columns, column: str, context: DrillContext) -> float:
+        move = context.severity * context.spread(where.feed, column)
+        return round(move / where.step) * where.step if where.step else move
+
+
+class UnitChange(Scenario):
+    """A source reports in another unit."""
+
+    name = "unit_change"
+    cause = "data:units"
+    summary = "A source reports numeric columns in another unit."
+    right = frozenset({"fix_data"})
+
+    def identifiable_after(self, context: DrillContext) -> int:
+        """Half of the covariate window."""
+        return context.model.diagnosis.covariate_partitions // 2
+
+    def amount(self, context: DrillContext) -> str:
+        """Share of rows, and the distance it makes."""
+        where, share = context.map.unit, _share(context)
+        before = context.before(where.feed)[where.columns[0]].drop_null().to_numpy().astype(float)
+        distance = share * _distance(before, before * where.factor)
+        return (
+            f"{share:.0%} of the rows of {where.feed}: {', '.join(where.columns)} × {where.factor:g} "
+            f"(raw KS distance {distance:.2f} = {distance / UNIT_DISTANCE:.1f} × {UNIT_DISTANCE:g}, "
+            f"from which a unit is suspected)"
+        )
+
+    def feed(self, name: str, table: pa.Table, partition: str, context: DrillContext) -> pa.Table:
+        """Multiply."""
+        where = context.map.unit
+        if name != where.feed:
+            return table
+        hit = context.rng(partition, "unit").random(table.num_rows) < _share(context)
+        for column in where.columns:
+            old = table[column].combine_chunks()
+            new = pc.multiply(old.cast(pa.float64()), where.factor)
+            if pa.types.is_integer(old.type):
+                new = pc.round(new)
+            table = with_column(table, column, pc.if_else(pa.array(hit), new, old.cast(pa.float64())))
+        return table
+
+
+class NullSpike(Scenario):
+    """A column loses its values."""
+
+    name = "null_spike"
+    cause = "data:contract"
+    summary = "A feature's raw columns are null in many rows."
+    right = frozenset({"fix_data"})
+
+    def identifiable_after(self, context: DrillContext) -> int:
+        """The partition after."""
+        return 1
+
+    def amount(self, context: DrillContext) -> str:
+        """Share of nulls."""
+        share, where = self._nulls(context), context.map.nulls
+        return (
+            f"{share:.0%} nulls in {where.feed}: {', '.join(where.columns)} ({share / RISING_NULLS:.0f} × "
+            f"the rise of {RISING_NULLS:.0%} that is reported)"
+        )
+
+    def feed(self, name: str, table: pa.Table, partition: str, context: DrillContext) -> pa.Table:
+        """Delete cells, of all columns in the same rows."""
+        where = context.map.nulls
+        if name != where.feed:
+            return table
+        hit = pa.array(context.rng(partition, "nulls").random(table.num_rows) < self._nulls(context))
+        for column in where.columns:
+            kind = table.schema.field(column).type
+            table = with_column(table, column, pc.if_else(hit, pa.scalar(None, kind), table[column]))
+        return table
+
+    def _nulls(self, context: DrillContext) -> float:
+        return min(1.0, NULL_SHARE * context.severity)
+
+
+class ServingSkew(Scenario):
+    """The serving path hands some rows another row's features; what is rebuilt is sound."""
+
+    name = "serving_skew"
+    cause = "data:serving"
+    summary = "In some rows features are served that belong to another row; rebuilt, they are sound."
+    right = frozenset({"fix_serving"})
+
+    def identifiable_after(self, context: DrillContext) -> int:
+        """The partition after."""
+        return 1
+
+    def amount(self, context: DrillContext) -> str:
+        """Share of rows."""
+        floor = context.model.diagnosis.mismatch_share
+        return (
+            f"{self._rows(context):.1%} of the served rows carry another row's {', '.join(_skewed(context))} "
+            f"({context.severity:g} × the share of {floor:.0%} that may differ)"
+        )
+
+    def served(self, tables: Mapping[str, pa.Table], context: DrillContext) -> dict[str, pa.Table]:
+        """Rotate features among some rows of each partition, as a join off by one does."""
+        found = {}
+        for key, sound in tables.items():
+            table, size = sound, sound.num_rows
+            hit = np.flatnonzero(context.rng(key, "skew").random(size) < self._rows(context))
+            order = np.arange(size)
+            order[hit] = np.roll(order, size // 2)[hit]
+            for name in _skewed(context):
+                table = with_column(table, name, table[name].take(pa.array(order)))
+            found[key] = table
+        return found
+
+    def _rows(self, context: DrillContext) -> float:
+        return min(1.0, context.severity * context.model.diagnosis.mismatch_share)
+
+
+class LateLabels(Scenario):
+    """Outcomes are reported later than they were."""
+
+    name = "late_labels"
+    cause = "data:label_delay"
+    summary = "Outcomes are known later after their partition's begin."
+    right = frozenset({"fix_data", "wait_for_labels"})
+    meanwhile = frozenset({"none", "escalate"})
+
+    def identifiable_after(self, context: DrillContext) -> int:
+        """When the first late partitions should have been mature."""
+        return context.model.label.maturity_partitions
+
+    def amount(self, context: DrillContext) -> str:
+        """Factor on the delay."""
+        factor = self._factor(context)
+        return f"outcomes take {factor:g} × as long after their partition's begin (twice at severity 2)"
+
+    def feed(self, name: str, table: pa.Table, partition: str, context: DrillContext) -> pa.Table:
+        """Stretch the delay."""
+        if name != context.map.outcome:
+            return table
+        start = int(context.scheme.partition(partition).start.timestamp() * 1e6)
+        known = table[KNOWN_AT].combine_chunks().cast(pa.int64()).to_numpy()
+        later = start + np.maximum(known - start, 0) * self._factor(context) + np.minimum(known - start, 0)
+        instants = pa.array(later.astype(np.int64), pa.int64()).cast(table.schema.field(KNOWN_AT).type)
+        return with_column(table, KNOWN_AT, instants)
+
+    def _factor(self, context: DrillContext) -> float:
+        return 1.0 + context.severity / 2
+
+
+class LabelRedefinition(Scenario):
+    """Somebody changes the label's SQL."""
+
+    name = "label_redefinition"
+    cause = "data:label_definition"
+    summary = "The label's code counts only some of the positives, chosen by a hash of their key."
+    right = frozenset({"fix_data"})
+
+    def amount(self, context: DrillContext) -> str:
+        """Share of positives that are lost."""
+        floor = context.model.diagnosis.mismatch_share
+        return f"{_lost(context):.0%} of the positives become negative ({floor:.0%} of all labels may differ)"
+
+    def label_sql(self, sql: str, context: DrillContext) -> str | None:
+        """Wrap the label model's SQL."""
+        label, key = context.model.label.column, ", ".join(context.use_case.config.views.key)
+        lost = round(_lost(context) * 100)
+        return (
+            f"select * replace (\n    case when {label} = 1 and hash(partition_key, {key}) % 100 < {lost} "
+            f"then 0 else {label} end as {label}\n)\nfrom (\n{sql}\n) as redefined\n"
+        )
+
+
+class PriorShift(Scenario):
+    """Positives become more frequent, whatever the features."""
+
+    name = "prior_shift"
+    cause = "prior_shift"
+    summary = "Negative outcomes become positive at random."
+    right = frozenset({"recalibrate", "wait_for_labels"})
+    meanwhile = frozenset({"none", "escalate", FRESHNESS})
+
+    def identifiable_after(self, context: DrillContext) -> int:
+        """When the window of P(y|x) is filled."""
+        return maturity(context)
+
+    def amount(self, context: DrillContext) -> str:
+        """Share of negatives, and the bias it makes."""
+        smallest = context.smallest("concept", BIAS)
+        share = self._flipped(context)
+        bias = share * (1 - _rate(context))
+        return (
+            f"{share:.0%} of the negatives become positive: bias {bias:+.3f} = {bias / smallest:.1f} × "
+            f"{smallest:.3f}"
+        )
+
+    def feed(self, name: str, table: pa.Table, partition: str, context: DrillContext) -> pa.Table:
+        """Flip negatives."""
+        if name != context.map.outcome:
+            return table
+        hit = context.rng(partition, "prior").random(table.num_rows) < self._flipped(context)
+        return context.map.flip(table, hit & (context.map.positive(table) == 0), _never(table))
+
+    def _flipped(self, context: DrillContext) -> float:
+        effect = context.severity * context.smallest("concept", BIAS)
+        return float(min(1.0, effect / (1 - _rate(context))))
+
+
+class ConceptDrift(Scenario):
+    """The risk is inverted in some segments."""
+
+    name = "concept_drift"
+    cause = "concept"
+    summary = "In some values of a segment, outcomes are inverted in many rows."
+    right = frozenset({"retrain"})
+    meanwhile = PATIENCE | {"escalate", FRESHNESS}
+
+    def identifiable_after(self, context: DrillContext) -> int:
+        """When the window of P(y|x) is filled."""
+        return maturity(context)
+
+    def amount(self, context: DrillContext) -> str:
+        """Share of inverted outcomes, and the contrast it makes."""
+        share, smallest = self._inverted(context), self._smallest(context)
+        effect = share * (1 - 2 * self._segment_rate(context))
+        where = context.map.segment
+        return (
+            f"{share:.0%} of the outcomes are inverted in {where.column} {', '.join(where.values)}: contrast "
+            f"{effect:+.3f} = {effect / smallest:.1f} × {smallest:.3f}"
+        )
+
+    def feed(self, name: str, table: pa.Table, partition: str, context: DrillContext) -> pa.Table:
+        """Invert."""
+        if name != context.map.outcome:
+            return table
+        hit = context.rng(partition, "concept").random(table.num_rows) < self._inverted(context)
+        hit &= self._inside(table, context)
+        positive = context.map.positive(table)
+        return context.map.flip(table, hit & (positive == 0), hit & (positive == 1))
+
+    def _inside(self, table: pa.Table, context: DrillContext) -> Mask:
+        where = context.map.segment
+        values = table[where.column].cast(pa.string())
+        mask: Mask = pc.is_in(values, pa.array(where.values, pa.string())).to_numpy(zero_copy_only=False)
+        return mask
+
+    def _smallest(self, context: DrillContext) -> float:
+        where = context.map.segment
+        return context.smallest("concept", "contrast", [f"{where.column}={v}" for v in where.values])
+
+    def _segment_rate(self, context: DrillContext) -> float:
+        table = context.before(context.map.outcome)
+        return float(np.nanmean(context.map.positive(table)[self._inside(table, context)]))
+
+    def _inverted(self, context: DrillContext) -> float:
+        share = context.severity * self._smallest(context) / max(1 - 2 * self._segment_rate(context), 0.1)
+        return float(min(1.0, share))
+
+
+SCENARIOS: tuple[type[Scenario], ...] = (
+    CleanWorld,
+    BenignShift,
+    UnitChange,
+    NullSpike,
+    ServingSkew,
+    LateLabels,
+    LabelRedefinition,
+    PriorShift,
+    ConceptDrift,
+)
+"""All nine, in the order in which they are told."""
+
+
+def _share(context: DrillContext) -> float:
+    """All rows at severity 2."""
+    return min(1.0, context.severity / 2)
+
+
+def _lost(context: DrillContext) -> float:
+    """Half of the positives at severity 2."""
+    return min(1.0, context.severity / 4)
+
+
+def _rate(context: DrillContext) -> float:
+    return float(np.nanmean(context.map.positive(context.before(context.map.outcome))))
+
+
+def _never(table: pa.Table) -> Mask:
+    return np.zeros(table.num_rows, dtype=bool)
+
+
+def _skewed(context: DrillContext) -> tuple[str, ...]:
+    declared = context.model.features
+    return context.map.skewed or tuple(
+        f.name for f in declared if f.kind == "numeric" and not f.runs_with_time
+    )
+
+
+def _distance(before: npt.NDArray[np.float64], after: npt.NDArray[np.float64]) -> float:
+    """Kolmogorov-Smirnov distance of two samples."""
+    points = np.concatenate([before, after])
+    shares = (np.searchsorted(np.sort(v), points, side="right") / max(v.size, 1) for v in (before, after))
+    return float(np.abs(np.subtract(*shares)).max()) if points.size else 0.0

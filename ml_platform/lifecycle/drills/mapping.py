@@ -1,0 +1,97 @@
+"""What generic incidents must know of a use case: ``DRILLS`` in ``drills.py`` in the use case's folder."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from datetime import date
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from pydantic import Field, ValidationError
+
+from ml_platform.config import UseCase
+from ml_platform.errors import ConfigError, NotFoundError
+from ml_platform.ingestion.reader import _package_of
+from ml_platform.strict import Strict
+
+Mask: TypeAlias = npt.NDArray[np.bool_]
+Shift: TypeAlias = Callable[[str, pa.Table, int], pa.Table]
+Positive: TypeAlias = Callable[[pa.Table], npt.NDArray[np.float64]]
+Flip: TypeAlias = Callable[[pa.Table, Mask, Mask], pa.Table]
+
+
+class Columns(Strict):
+    """Numeric columns of a feed.
+
+    ``factor`` is of the unit change; ``step`` is the least step of the values, to which shifts are rounded.
+    """
+
+    feed: str = Field(description="Name of the feed.")
+    columns: tuple[str, ...] = Field(min_length=1, description="Columns that change together.")
+    factor: float = Field(default=1.0, description="new = factor * old, in a change of unit.")
+    step: float = Field(default=0.0, ge=0, description="Least step of the values; 0 where there is none.")
+
+
+class Segment(Strict):
+    """A column of the outcome feed and the values at which an outcome's law changes."""
+
+    column: str = Field(description="Column; also the name of the feature whose values are segments.")
+    values: tuple[str, ...] = Field(min_length=1, description="Values.")
+
+
+class DrillMap(Strict):
+    """Where the generic incidents strike in one use case. Values are never told to the platform.
+
+    The use case's ``drills.py`` holds a plain ``DRILLS = {...}`` with these keys, so that it need import
+    nothing from here.
+    """
+
+    unit: Columns = Field(description="A feature's raw columns whose unit changes.")
+    nulls: Columns = Field(description="A feature's raw columns that lose values.")
+    benign: Columns = Field(description="Raw columns of a feature that matters little.")
+    outcome: str = Field(description="Feed of the outcomes; its known_at delays the labels.")
+    positive: Positive = Field(description="1, 0 or NaN (unknown) for each raw row of the outcome feed.")
+    flip: Flip = Field(
+        description="Raw outcomes with some rows made positive and some negative, all columns consistent."
+    )
+    segment: Segment = Field(description="Where the outcome's law changes in a concept drift.")
+    skewed: tuple[str, ...] = Field(
+        default=(),
+        description="Features served wrongly; the numeric ones that do not run with time if empty.",
+    )
+    shift: Shift | None = Field(
+        default=None,
+        description="(feed, table, days) -> table: moves dates that are kept as text or numbers. Timestamps "
+        "and dates are moved before.",
+    )
+    first: date | None = Field(
+        default=None, description="First partition served; as early as the windows allow when left out."
+    )
+
+
+def drill_map(use_case: UseCase) -> DrillMap:
+    """The use case's own map.
+
+    Raises:
+        NotFoundError: It has none.
+        ConfigError: It is malformed.
+    """
+    file = use_case.folder / "drills.py"
+    if not file.exists():
+        raise NotFoundError(
+            f"{use_case.name} has no map for drills",
+            where=str(file),
+            fix="write DRILLS = {...} there; ml_platform.lifecycle.drills.mapping.DrillMap names its keys",
+        )
+    module = importlib.import_module(f"{_package_of(use_case.folder.resolve())}.drills")
+    values: Any = getattr(module, "DRILLS", None)
+    try:
+        return DrillMap.model_validate(values)
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise ConfigError(
+            f"DRILLS is malformed: {problems}", where=str(file), fix="correct the keys"
+        ) from error

@@ -1,0 +1,125 @@
+"""The world of a drill: whole partitions permuted, moved, changed from the onset on, cut by as_of."""
+
+from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from library import FOLDER, NAME
+
+from ml_platform.config import UseCase, load_use_case
+from ml_platform.errors import ConfigError, NotFoundError
+from ml_platform.lifecycle.drills.mapping import DrillMap, drill_map
+from ml_platform.lifecycle.drills.scenario import DrillContext, Scenario, with_column
+from ml_platform.lifecycle.drills.world import Feeds, World, moved, permutation
+from ml_platform.partitions import PartitionScheme
+
+DAILY = PartitionScheme("daily", "America/New_York", date(2013, 1, 1), date(2013, 12, 31))
+WEEKS = ["2020-08-31", "2020-09-07", "2020-09-14"]
+
+
+@pytest.fixture(scope="module")
+def use_case() -> UseCase:
+    return load_use_case(FOLDER / NAME / "use_case.yaml")
+
+
+@pytest.fixture(scope="module")
+def mapped(use_case: UseCase) -> DrillMap:
+    return drill_map(use_case)
+
+
+@pytest.fixture(scope="module")
+def world(use_case: UseCase, mapped: DrillMap, tmp_path_factory: pytest.TempPathFactory) -> World:
+    return World.make(tmp_path_factory.mktemp("world"), use_case, mapped, "2020-12-21", 5)
+
+
+def test_a_permutation_keeps_weekdays_parts_neighbours_and_leaves_odd_days() -> None:
+    keys = DAILY.keys("2013-01-01", "2013-12-31")
+    whole = frozenset(keys) - {"2013-12-31"}
+
+    source = permutation(DAILY, keys, whole, 1)
+
+    days = {k: (date.fromisoformat(k), date.fromisoformat(s)) for k, s in source.items()}
+    assert sorted(source.values()) == keys
+    assert all(a.weekday() == b.weekday() for a, b in days.values())
+    assert sum(a == b for a, b in days.values()) < 30
+    assert all(source[k] == k for k in ("2013-03-10", "2013-11-03", "2013-12-31"))
+    joined = [b for _, b in days.values()]
+    close = [a for a, b in pairwise(joined) if abs((b - a).days) == 1]
+    assert close == []
+    assert source == permutation(DAILY, keys, whole, 1)
+    assert source != permutation(DAILY, keys, whole, 2)
+
+
+def test_moved_rows_keep_their_time_of_day_on_local_clocks(mapped: DrillMap) -> None:
+    winter, summer = DAILY.partition("2013-01-08"), DAILY.partition("2013-07-09")
+    table = pa.table(
+        {
+            "instant": pa.array([winter.start + timedelta(hours=7)], pa.timestamp("us", "UTC")),
+            "local": pa.array([datetime(2013, 1, 8, 7)], pa.timestamp("s")),
+            "day": pa.array([date(2013, 1, 8)]),
+        }
+    )
+
+    (row,) = moved(table, "any", 182, summer.start - winter.start, mapped).to_pylist()
+
+    assert row["instant"].astimezone(ZoneInfo("America/New_York")).hour == 7
+    assert row["instant"].date() == row["day"] == date(2013, 7, 9)
+    assert row["local"] == datetime(2013, 7, 9, 7)
+
+
+def test_feeds_tell_what_had_landed_and_what_was_changed_from_the_onset(
+    use_case: UseCase, mapped: DrillMap, world: World
+) -> None:
+    class Longer(Scenario):
+        name, cause, right = "longer", "", frozenset({"none"})
+
+        def feed(self, name: str, table: pa.Table, partition: str, context: DrillContext) -> pa.Table:
+            if name != "loans":
+                return table
+            return with_column(table, "pages", np.full(table.num_rows, context.severity))
+
+    model = use_case.config.models[0]
+    context = DrillContext(use_case, model, mapped, WEEKS[1], 9.0, 5, world)
+    feeds = Feeds(world, Longer(), context)
+    partitions = [use_case.scheme.partition(k) for k in WEEKS]
+
+    rows = feeds(use_case, use_case.feed("loans"), partitions, use_case.cutoff(WEEKS[1])).to_pandas()
+
+    assert sorted(set(rows["partition_key"])) == WEEKS[:2], "the third is told on the Friday before it only"
+    assert set(rows.loc[rows["partition_key"] == WEEKS[1], "pages"]) == {9}
+    assert rows.loc[rows["partition_key"] == WEEKS[0], "pages"].nunique() > 20
+    later = feeds(use_case, use_case.feed("returns"), partitions[:1], datetime(2020, 9, 4, tzinfo=UTC))
+    assert 0 < later.num_rows < world.clean("returns", WEEKS[0]).num_rows
+    assert (
+        feeds(
+            use_case,
+            use_case.feed("branches"),
+            [use_case.feed_partition(use_case.feed("branches"), "")],
+            datetime(2020, 9, 4, tzinfo=UTC),
+        ).num_rows
+        == 4
+    )
+
+
+def test_flipped_outcomes_are_flipped(use_case: UseCase, mapped: DrillMap, world: World) -> None:
+    rows = world.clean("returns", WEEKS[0])
+    positive = mapped.positive(rows)
+
+    flipped = mapped.flip(rows, positive == 0, positive == 1)
+
+    assert (mapped.positive(flipped) == 1 - positive).all()
+    assert flipped.schema == rows.schema
+
+
+def test_a_use_case_without_a_map_or_with_a_wrong_one_says_so(tmp_path: Path, own_use_case: Path) -> None:
+    use_case = load_use_case(own_use_case / "use_case.yaml")
+    (own_use_case / "drills.py").write_text("DRILLS = {'unti': 1}\n")
+    with pytest.raises(ConfigError, match="unti"):
+        drill_map(use_case)
+    (own_use_case / "drills.py").unlink()
+    with pytest.raises(NotFoundError, match="no map"):
+        drill_map(use_case)
