@@ -1,0 +1,117 @@
+"""The guard's commands on a small installation with two served weeks and a verdict."""
+
+from pathlib import Path
+
+import pytest
+from library import MODEL, NAME, Library
+from typer.testing import CliRunner, Result
+
+from ml_platform.cli.main import app
+from ml_platform.cli.shared import console
+from ml_platform.errors import NotFoundError, PlatformError
+from ml_platform.lifecycle.guard.diagnosing import diagnose_now
+
+
+@pytest.fixture
+def home(served: Library, library_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Library:
+    """The served library as this process's installation."""
+    monkeypatch.setenv("ML_PLATFORM_HOME", str(served.platform.home))
+    monkeypatch.setattr(console, "width", 300)
+    return served
+
+
+@pytest.fixture
+def judged(home: Library) -> Library:
+    """The same after a diagnosis: too few labels are mature to judge anything."""
+    assert diagnose_now(home.platform, home.target, home.now).verdict.verdict == "wait_for_labels"
+    return home
+
+
+def run(*words: str) -> Result:
+    result = CliRunner().invoke(app, words)
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def test_a_verdict_is_shown_with_every_step(judged: Library) -> None:
+    shown = run("verdict", "show", MODEL).output
+
+    assert "wait_for_labels" in shown
+    for step in ("contract", "skew", "maturity", "harm", "season"):
+        assert step in shown
+    assert "Next:" in shown
+
+
+def test_a_verdict_s_page_is_one_self_contained_file(judged: Library, tmp_path: Path) -> None:
+    page = tmp_path / "verdict.html"
+
+    run("verdict", "show", MODEL, "--html", str(page))
+
+    text = page.read_text(encoding="utf-8")
+    assert "wait_for_labels" in text
+    assert "data:image/png;base64," in text
+    assert "http" not in text.replace("https://", "").split("base64", maxsplit=1)[0]
+
+
+def test_the_history_has_the_day(judged: Library) -> None:
+    assert "wait_for_labels" in run("verdict", "history", MODEL).output
+
+
+def test_before_the_first_verdict_there_is_none(judged: Library) -> None:
+    with pytest.raises(NotFoundError, match="no verdict"):
+        run("verdict", "show", MODEL, "--as-of", "2020-02-01")
+
+
+def test_a_day_that_is_none_is_an_error(judged: Library) -> None:
+    with pytest.raises(PlatformError, match="neither a day nor an instant"):
+        run("verdict", "show", MODEL, "--as-of", "soon")
+
+
+def test_without_incidents_the_list_is_empty_and_one_cannot_be_shown(judged: Library) -> None:
+    assert "Incidents" in run("incident", "list").output
+    for command in (["show", "7"], ["close", "7", "--why", "x"], ["resolve", "7", "--why", "x"]):
+        with pytest.raises(NotFoundError, match="no incident 7"):
+            run("incident", *command)
+
+
+def test_explain_names_every_guard_and_trains_nothing(judged: Library) -> None:
+    shown = run("retrain", MODEL, "--explain").output
+
+    for guard in ("verdict", "labels_mature", "cooldown", "budget", "value"):
+        assert guard in shown
+    assert "no retrain" in shown
+
+
+def test_a_refused_retraining_ends_non_zero(judged: Library) -> None:
+    result = run("retrain", MODEL)
+
+    assert result.exit_code == 1
+    assert "refused" in result.output
+
+
+def test_an_override_needs_a_reason(judged: Library) -> None:
+    with pytest.raises(PlatformError, match="needs a reason"):
+        run("retrain", MODEL, "--override")
+
+
+def test_the_chart_is_one_self_contained_page(judged: Library, tmp_path: Path) -> None:
+    page = tmp_path / "story.html"
+
+    run("chart", MODEL, "--html", str(page))
+
+    assert "data:image/png;base64," in page.read_text(encoding="utf-8")
+
+
+def test_roi_says_what_it_cannot_know(judged: Library) -> None:
+    run("retrain", MODEL)
+
+    assert "1 refusal(s) trained nothing" in run("roi").output
+
+
+@pytest.mark.slow
+def test_a_replay_goes_on_where_the_timeline_stands(home: Library) -> None:
+    words = ("replay", NAME, "--from", "2020-09-07", "--to", "2020-09-21", "--no-compare")
+
+    assert "Verdicts" in run(*words).output
+    assert "played already" in run(*words).output
