@@ -8,7 +8,8 @@ from ml_platform.diagnosis.guards import Guard, GuardFacts, Override, RetrainReq
 from ml_platform.diagnosis.procedure import diagnose
 from ml_platform.diagnosis.value import expected_value
 from ml_platform.guard_config import DiagnosisConfig, RetrainingConfig, ValueConfig
-from tests.diagnosis import cases
+
+from . import cases
 
 SETTINGS = RetrainingConfig()
 WORTH = expected_value(0.03, 900, 60, ValueConfig())

@@ -6,8 +6,9 @@ from ml_platform.diagnosis.page import html, markdown
 from ml_platform.diagnosis.procedure import diagnose
 from ml_platform.diagnosis.verdict import Diagnosis
 from ml_platform.guard_config import DiagnosisConfig, RetrainingConfig
-from tests.diagnosis import cases
-from tests.diagnosis.cases import Evidence, evidence, finding
+
+from . import cases
+from .cases import Evidence, evidence, finding
 
 
 def diagnosed(seen: Evidence, partition: str = cases.DAY) -> Diagnosis:

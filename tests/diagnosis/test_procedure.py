@@ -9,8 +9,9 @@ from ml_platform.diagnosis.steps import STEPS
 from ml_platform.diagnosis.verdict import Diagnosis, Verdict
 from ml_platform.guard_config import DiagnosisConfig, RetrainingConfig
 from ml_platform.statistics.finding import Findings
-from tests.diagnosis import cases
-from tests.diagnosis.cases import CASES, Case
+
+from . import cases
+from .cases import CASES, Case
 
 VERDICTS = "none wait_for_labels fix_data fix_serving block_training recalibrate rollback retrain escalate"
 

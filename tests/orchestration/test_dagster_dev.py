@@ -168,7 +168,7 @@ def assert_location_loads(server: Server) -> None:
     assert not [k for k in keys if k.startswith("broken_use_cases/")]
     assert {"rollback", f"{NAME}_lifecycle", f"{NAME}_score_day"} <= {j["name"] for j in repository["jobs"]}
     assert schedules[f"{NAME}_daily"] == "STOPPED"
-    assert {s["name"] for s in repository["sensors"]} == {"alert_on_failure"}
+    assert {"alert_on_failure", f"{NAME}_retraining"} <= {s["name"] for s in repository["sensors"]}
 
 
 def launch_rollback(server: Server) -> str:

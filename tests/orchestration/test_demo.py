@@ -9,7 +9,9 @@ from dagster import DagsterInstance, DagsterRunStatus
 from library import FOLDER, NAME
 from typer.testing import CliRunner
 
+from ml_platform.cli import running
 from ml_platform.cli.main import app
+from ml_platform.definitions import build
 
 from .conftest import enter, write_use_case
 
@@ -28,6 +30,8 @@ def strict_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     models[0]["gates"]["minimum_auc"] = 0.999
     write_use_case(tmp_path / "use_cases" / NAME, models=models, demo=DEMO)
     enter(monkeypatch, tmp_path / "home", tmp_path / "use_cases")
+    # Another test of this process may have loaded the location where it found other use cases.
+    monkeypatch.setattr(running, "_definitions", build)
     return tmp_path / "home"
 
 
