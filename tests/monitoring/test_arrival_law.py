@@ -1,5 +1,4 @@
 import math
-import time
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -177,15 +176,6 @@ def test_without_aged_cohorts_it_is_unknown() -> None:
     assert {p.state for p in report.partitions} == {"wait"}
     with pytest.raises(ConfigError, match="offset"):
         arrival_law(table, datetime(2024, 4, 1), last_aged="2024-01-01")
-
-
-def test_it_is_fast() -> None:
-    table = parcels(35, rows=900)
-    law = arrival_law(table, at(35), last_aged=key(27))
-    begin = time.perf_counter()
-    maturity_state(table, law, at(35), SETTINGS)
-    print(f"maturity_state {time.perf_counter() - begin:.3f} s")
-    assert time.perf_counter() - begin < 0.5
 
 
 def test_more_positives_that_arrive_late_are_no_change_of_delay() -> None:

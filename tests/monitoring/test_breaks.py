@@ -1,4 +1,3 @@
-import time
 from datetime import date, timedelta
 
 import numpy as np
@@ -140,11 +139,3 @@ def test_the_distance_of_days_is_that_of_kolmogorov_and_smirnov() -> None:
         mine = pooled.partition_key == before.keys[i]
         expected = ks_2samp(pooled[mine]["measure_0"], pooled[~mine]["measure_0"]).statistic
         assert own[i] == pytest.approx(expected, abs=0.01)
-
-
-def test_it_is_fast() -> None:
-    before, now = window(0, 28), window(28, 7)
-    judge(now, before)
-    begin = time.perf_counter()
-    judge(now, before)
-    assert time.perf_counter() - begin < 0.5

@@ -1,7 +1,6 @@
 import json
 from dataclasses import asdict
 from datetime import date, timedelta
-from time import perf_counter
 
 import numpy as np
 import pandas as pd
@@ -225,13 +224,3 @@ def test_bad_rows_are_refused() -> None:
         compare(reference, current.assign(weight=np.nan))
     with pytest.raises(IntegrityError, match="depot"):
         compare(reference, current.drop(columns="depot"))
-
-
-def test_a_look_takes_milliseconds() -> None:
-    windows = parcels(1, days=70)
-    times = []
-    for _ in range(5):
-        start = perf_counter()
-        compare(*windows)
-        times.append(perf_counter() - start)
-    assert min(times) < 0.15

@@ -1,4 +1,3 @@
-import time
 from datetime import date, timedelta
 
 import numpy as np
@@ -100,12 +99,3 @@ def test_missing_evidence() -> None:
     assert compare(window(28, 1)).findings.state == "UNKNOWN"
     with pytest.raises(IntegrityError, match="depot"):
         compare(window(28, 7).drop(columns="depot"))
-
-
-def test_it_is_fast() -> None:
-    reference, now = window(0, 28, rows=900), window(28, 7, rows=900)
-    covariate_shift(reference, now, features=FEATURES, probability="score", settings=SETTINGS)
-    begin = time.perf_counter()
-    covariate_shift(reference, now, features=FEATURES, probability="score", settings=SETTINGS)
-    print(f"covariates {time.perf_counter() - begin:.3f} s")
-    assert time.perf_counter() - begin < 3
