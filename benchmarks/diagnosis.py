@@ -11,10 +11,11 @@ from benchmarks.installation import installation
 from benchmarks.report import Line, in_turn, middle
 from ml_platform.lifecycle.caching import refresh
 from ml_platform.lifecycle.guard.diagnosing import diagnose_now
-from ml_platform.lifecycle.guard.live import SCORE, Live, reference_of
+from ml_platform.lifecycle.guard.live import Live
 from ml_platform.lifecycle.ingesting import ingest
 from ml_platform.lifecycle.platform import Platform, Target
-from ml_platform.lifecycle.scoring import score
+from ml_platform.lifecycle.reference import reference_of
+from ml_platform.lifecycle.scoring import SCORE, score
 from ml_platform.monitoring.evidently_report import evidently_html
 from ml_platform.registry.promotions import require_champion
 

@@ -111,11 +111,11 @@ class RetrainingConfig(Strict):
     freshness_partitions: int = Field(
         default=42, ge=1, description="Age of a promotion from which it is renewed when all is well."
     )
-    freshness_gate: int = Field(default=28, ge=2, description="Later partitions a renewal is judged on.")
+    freshness_gate: int = Field(default=28, ge=4, description="Later partitions a renewal is judged on.")
     freshness_margin: float = Field(
         default=0.015, ge=0, description="Loss a renewal may be worse by (one-sided 95 % bound)."
     )
-    incident_gate: int = Field(default=7, ge=2, description="Later partitions a challenger must win.")
+    incident_gate: int = Field(default=7, ge=4, description="Later partitions a challenger must win.")
     incident_confidence: float = Field(
         default=0.8, gt=0.5, lt=1, description="One-sided level at which it must win."
     )
@@ -141,7 +141,7 @@ class RetrainingConfig(Strict):
     calibration_partitions: int = Field(
         default=28, ge=2, description="Matured partitions a recalibration is fitted on."
     )
-    calibration_gate: int = Field(default=7, ge=2, description="Later partitions it must improve.")
+    calibration_gate: int = Field(default=7, ge=4, description="Later partitions it must improve.")
     value: ValueConfig = Field(default=ValueConfig(), description="Worth and cost of decisions.")
 
     @model_validator(mode="after")

@@ -83,7 +83,7 @@ def load_reader(folder: Path, spec: str) -> FeedReader:
             fix="create it, or correct 'reader'",
         )
     try:
-        module = importlib.import_module(f"{_package_of(folder.resolve())}.{module_name}")
+        module = importlib.import_module(f"{package_of(folder.resolve())}.{module_name}")
     except Exception as error:
         raise FeedError(
             f"the reader's module fails to import: {type(error).__name__}: {error}",
@@ -101,7 +101,7 @@ def load_reader(folder: Path, spec: str) -> FeedReader:
     return reader
 
 
-def _package_of(folder: Path) -> str:
+def package_of(folder: Path) -> str:
     """The package a use case's modules live in; one is made up for folders outside this one."""
     if folder.is_relative_to(_PACKAGE_ROOT):
         return ".".join((_PACKAGE_ROOT.name, *folder.relative_to(_PACKAGE_ROOT).parts))

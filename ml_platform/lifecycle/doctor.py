@@ -10,6 +10,7 @@ from sqlalchemy import select
 
 from ml_platform.errors import PlatformError
 from ml_platform.lifecycle import caching
+from ml_platform.lifecycle.guard.asked import mark_failed, running
 from ml_platform.lifecycle.platform import Platform, Target
 from ml_platform.registry import promotions
 from ml_platform.storage.tables import (
@@ -40,6 +41,7 @@ def examine(platform: Platform, *, repair: bool = True) -> list[Finding]:
     findings = [*_requested(platform, repair), *_objects(platform, repair)]
     for target in platform.targets():
         findings += _guarded(f"{target.key}: serving cache", lambda t=target: _cache(platform, t, repair))
+        findings += _attempts(platform, target, repair)
         findings += _guarded(f"{target.key}: MLflow", lambda t=target: _alias(platform, t, repair))
     return findings
 
@@ -68,6 +70,17 @@ def _requested(platform: Platform, repair: bool) -> list[Finding]:
         return [Finding("ok", "ledger: nothing is left between requested and committed")]
     done = "given up; the last committed state is in force" if repair else "left as they are"
     return [Finding("repaired" if repair else "broken", f"ledger: {count} unfinished publication(s) {done}")]
+
+
+def _attempts(platform: Platform, target: Target, repair: bool) -> Iterator[Finding]:
+    """Attempts at a retraining that never said how they ended: each would refuse all others for good."""
+    for attempt in running(platform, target):
+        what = f"{target.key}: attempt {attempt.id} ({attempt.action}) never said how it ended"
+        if repair:
+            mark_failed(platform, attempt, "its process ended without saying how")
+            yield Finding("repaired", f"{what}: closed as failed")
+        else:
+            yield Finding("broken", what)
 
 
 def _objects(platform: Platform, repair: bool) -> Iterator[Finding]:

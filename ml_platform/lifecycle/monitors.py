@@ -11,15 +11,14 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ml_platform.datasets import versions
 from ml_platform.errors import NotReadyError
 from ml_platform.lifecycle.platform import Platform, Target
 from ml_platform.lifecycle.recorded import results
-from ml_platform.lifecycle.scoring import predictions
+from ml_platform.lifecycle.reference import Reference, daily_losses, reference_of
+from ml_platform.lifecycle.scoring import SCORE, predictions
 from ml_platform.lifecycle.story import story_of
 from ml_platform.lifecycle.views import compute, reached
 from ml_platform.monitoring.chart import model_chart
@@ -31,10 +30,8 @@ from ml_platform.monitoring.maturity import ArrivalReport, label_arrival
 from ml_platform.monitoring.performance import PerformanceReport, live_performance
 from ml_platform.registry import promotions
 from ml_platform.storage.ledger import wall_now
-from ml_platform.storage.parquet import read_table
 from ml_platform.storage.tables import MonitorResult
 
-SCORE = "probability"
 _COHORTS = 45
 _REPORT_EVERY = 7
 
@@ -91,21 +88,21 @@ def performance(platform: Platform, target: Target, as_of: datetime) -> Performa
     labels = _labels(platform, target, past or keys[:1], as_of)
     aged = target.use_case.last_mature(target.model, as_of)
     maturity = label_arrival(labels, as_of, last_aged=aged, label=target.model.label.column)
-    reference = reference_rows(platform, target)
+    before = reference(platform, target).rows
     report = live_performance(
         served,
         labels,
         key=target.use_case.config.views.key,
         mature=set(maturity.mature),
         as_of=as_of,
-        reference=_daily_loss(reference, target.model.label.column) if reference is not None else None,
+        reference=_loss_by_day(target, before) if before is not None else None,
         settings=target.model.monitoring,
         label=target.model.label.column,
         probability=SCORE,
         maximum_bias=target.model.gates.maximum_bias,
     )
-    distance = _distance(target, reference, served)
-    told = replace(story_of(platform, target, keys, as_of), estimated=_estimated(target, reference, served))
+    distance = _distance(target, before, served)
+    told = replace(story_of(platform, target, keys, as_of), estimated=_estimated(target, before, served))
     chart = model_chart(target.key, report, distance=distance, story=told)
     summary = {
         "state": report.state,
@@ -125,22 +122,20 @@ def drifting(platform: Platform, target: Target, as_of: datetime) -> DriftView:
         NotReadyError: Nothing has been served, or the champion's reference cannot be read.
     """
     served = _served(platform, target)
-    reference = reference_rows(platform, target)
-    if reference is None:
-        raise NotReadyError(
-            "the champion has no reference window", where=target.key, fix="promote a champion first"
-        )
+    frozen = reference(platform, target)
+    if frozen.rows is None:
+        raise NotReadyError(frozen.reason, where=target.key, fix="promote a champion first")
     keys = sorted(set(served["partition_key"].to_pylist()))
     recent = keys[-target.model.monitoring.current_partitions :]
     current = _only(served, recent)
-    report = drift(reference, current, target.model.features, SCORE, target.model.monitoring)
+    report = drift(frozen.rows, current, target.model.features, SCORE, target.model.monitoring)
     chart = drift_chart(target.key, report, floor=target.model.monitoring.drift_effect)
     before = next(reversed(results(platform, target, "drift")), None)
     evidently = None
     if before is not None and before.summary["current"] == list(report.current):
         evidently = before.summary["evidently"]
     elif report.state == "FAIL" or len(keys) % _REPORT_EVERY == 0:
-        evidently = _evidently(platform, target, reference, current)
+        evidently = _evidently(platform, target, frozen.rows, current)
     summary = {
         "state": report.state,
         "alarms": report.alarms,
@@ -152,18 +147,12 @@ def drifting(platform: Platform, target: Target, as_of: datetime) -> DriftView:
     return DriftView(report, chart, evidently)
 
 
-def reference_rows(platform: Platform, target: Target) -> pa.Table | None:
-    """The gate's days with features, label and the champion's out-of-sample score; ``None`` without one."""
+def reference(platform: Platform, target: Target) -> Reference:
+    """The reference of the champion in force; without rows, and with the reason, where there is none."""
     champion = promotions.champion(platform.ledger, target.key)
-    if champion is None or champion.evaluation_id is None:
-        return None
-    judged = promotions.evaluation(platform.ledger, champion.evaluation_id)
-    dataset = versions.find(platform.ledger, judged.dataset_version)
-    rows = versions.load(platform.lake, versions.manifest_of(platform.lake, dataset), "gate")
-    scores = read_table(platform.lake.get(judged.evidence_digest))
-    # A refit was fitted to the gate's days too: its reference are the scores of the model that was gated.
-    own = "out_of_sample" if "out_of_sample" in scores.column_names else "candidate"
-    return rows.append_column(SCORE, scores[own])
+    if champion is None:
+        return Reference(None, "there is no champion")
+    return reference_of(platform, target, champion)
 
 
 def _labels(platform: Platform, target: Target, keys: Sequence[str], as_of: datetime) -> pa.Table:
@@ -189,32 +178,25 @@ def _only(table: pa.Table, keys: Sequence[str]) -> pa.Table:
     return table.filter(pc.is_in(table["partition_key"], pa.array(keys, pa.string())))
 
 
-def _daily_loss(rows: pa.Table, label: str) -> pa.Table:
-    truth = rows[label].cast(pa.float64()).to_numpy()
-    score = np.clip(rows[SCORE].to_numpy(), 1e-15, 1 - 1e-15)
-    loss = -(truth * np.log(score) + (1 - truth) * np.log1p(-score))
-    table = pa.table({"partition_key": rows["partition_key"], "log_loss": pa.array(loss)})
-    means = table.group_by("partition_key", use_threads=False).aggregate([("log_loss", "mean")])
-    return means.rename_columns({"log_loss_mean": "log_loss"}).sort_by("partition_key")
+def _loss_by_day(target: Target, rows: pa.Table) -> pa.Table:
+    losses = daily_losses(target, rows)
+    return pa.table({"partition_key": list(losses), "log_loss": list(losses.values())})
 
 
-def _distance(target: Target, reference: pa.Table | None, served: pa.Table) -> DailyDistance | None:
-    if reference is None:
+def _distance(target: Target, before: pa.Table | None, served: pa.Table) -> DailyDistance | None:
+    if before is None:
         return None
-    return daily_distance(reference, served, target.model.features, SCORE)
+    return daily_distance(before, served, target.model.features, SCORE)
 
 
-def _estimated(target: Target, reference: pa.Table | None, served: pa.Table) -> dict[str, float]:
+def _estimated(target: Target, before: pa.Table | None, served: pa.Table) -> dict[str, float]:
     """Loss of each served partition as expected from its features alone; empty where it cannot be had."""
-    if reference is None:
+    if before is None:
         return {}
-    label = target.model.label.column
-    index = reference.column_names.index(label)
-    known = reference.set_column(index, label, reference[label].cast(pa.float64()))
     report = estimated_loss(
-        known,
+        before,
         served,
-        label=label,
+        label=target.model.label.column,
         probability=SCORE,
         features=target.model.features,
         settings=target.model.diagnosis,
@@ -223,12 +205,12 @@ def _estimated(target: Target, reference: pa.Table | None, served: pa.Table) -> 
     return {d.partition_key: d.cbpe for d in report.days if d.cbpe is not None}
 
 
-def _evidently(platform: Platform, target: Target, reference: pa.Table, current: pa.Table) -> str:
+def _evidently(platform: Platform, target: Target, before: pa.Table, current: pa.Table) -> str:
     # Evidently costs 8.8 CPU-seconds to import; it runs weekly and on a FAIL only.
     from ml_platform.monitoring.evidently_report import evidently_html
 
     numeric = [f.name for f in target.model.features if f.kind == "numeric"] + [SCORE]
-    report = evidently_html(reference, current, numeric, target.model.categorical)
+    report = evidently_html(before, current, numeric, target.model.categorical)
     digest = platform.lake.put(report.html)
     page = platform.home / "reports" / f"{target.key.replace('/', '-')}-{digest[:12]}.html"
     page.parent.mkdir(parents=True, exist_ok=True)

@@ -107,7 +107,7 @@ def promote_candidate(platform: Platform, target: Target, as_of: datetime) -> Pr
         )
     current = promotions.champion(platform.ledger, target.key)
     if current is not None and current.model_digest == evaluation.model_digest:
-        return PromotionReport("in_force", current, evaluation, project(platform, target, current))
+        return PromotionReport("in_force", current, evaluation, _project(platform, target, current))
     if not evaluation.passed:
         return PromotionReport("refused", current, evaluation)
     if target.model.promotion.policy == "approval":
@@ -118,6 +118,19 @@ def promote_candidate(platform: Platform, target: Target, as_of: datetime) -> Pr
             return PromotionReport("rejected", current, evaluation)
         return _promote(platform, target, evaluation, as_of, word.who, word.why)
     return _promote(platform, target, evaluation, as_of, POLICY, "all gates passed")
+
+
+def promote_by_policy(
+    platform: Platform, target: Target, evaluation: Evaluation, as_of: datetime, who: str, why: str
+) -> Promotion | None:
+    """Promote what passed its gates; ``None`` where it did not, or where the policy asks a person first.
+
+    Raises:
+        IntegrityError: The bundle fails the check in a fresh process; the last champion stays.
+    """
+    if not evaluation.passed or target.model.promotion.policy == "approval":
+        return None
+    return _promote(platform, target, evaluation, as_of, who, why).champion
 
 
 def approve_waiting(platform: Platform, target: Target, who: str, why: str) -> Promotion:
@@ -170,7 +183,7 @@ def roll_back(platform: Platform, target: Target, who: str, why: str) -> Rollbac
         verify=lambda p: _check_again(platform, target, p),
         together=together,
     )
-    warning = project(platform, target, promotion)
+    warning = _project(platform, target, promotion)
     if planned is not None:
         caching.project(platform, target, planned)
     return RollbackReport(promotion, planned, again, warning)
@@ -187,7 +200,7 @@ def _promote(
         why=why,
         verify=lambda: verify_bundle(platform, target, evaluation),
     )
-    return PromotionReport("promoted", promotion, evaluation, project(platform, target, promotion))
+    return PromotionReport("promoted", promotion, evaluation, _project(platform, target, promotion))
 
 
 def _waiting(platform: Platform, target: Target) -> Evaluation:
@@ -224,7 +237,7 @@ def verify_bundle(platform: Platform, target: Target, evaluation: Evaluation) ->
     check_bundle(platform.lake, evaluation.model_digest, sample, expected, target.key)
 
 
-def project(platform: Platform, target: Target, promotion: Promotion) -> str:
+def _project(platform: Platform, target: Target, promotion: Promotion) -> str:
     """Let MLflow follow; when it is down the promotion stands, and the doctor catches up."""
     model = promotions.model(platform.ledger, promotion.model_digest)
     try:

@@ -30,6 +30,8 @@ from ml_platform.storage.parquet import read_table, write_table
 from ml_platform.storage.tables import Promotion, Publication
 
 Status = Literal["new", "unchanged", "empty", "no_champion", "not_reached"]
+SCORE = "probability"
+"""Column of the champion's probability of a positive."""
 ARM, ROLE = "main", "champion"
 
 

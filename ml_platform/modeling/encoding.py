@@ -16,7 +16,8 @@ import pyarrow.compute as pc
 
 from ml_platform.config import FeatureConfig
 from ml_platform.errors import ConfigError
-from ml_platform.modeling.frames import Floats, Table, as_table
+from ml_platform.modeling.frames import Floats, as_table
+from ml_platform.statistics.frames import Table
 
 FeatureKind = Literal["numeric", "categorical"]
 UNKNOWN_CODE = 0

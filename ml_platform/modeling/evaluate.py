@@ -15,11 +15,9 @@ from ml_platform.config import SliceConfig
 from ml_platform.errors import ConfigError, IntegrityError
 from ml_platform.modeling.day_bounds import DayMean, mean_of_days
 from ml_platform.modeling.frames import (
-    PARTITION,
     Floats,
     Ints,
     Strings,
-    Table,
     as_table,
     binary_labels,
     log_losses,
@@ -27,6 +25,7 @@ from ml_platform.modeling.frames import (
     partition_keys,
 )
 from ml_platform.modeling.segments import segment_codes
+from ml_platform.statistics.frames import PARTITION, Table
 
 EVALUATION_SCHEMA = 1
 BINS = 10

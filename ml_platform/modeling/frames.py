@@ -7,18 +7,15 @@ from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from ml_platform.errors import ConfigError, NotReadyError
+from ml_platform.statistics.frames import PARTITION, Table
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Ints: TypeAlias = npt.NDArray[np.int64]
 Strings: TypeAlias = npt.NDArray[np.object_]
-Table: TypeAlias = pa.Table | pd.DataFrame
-
-PARTITION = "partition_key"
 _SMALLEST = float(np.finfo(np.float64).eps)
 
 
@@ -93,6 +90,19 @@ def log_losses(labels: Floats, scores: Floats) -> Floats:
     clipped = np.clip(scores, _SMALLEST, 1 - _SMALLEST)
     losses: Floats = -np.log(np.where(labels == 1, clipped, 1 - clipped))
     return losses
+
+
+def daily_log_losses(partitions: Strings, labels: Floats, scores: Floats) -> dict[str, float]:
+    """Mean log loss of each partition, in the order of their keys: the day is the sample, not the row.
+
+    Args:
+        partitions: Partition key of each row (rows,).
+        labels: 0.0 or 1.0 (rows,).
+        scores: Probabilities of a positive (rows,).
+    """
+    keys, codes = np.unique(partitions, return_inverse=True)
+    means = mean_by(codes, log_losses(labels, scores), keys.size)
+    return dict(zip(map(str, keys), means.tolist(), strict=True))
 
 
 def log_odds(scores: Floats, limit: float = 1e-6) -> Floats:

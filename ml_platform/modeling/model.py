@@ -10,8 +10,9 @@ import numpy as np
 from ml_platform.modeling.calibration import Calibrator
 from ml_platform.modeling.encoding import Encoder
 from ml_platform.modeling.estimators import EstimatorName, Fitted
-from ml_platform.modeling.frames import Floats, Table
+from ml_platform.modeling.frames import Floats
 from ml_platform.modeling.parameters import Value
+from ml_platform.statistics.frames import Table
 
 
 @dataclass(frozen=True)

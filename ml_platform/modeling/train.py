@@ -20,11 +20,9 @@ from ml_platform.modeling.calibration import METHODS, CalibrationReport, calibra
 from ml_platform.modeling.encoding import Encoder
 from ml_platform.modeling.estimators import KINDS, EstimatorName, Fitted, fit, resolve_parameters
 from ml_platform.modeling.frames import (
-    PARTITION,
     Floats,
     Ints,
     Strings,
-    Table,
     as_table,
     binary_labels,
     blocked_folds,
@@ -35,6 +33,7 @@ from ml_platform.modeling.frames import (
 from ml_platform.modeling.model import Model, Provenance
 from ml_platform.modeling.parameters import Value
 from ml_platform.modeling.summaries import FeatureSummary, summarise
+from ml_platform.statistics.frames import PARTITION, Table
 
 if TYPE_CHECKING:
     from ml_platform.modeling.tuning import Trial, TuningReport

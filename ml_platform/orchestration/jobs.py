@@ -92,14 +92,6 @@ def _stages(use_case: UseCase, stages: Sequence[str]) -> list[AssetKey]:
     return [model_key(Target(use_case, m), stage) for m in use_case.config.models for stage in stages]
 
 
-class RollbackConfig(Config):
-    """What to roll back, who asks, and why."""
-
-    model: str = Field(description="<use_case>/<model>.")
-    who: str = Field(description="Who asks for it: kept in the ledger.")
-    why: str = Field(description="The reason: kept in the ledger.")
-
-
 class DecisionConfig(Config):
     """A person's word on the candidate that waits."""
 
@@ -114,25 +106,6 @@ class ReplayConfig(Config):
 
     feed: str = Field(description="Name of the feed.")
     partition: str | None = Field(default=None, description="Only this partition.")
-
-
-@op(description="Restores the champion before this one, and its cache, in one step.")
-def roll_back_champion(
-    context: OpExecutionContext, config: RollbackConfig, platform: PlatformResource
-) -> None:
-    """Roll back."""
-    from ml_platform.lifecycle.promotion import roll_back
-
-    stores = platform.get()
-    report = roll_back(stores, stores.target(config.model), config.who, config.why)
-    context.log.info(report.sentence())
-    context.add_output_metadata(
-        {
-            "version": report.promotion.version,
-            "model": report.promotion.model_digest,
-            "what": report.sentence(),
-        }
-    )
 
 
 @op(description="Approves or rejects the candidate that waits; an approved one is promoted.")
@@ -164,15 +137,6 @@ def replay_quarantined(context: OpExecutionContext, config: ReplayConfig, platfo
     )
 
 
-@job(
-    description="Restores the champion before this one, and its cache, in one step.",
-    executor_def=in_process_executor,
-)
-def rollback() -> None:
-    """Roll back a champion."""
-    roll_back_champion()
-
-
 @job(description="A person's word on the candidate that waits.", executor_def=in_process_executor)
 def decide_promotion() -> None:
     """Approve or reject a candidate."""
@@ -185,4 +149,4 @@ def replay_quarantine() -> None:
     replay_quarantined()
 
 
-PERSONS_JOBS: tuple[JobDefinition, ...] = (rollback, decide_promotion, replay_quarantine)
+PERSONS_JOBS: tuple[JobDefinition, ...] = (decide_promotion, replay_quarantine)

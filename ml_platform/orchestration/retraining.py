@@ -48,6 +48,16 @@ class ActionConfig(Config):
     override_why: str = Field(default="", description="Your reason. Corrupted data cannot be overridden.")
 
 
+class RollbackConfig(Config):
+    """What to roll back, who asks, and why."""
+
+    model: str = Field(description="<use_case>/<model>.")
+    who: str = Field(description="Who asks for it: kept in the ledger.")
+    why: str = Field(description="The reason: kept in the ledger.")
+    verdict_id: int = Field(default=0, description="The verdict that asks for it; a person does when 0.")
+    attempt: int = Field(default=0, description="Number of the attempt on that verdict.")
+
+
 def _carry_out(context: OpExecutionContext, config: ActionConfig, platform: PlatformResource) -> None:
     from ml_platform.diagnosis.guards import Override
     from ml_platform.lifecycle.guard.asked import attempts_on
@@ -97,10 +107,27 @@ def recalibrate_op(context: OpExecutionContext, config: ActionConfig, platform: 
     _carry_out(context, config, platform)
 
 
-@op(name="return_to_champion", description="Restores the champion before this one, as a verdict asks for.")
-def return_op(context: OpExecutionContext, config: ActionConfig, platform: PlatformResource) -> None:
-    """Carry out a verdict that asks for a rollback."""
-    _carry_out(context, config, platform)
+@op(description="Restores the champion before this one, and its cache, in one step.")
+def roll_back_champion(
+    context: OpExecutionContext, config: RollbackConfig, platform: PlatformResource
+) -> None:
+    """Roll back: because a person asks for it, or because a verdict does."""
+    from ml_platform.lifecycle.promotion import roll_back
+
+    if config.verdict_id:
+        named = ActionConfig(model=config.model, verdict_id=config.verdict_id, attempt=config.attempt)
+        _carry_out(context, named, platform)
+        return
+    stores = platform.get()
+    report = roll_back(stores, stores.target(config.model), config.who, config.why)
+    context.log.info(report.sentence())
+    context.add_output_metadata(
+        {
+            "version": report.promotion.version,
+            "model": report.promotion.model_digest,
+            "what": report.sentence(),
+        }
+    )
 
 
 @job(description="Carries out a verdict that asks for a retraining.", executor_def=in_process_executor)
@@ -115,22 +142,25 @@ def recalibrate() -> None:
     recalibrate_op()
 
 
-@job(description="Carries out a verdict that asks for a rollback.", executor_def=in_process_executor)
-def return_to_previous() -> None:
-    """Roll back."""
-    return_op()
+@job(
+    description="Restores the champion before this one, and its cache, in one step.",
+    executor_def=in_process_executor,
+)
+def rollback() -> None:
+    """Roll back a champion."""
+    roll_back_champion()
 
 
 ACTION_JOBS: dict[str, JobDefinition] = {
     "retrain": retrain,
     "recalibrate": recalibrate,
-    "rollback": return_to_previous,
+    "rollback": rollback,
 }
 """Job by the verdict that it carries out."""
 _OPS = {
     "retrain": "retrain_champion",
     "recalibrate": "recalibrate_champion",
-    "rollback": "return_to_champion",
+    "rollback": "roll_back_champion",
 }
 
 
@@ -158,6 +188,7 @@ def retraining_sensor(use_case: UseCase, monitor: UnresolvedAssetJobDefinition) 
             if model.retraining.mode == "off":
                 reasons.append(f"{target.key}: retraining is switched off (retraining.mode)")
                 continue
+            _close_dead(context, stores, target)
             verdict = newest_verdict(stores, target)
             runs = dict(_runs(context, verdict.id)) if verdict else {}
             found = next_ask(stores, target, runs, now, settled.get(target.key, 0))
@@ -174,6 +205,16 @@ def retraining_sensor(use_case: UseCase, monitor: UnresolvedAssetJobDefinition) 
         )
 
     return retraining
+
+
+def _close_dead(context: SensorEvaluationContext, stores: Any, target: Target) -> None:
+    """Close attempts on any verdict whose runs are all over; those that a person makes have no runs here."""
+    from ml_platform.lifecycle.guard.asked import close_ended, running
+
+    for verdict_id in {a.verdict_id for a in running(stores, target) if a.verdict_id is not None}:
+        states = [state for _, state in _runs(context, verdict_id)]
+        if states and "under way" not in states:
+            close_ended(stores, verdict_id)
 
 
 def _runs(context: SensorEvaluationContext, verdict_id: int) -> Iterator[tuple[str, Any]]:
@@ -199,6 +240,8 @@ def _request(use_case: UseCase, monitor_job: str, ask: Any, stores: Any) -> RunR
         key = use_case.scheme.key_at(stores.clock(use_case).now())
         return RunRequest(run_key=ask.run_key, job_name=monitor_job, partition_key=key, tags=tags)
     config = {"model": ask.model_key, "verdict_id": ask.verdict_id, "attempt": ask.number}
+    if ask.action == "rollback":
+        config |= {"who": "the retraining sensor", "why": f"verdict {ask.verdict_id} asks for it"}
     return RunRequest(
         run_key=ask.run_key,
         job_name=ACTION_JOBS[ask.action].name,

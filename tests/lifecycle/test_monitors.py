@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import pyarrow.compute as pc
 import pytest
 from library import MODEL, SERVED, Library, copy_home, open_library
 
@@ -66,15 +67,17 @@ def test_results_are_kept_with_what_they_were_computed_from(watched: Library) ->
 
 
 def test_the_reference_is_the_champions_own_score_on_the_gates_weeks(served: Library) -> None:
-    rows = monitors.reference_rows(served.platform, served.target)
-    assert rows is not None and rows.num_rows == 720 and set(rows["role"].to_pylist()) == {"gate"}
+    rows = monitors.reference(served.platform, served.target).rows
+    assert rows is not None
+    gate = rows.filter(pc.equal(rows["role"], "gate"))
+    assert gate.num_rows == 720 and set(rows["role"].to_pylist()) == {"train", "gate"}
     head = served.platform.ledger.heads(f"{MODEL}/predictions")[SERVED[0]]
     predicted = read_table(served.platform.lake.get(head.digest))
     assert rows.schema.field(monitors.SCORE).type == predicted.schema.field(monitors.SCORE).type
 
 
 def test_before_anything_is_served_it_says_so(trained: Library) -> None:
-    assert monitors.reference_rows(trained.platform, trained.target) is None
+    assert monitors.reference(trained.platform, trained.target).rows is None
     with pytest.raises(NotReadyError, match="nothing has been served"):
         monitors.performance(trained.platform, trained.target, trained.now)
     with pytest.raises(NotReadyError, match="nothing has been served"):

@@ -26,7 +26,7 @@ MODEL_STAGES = (
     "diagnosis",
     "retraining_verdict",
 )
-PERSONS_JOBS = ("rollback", "decide_promotion", "replay_quarantine")
+PERSONS_JOBS = ("rollback", "retrain", "recalibrate", "decide_promotion", "replay_quarantine")
 ASSET_JOBS = ("lifecycle", "score_day", "train_and_promote", "monitor")
 
 

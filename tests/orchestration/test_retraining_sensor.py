@@ -132,7 +132,7 @@ def test_safety_actions_have_jobs_of_their_own(ticks: Ticks, verdict: str) -> No
 
     (request,), _ = ticks.tick()
 
-    assert request.job_name == {"recalibrate": "recalibrate", "rollback": "return_to_previous"}[verdict]
+    assert request.job_name == verdict
 
 
 def test_a_run_under_way_is_left_alone(ticks: Ticks) -> None:
@@ -207,6 +207,29 @@ def test_an_attempt_whose_run_died_is_closed(ticks: Ticks) -> None:
 
     assert second.tags[ATTEMPT_TAG] == "2"
     assert [a.status for a in attempts_on(ticks.platform, verdict)] == ["failed"]
+
+
+def test_a_dead_attempt_on_an_older_verdict_is_closed_too(ticks: Ticks) -> None:
+    older = give(ticks.platform)
+    (request,), _ = ticks.tick()
+    end(ticks.platform, older, "running", "")
+    ticks.record(request, DagsterRunStatus.CANCELED)
+    give(ticks.platform, "none")
+
+    ticks.tick()
+
+    assert [a.status for a in attempts_on(ticks.platform, older)] == ["failed"]
+
+
+def test_an_attempt_that_a_person_makes_is_left_alone(ticks: Ticks) -> None:
+    verdict = give(ticks.platform)
+    end(ticks.platform, verdict, "running", "")
+
+    asked, why = ticks.tick()
+
+    assert asked == []
+    assert "by a person" in why
+    assert [a.status for a in attempts_on(ticks.platform, verdict)] == ["running"]
 
 
 def test_a_wait_that_is_over_asks_for_a_new_diagnosis(ticks: Ticks) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -20,6 +19,7 @@ from ml_platform.lifecycle.drills.scenario import (
     maturity,
     with_column,
 )
+from ml_platform.monitoring.units import ks_distance
 
 NULL_SHARE = 0.3
 """Nulls per unit of severity: 60 % at the default."""
@@ -88,7 +88,7 @@ class UnitChange(Scenario):
         """Share of rows, and the distance it makes."""
         where, share = context.map.unit, _share(context)
         before = context.before(where.feed)[where.columns[0]].drop_null().to_numpy().astype(float)
-        distance = share * _distance(before, before * where.factor)
+        distance = share * ks_distance(np.sort(before), before * where.factor)
         return (
             f"{share:.0%} of the rows of {where.feed}: {', '.join(where.columns)} × {where.factor:g} "
             f"(raw KS distance {distance:.2f} = {distance / UNIT_DISTANCE:.1f} × {UNIT_DISTANCE:g}, "
@@ -360,10 +360,3 @@ def _skewed(context: DrillContext) -> tuple[str, ...]:
     return context.map.skewed or tuple(
         f.name for f in declared if f.kind == "numeric" and not f.runs_with_time
     )
-
-
-def _distance(before: npt.NDArray[np.float64], after: npt.NDArray[np.float64]) -> float:
-    """Kolmogorov-Smirnov distance of two samples."""
-    points = np.concatenate([before, after])
-    shares = (np.searchsorted(np.sort(v), points, side="right") / max(v.size, 1) for v in (before, after))
-    return float(np.abs(np.subtract(*shares)).max()) if points.size else 0.0

@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError
 
 from ml_platform.config import UseCase
 from ml_platform.errors import ConfigError, NotFoundError
-from ml_platform.ingestion.reader import _package_of
+from ml_platform.ingestion.reader import package_of
 from ml_platform.strict import Strict
 
 Mask: TypeAlias = npt.NDArray[np.bool_]
@@ -86,7 +86,7 @@ def drill_map(use_case: UseCase) -> DrillMap:
             where=str(file),
             fix="write DRILLS = {...} there; ml_platform.lifecycle.drills.mapping.DrillMap names its keys",
         )
-    module = importlib.import_module(f"{_package_of(use_case.folder.resolve())}.drills")
+    module = importlib.import_module(f"{package_of(use_case.folder.resolve())}.drills")
     values: Any = getattr(module, "DRILLS", None)
     try:
         return DrillMap.model_validate(values)

@@ -18,7 +18,7 @@ from time import perf_counter
 from typing import Any
 
 from ml_platform.config import load_use_case
-from ml_platform.errors import ConfigError, NotFoundError
+from ml_platform.errors import ConfigError, NotFoundError, NotReadyError
 from ml_platform.lifecycle.drills.incidents import SCENARIOS
 from ml_platform.lifecycle.drills.mapping import DrillMap, drill_map
 from ml_platform.lifecycle.drills.sandbox import (
@@ -256,7 +256,9 @@ def drill(
 
 def _bare(target: Target, mapped: DrillMap, onset: str, settings: Settings) -> DrillContext:
     """What is known before the clean world is made."""
-    return DrillContext(target.use_case, target.model, mapped, onset, settings.severity, settings.seed, _No())
+    return DrillContext(
+        target.use_case, target.model, mapped, onset, settings.severity, settings.seed, _NotMade()
+    )
 
 
 def _compile(folder: Path, use_case: Path, model: str, onset: str, name: str, settings: Settings) -> None:
@@ -271,9 +273,16 @@ def _target(folder: Path, model: str) -> Target:
     return Target(use_case, use_case.model(model))
 
 
-class _No:
+class _NotMade:
+    """The clean world before it is made."""
+
     def clean(self, feed: str, key: str) -> Any:
-        raise NotImplementedError
+        """Refuse: what a scenario is asked before then must not depend on rows."""
+        raise NotReadyError(
+            "the clean world has not been made yet",
+            where=f"feed {feed}, {key}",
+            fix="let `identifiable_after` and `label_sql` of the scenario do without rows",
+        )
 
 
 def _horizon(scenario: Scenario, context: DrillContext, settings: Settings) -> int:

@@ -27,10 +27,10 @@ from ml_platform.lifecycle.drills.mapping import DrillMap
 from ml_platform.lifecycle.drills.scenario import DrillContext, Scenario, Visible
 from ml_platform.lifecycle.drills.world import Feeds, World
 from ml_platform.lifecycle.guard.days import first_champion
-from ml_platform.lifecycle.guard.live import SCORE, reference_of
 from ml_platform.lifecycle.ingesting import ingest
 from ml_platform.lifecycle.platform import Outside, Platform, Target
-from ml_platform.lifecycle.scoring import score
+from ml_platform.lifecycle.reference import reference_of
+from ml_platform.lifecycle.scoring import SCORE, score
 from ml_platform.monitoring.concept import concept_change
 from ml_platform.registry.promotions import champion, require_champion
 from ml_platform.storage.clock import Clock
@@ -90,10 +90,10 @@ def first_served(target: Target, mapped: DrillMap) -> str:
 
 
 def default_onset(target: Target, mapped: DrillMap) -> str:
-    """Two P(y|x) windows' worth of champion is not needed: its reference is the gate's.
+    """One window of P(y|x) after the first partition served.
 
-    A fortnight (in partitions) after the first partition served: later than an error of its promotion would
-    show, and early enough that labels of the incident are mature before the champion is renewed by age.
+    Later than an error of the promotion would show, and early enough that labels of the incident are mature
+    before the champion is renewed by age.
     """
     return target.use_case.scheme.shift(
         first_served(target, mapped), target.model.diagnosis.concept_partitions

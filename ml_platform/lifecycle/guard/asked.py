@@ -60,7 +60,7 @@ def next_ask(
         platform: The stores.
         target: The model.
         runs: State of each run that was asked for this verdict, by run key, from the run records: failed
-            and ended ones are counted there and nowhere else.
+            and aborted ones are counted there and nowhere else.
         now: The present of the timeline.
         settled: The last verdict that needs no further look: the sensor's cursor.
     """
@@ -90,9 +90,14 @@ def _next_attempt(
     under_way = [k for k, state in runs.items() if state == "under way"]
     if under_way:
         return Silence(f"{day}: {verdict.verdict} is under way ({under_way[0]})", settled=False)
-    for attempt in attempts_on(platform, verdict):
-        if attempt.status == RUNNING:
-            mark_failed(platform, attempt, "its run ended without saying how")
+    if any(a.status == RUNNING for a in attempts_on(platform, verdict)):
+        if not runs:
+            return Silence(
+                f"{day}: {verdict.verdict} is being carried out by a person (ml-platform doctor closes an "
+                "attempt whose process was killed)",
+                settled=False,
+            )
+        close_ended(platform, verdict.id)
     failed = sum(state == "failed" for state in runs.values())
     if failed >= MOST_ATTEMPTS:
         return Silence(
@@ -137,6 +142,22 @@ def run_key(target: Target, verdict: Verdict, number: int) -> str:
     """Model, incident, data version and attempt: what makes two attempts the same."""
     data = target.use_case.last_mature(target.model, verdict.as_of)
     return f"{target.key}:{verdict.verdict}:{verdict.fingerprint}:{data}:{number}"
+
+
+def running(platform: Platform, target: Target) -> list[Attempt]:
+    """Attempts on a model that have not said how they ended."""
+    query = select(Attempt).where(Attempt.model_key == target.key, Attempt.status == RUNNING)
+    with platform.ledger.begin() as session:
+        return list(session.scalars(query))
+
+
+def close_ended(platform: Platform, verdict_id: int) -> None:
+    """Close the attempts on a verdict whose runs are all over: they would refuse all others for good."""
+    with platform.ledger.begin() as session:
+        query = select(Attempt).where(Attempt.verdict_id == verdict_id, Attempt.status == RUNNING)
+        left = list(session.scalars(query))
+    for attempt in left:
+        mark_failed(platform, attempt, "its run ended without saying how")
 
 
 def mark_failed(platform: Platform, attempt: Attempt, why: str) -> None:

@@ -9,7 +9,7 @@ would have published: no second serving path is needed to have them.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from time import perf_counter
 from typing import Any, Literal
@@ -25,12 +25,13 @@ from ml_platform.errors import NotReadyError, PlatformError
 from ml_platform.features.dbt import compiled_views
 from ml_platform.lifecycle.evaluation import judged_by_slices
 from ml_platform.lifecycle.platform import Platform, Target
-from ml_platform.lifecycle.promotion import verify_bundle
+from ml_platform.lifecycle.promotion import promote_by_policy
 from ml_platform.lifecycle.training import keep_model
 from ml_platform.lifecycle.training_data import Windows, assemble, ensure_views
 from ml_platform.modeling import bundle
 from ml_platform.modeling.calibration import fit_platt
 from ml_platform.modeling.comparison import Missing
+from ml_platform.modeling.frames import daily_log_losses
 from ml_platform.modeling.gates import Gate, as_record, decide, judge
 from ml_platform.modeling.model import Model
 from ml_platform.modeling.train import TrainedModel, train
@@ -188,17 +189,7 @@ def challenge(
         passed=passed,
         as_of=as_of,
     )
-    promotion = None
-    by_person = target.model.promotion.policy == "approval"
-    if passed and not by_person:
-        promotion = promotions.promote(
-            platform.ledger,
-            evaluation,
-            as_of=as_of,
-            who=who,
-            why=why,
-            verify=lambda: verify_bundle(platform, target, evaluation),
-        )
+    promotion = promote_by_policy(platform, target, evaluation, as_of, who, why)
     outcome: Outcome = "promoted" if promotion else "waiting" if passed else "rejected"
     return Challenge(outcome, evaluation, promotion, weight, perf_counter() - started, tuple(log))
 
@@ -229,21 +220,12 @@ def _choose_weight(
     for weight in target.model.retraining.onset_weights:
         scored = _train(target, rows, dataset, made, weight).out_of_sample
         new = scored.filter(pc.greater_equal(scored["partition_key"], made.onset))
-        losses[weight] = daily_log_loss(
-            new["partition_key"], new["label"].to_numpy().astype(np.float64), new["score"].to_numpy()
-        )
+        labels = new["label"].to_numpy().astype(np.float64)
+        daily = daily_log_losses(new["partition_key"].to_numpy(), labels, new["score"].to_numpy())
+        losses[weight] = float(np.mean(list(daily.values())))
     best = min(losses, key=lambda w: (losses[w], w))
     tell("weight after the onset: " + ", ".join(f"{w:g} → {v:.4f}" for w, v in losses.items()))
     return best
-
-
-def daily_log_loss(partitions: pa.ChunkedArray, labels: Floats, scores: Floats) -> float:
-    """Log loss, the mean over partitions of the mean over rows."""
-    clipped = np.clip(scores, 1e-15, 1 - 1e-15)
-    loss = -np.log(np.where(labels == 1, clipped, 1 - clipped))
-    table = pa.table({"partition": partitions, "loss": loss})
-    means = table.group_by("partition", use_threads=False).aggregate([("loss", "mean")])
-    return float(pc.mean(means["loss_mean"]).as_py())
 
 
 def _champion_model(platform: Platform, champion: Promotion) -> Model | Missing:
@@ -407,4 +389,4 @@ def as_facts(made: Plan) -> Mapping[str, Any]:
         "train": f"{first} to {last}",
         "gate": f"{made.window.gate[0]} to {made.window.gate[-1]}",
         "refit": f"{made.refit[0]} to {made.refit[-1]}",
-    } | {"windows": asdict(made.window)}
+    }

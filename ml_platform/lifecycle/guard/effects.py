@@ -15,11 +15,11 @@ import pyarrow as pa
 from sqlalchemy import select
 
 from ml_platform.errors import PlatformError
-from ml_platform.lifecycle.guard.challenger import daily_log_loss
 from ml_platform.lifecycle.guard.live import Live
 from ml_platform.lifecycle.guard.retraining import attempts
 from ml_platform.lifecycle.platform import Platform, Target
 from ml_platform.modeling import bundle
+from ml_platform.modeling.frames import daily_log_losses
 from ml_platform.modeling.model import Model
 from ml_platform.registry import promotions
 from ml_platform.storage.ledger import wall_now
@@ -159,7 +159,8 @@ def _pair(platform: Platform, target: Target, attempt: Attempt) -> tuple[Model, 
 
 def _loss(target: Target, model: Model, rows: pa.Table) -> float:
     truth = rows[target.model.label.column].to_numpy().astype(np.float64)
-    return daily_log_loss(rows["partition_key"], truth, model.predict(rows))
+    daily = daily_log_losses(rows["partition_key"].to_numpy(), truth, model.predict(rows))
+    return float(np.mean(list(daily.values())))
 
 
 def _keep(platform: Platform, target: Target, worth: Worth, as_of: datetime) -> None:

@@ -21,8 +21,10 @@ from ml_platform.diagnosis.evidence import Evidence, IncidentFacts, PromotionFac
 from ml_platform.errors import PlatformError
 from ml_platform.features.dbt import compiled_views
 from ml_platform.lifecycle import views
-from ml_platform.lifecycle.guard.live import SCORE, Live, Reference, day_losses, reference_of
+from ml_platform.lifecycle.guard.live import Live
 from ml_platform.lifecycle.platform import Platform, Target
+from ml_platform.lifecycle.reference import Reference, daily_losses, reference_of
+from ml_platform.lifecycle.scoring import SCORE
 from ml_platform.lifecycle.training_data import held_partitions
 from ml_platform.monitoring.arrival_law import MaturityReport, arrival_law, maturity_state
 from ml_platform.monitoring.breaks import data_breaks
@@ -418,14 +420,9 @@ class _Gatherer:
         )
 
     def harm(self) -> Findings:
-        label = self.model.label.column
-        keys, losses = day_losses(pa.Table.from_pandas(self.judged, preserve_index=False), label)
-        before, reference = day_losses(
-            pa.Table.from_pandas(self.reference_frame, preserve_index=False), label
-        )
-        self.reports.losses = dict(zip(keys, losses.tolist(), strict=True))
-        self.reports.reference_losses = dict(zip(before, reference.tolist(), strict=True))
-        return judge_harm(reference.tolist(), losses.tolist(), keys, self.settings)
+        losses, before = (daily_losses(self.target, rows) for rows in (self.judged, self.reference_frame))
+        self.reports.losses, self.reports.reference_losses = losses, before
+        return judge_harm(list(before.values()), list(losses.values()), list(losses), self.settings)
 
     @cached_property
     def current(self) -> pd.DataFrame:

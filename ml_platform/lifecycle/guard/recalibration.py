@@ -13,19 +13,18 @@ from time import perf_counter
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from ml_platform.errors import NotReadyError
-from ml_platform.lifecycle.guard.challenger import Challenge
-from ml_platform.lifecycle.guard.live import SCORE, Live
+from ml_platform.lifecycle.guard.challenger import Challenge, Outcome
+from ml_platform.lifecycle.guard.live import Live
 from ml_platform.lifecycle.platform import Platform, Target
-from ml_platform.lifecycle.promotion import verify_bundle
-from ml_platform.lifecycle.scoring import load_champion
+from ml_platform.lifecycle.promotion import promote_by_policy
+from ml_platform.lifecycle.scoring import SCORE, load_champion
 from ml_platform.modeling import bundle
 from ml_platform.modeling.calibration import Calibrator, fit_platt
-from ml_platform.modeling.day_bounds import mean_of_days
+from ml_platform.modeling.day_bounds import MINIMUM_DAYS, mean_of_days
 from ml_platform.modeling.frames import Floats, log_losses, mean_by
-from ml_platform.modeling.gates import Gate, as_record
+from ml_platform.modeling.gates import Gate, State, as_record
 from ml_platform.modeling.model import Model
 from ml_platform.registry import promotions
 from ml_platform.storage.ledger import wall_now
@@ -57,19 +56,9 @@ def recalibrate(platform: Platform, target: Target, as_of: datetime, *, who: str
         final = judged or champion.calibrator
     model = replace(champion, calibrator=final)
     evaluation = _record(platform, target, promotion, model, rows, gate, as_of)
-    done = None
-    by_person = target.model.promotion.policy == "approval"
-    if gate.state == "PASS" and not by_person:
-        done = promotions.promote(
-            platform.ledger,
-            evaluation,
-            as_of=as_of,
-            who=who,
-            why=why,
-            verify=lambda: verify_bundle(platform, target, evaluation),
-        )
-    outcome = "promoted" if done else "waiting" if gate.state == "PASS" else "rejected"
-    return Challenge(outcome, evaluation, done, 1.0, perf_counter() - started)  # type: ignore[arg-type]
+    done = promote_by_policy(platform, target, evaluation, as_of, who, why)
+    outcome: Outcome = "promoted" if done else "waiting" if evaluation.passed else "rejected"
+    return Challenge(outcome, evaluation, done, 1.0, perf_counter() - started)
 
 
 def _matured_rows(live: Live) -> pa.Table:
@@ -105,10 +94,12 @@ def _gate(
     before = log_losses(labels, champion.calibrator.apply(raw))
     after = log_losses(labels, judged.apply(raw))
     gain = mean_of_days(mean_by(days, before - after, int(days.max()) + 1))
+    if gain.days < MINIMUM_DAYS:
+        return Gate("recalibrated", "UNKNOWN", None, ">", 0.0, f"{gain.days} later days say too little")
     lower = gain.lower(confidence)
-    state = "PASS" if lower > 0 else "FAIL"
+    state: State = "PASS" if lower > 0 else "FAIL"
     facts = {"gain": gain.value, "days": gain.days, "standard_error": gain.se}
-    return Gate("recalibrated", state, lower, ">", 0.0, words, facts)  # type: ignore[arg-type]
+    return Gate("recalibrated", state, lower, ">", 0.0, words, facts)
 
 
 def _record(
@@ -154,7 +145,5 @@ def _evidence(target: Target, model: Model, rows: pa.Table) -> pa.Table:
     """Scores of the recalibrated model on the rows it was fitted to and judged on, with the features."""
     keys = ["partition_key", *target.use_case.config.views.key, *target.model.feature_names]
     table = rows.select(list(dict.fromkeys([*keys, target.model.label.column])))
-    probability = rows.column(SCORE) if SCORE in rows.column_names else pc.cast(None, pa.float64())
-    return table.append_column("candidate", pa.array(model.predict(rows))).append_column(
-        "champion", probability
-    )
+    table = table.append_column("candidate", pa.array(model.predict(rows)))
+    return table.append_column("champion", rows[SCORE])

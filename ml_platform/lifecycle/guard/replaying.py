@@ -22,16 +22,15 @@ from ml_platform.errors import NotReadyError, PlatformError
 from ml_platform.features.dbt import compiled_views
 from ml_platform.lifecycle import views
 from ml_platform.lifecycle.agenda import predictions_asset
-from ml_platform.lifecycle.guard.asked import RUNNING, mark_failed
-from ml_platform.lifecycle.guard.challenger import daily_log_loss
+from ml_platform.lifecycle.guard.asked import mark_failed, running
 from ml_platform.lifecycle.guard.days import Day, first_champion, play_day
-from ml_platform.lifecycle.guard.live import SCORE
 from ml_platform.lifecycle.guard.records import verdicts
-from ml_platform.lifecycle.guard.retraining import attempts
 from ml_platform.lifecycle.ingesting import ingest
 from ml_platform.lifecycle.platform import Platform, Target
+from ml_platform.lifecycle.scoring import SCORE
 from ml_platform.lifecycle.training_data import ensure_views
 from ml_platform.modeling import bundle
+from ml_platform.modeling.frames import daily_log_losses
 from ml_platform.modeling.model import Model
 from ml_platform.modeling.train import train
 from ml_platform.registry import promotions
@@ -114,9 +113,8 @@ def _to_play(platform: Platform, target: Target, keys: Sequence[str]) -> list[st
 
 def _close_attempts(platform: Platform, target: Target) -> None:
     """Close what a replay that was killed has left running: it would refuse all others for good."""
-    for attempt in attempts(platform, target):
-        if attempt.status == RUNNING:
-            mark_failed(platform, attempt, "the replay that made it ended")
+    for attempt in running(platform, target):
+        mark_failed(platform, attempt, "the replay that made it ended")
 
 
 def _fresh(platform: Platform, use_case: UseCase) -> bool:
@@ -219,8 +217,8 @@ def policies(
 ) -> list[Policy]:
     """What was served, beside never retraining and retraining by the calendar, on the same matured days.
 
-    Every policy has the same recipe, window and first champion. A calendar policy refits to the last mature
-    partition of the day it trains on.
+    Every policy has the same recipe and window. ``never`` keeps the first champion; a calendar policy refits
+    to the last mature partition of each day it trains on, the first day included.
     """
     served = platform.ledger.heads(predictions_asset(target))
     last = target.use_case.last_mature(target.model, as_of)
@@ -304,9 +302,8 @@ def _fit(target: Target, rows: Mapping[str, pa.Table], day: str) -> Model:
 def _policy(
     name: str, trainings: int, scored: Mapping[str, tuple[pa.Table, np.ndarray]], target: Target
 ) -> Policy:
-    column = target.model.label.column
-    by_day = {
-        k: daily_log_loss(t["partition_key"], t[column].cast(pa.float64()).to_numpy(), s)
-        for k, (t, s) in scored.items()
-    }
+    by_day: dict[str, float] = {}
+    for rows, scores in scored.values():
+        truth = rows[target.model.label.column].cast(pa.float64()).to_numpy()
+        by_day |= daily_log_losses(rows["partition_key"].to_numpy(), truth, scores)
     return Policy(name, float(np.mean(list(by_day.values()))), trainings, by_day)

@@ -33,7 +33,7 @@ from ml_platform.lifecycle.guard.challenger import Challenge, as_facts, challeng
 from ml_platform.lifecycle.guard.recalibration import recalibrate
 from ml_platform.lifecycle.guard.records import diagnosis_of, verdict_by_id
 from ml_platform.lifecycle.platform import Platform, Target
-from ml_platform.lifecycle.promotion import project, roll_back
+from ml_platform.lifecycle.promotion import roll_back
 from ml_platform.lifecycle.training_data import held_partitions
 from ml_platform.registry import promotions
 from ml_platform.storage.ledger import wall_now
@@ -324,7 +324,8 @@ def carry_out(
 
     Raises:
         ConflictError: This attempt has been made already.
-        PlatformError: The action failed; the attempt says so, and the champion in force stays.
+        PlatformError: The action failed, and the champion in force stays; or it was done, and what follows on
+            a promotion failed. The attempt says which.
     """
     verdict = verdict_by_id(platform, verdict_id)
     who = override.who if override else POLICY
@@ -349,8 +350,6 @@ def carry_out(
         if not found.allowed:
             return finish(platform, attempt, REFUSED, found.sentence(), found)
         outcome, promotion, facts = _act(platform, target, action, diagnosis, as_of, who, progress)
-        if promotion is not None:
-            follow(platform, target, promotion, as_of)
     except GateError as error:
         outcome = f"rejected: {error.what}"
         return finish(platform, attempt, DONE, outcome, found, seconds=perf_counter() - started)
@@ -361,16 +360,23 @@ def carry_out(
         what = f"{type(error).__name__}: {error}"
         finish(platform, attempt, FAILED, what, found, seconds=perf_counter() - started)
         raise
-    return finish(
-        platform,
-        attempt,
-        DONE,
-        outcome,
-        found,
-        seconds=perf_counter() - started,
-        promotion_id=promotion.id if promotion else None,
-        details=facts,
-    )
+
+    def done(facts: dict[str, Any]) -> Attempt:
+        number = promotion.id if promotion else None
+        spent = perf_counter() - started
+        return finish(
+            platform, attempt, DONE, outcome, found, seconds=spent, promotion_id=number, details=facts
+        )
+
+    try:
+        if promotion is not None:
+            follow(platform, target, promotion, as_of)
+    except Exception as error:
+        # The promotion stands, so the attempt is done and is not made again; the run that raises is red.
+        what = error.what if isinstance(error, PlatformError) else f"{type(error).__name__}: {error}"
+        done(facts | {"warning": f"the next predictions are still those of the champion before: {what}"})
+        raise
+    return done(facts)
 
 
 def _act(
@@ -408,7 +414,10 @@ def _facts(done: Challenge) -> dict[str, Any]:
 
 
 def follow(platform: Platform, target: Target, promotion: Promotion, as_of: datetime) -> None:
-    """Let what is still to come be served by the new champion: predictions, cache, MLflow."""
+    """Let what is still to come be served by the new champion.
+
+    Where that fails, what was served before stays in the cache, whole and with its own version.
+    """
     scheme = target.use_case.scheme
     heads = platform.ledger.heads(predictions_asset(target))
     ahead = [k for k in heads if scheme.partition(k).start >= as_of]
@@ -417,4 +426,3 @@ def follow(platform: Platform, target: Target, promotion: Promotion, as_of: date
         platform.ledger.commit(prepared.items, [r.id for r in prepared.rows])
     if heads:
         caching.refresh(platform, target, as_of)
-    project(platform, target, promotion)

@@ -4,11 +4,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from dagster import (
-    AllPartitionMapping,
     AssetCheckResult,
     AssetCheckSeverity,
     AssetCheckSpec,
-    AssetDep,
     AssetExecutionContext,
     AssetsDefinition,
     MaterializeResult,
@@ -20,6 +18,7 @@ from ml_platform.diagnosis.steps import STEPS
 from ml_platform.lifecycle.platform import Target
 from ml_platform.orchestration import metadata
 from ml_platform.orchestration.assets.models import common
+from ml_platform.orchestration.assets.monitors import served, state_check
 from ml_platform.orchestration.assets.serving import accepted_feeds
 from ml_platform.orchestration.keys import model_key
 from ml_platform.orchestration.resources import PlatformResource
@@ -31,28 +30,13 @@ def guard_assets(target: Target) -> list[AssetsDefinition]:
     return [_skew(target), _diagnosis(target), _retraining_verdict(target)]
 
 
-def _served(target: Target) -> AssetDep:
-    return AssetDep(model_key(target, "predictions"), partition_mapping=AllPartitionMapping())
-
-
-def _check(target: Target, stage: str, name: str, state: str, text: str) -> AssetCheckResult:
-    return AssetCheckResult(
-        asset_key=model_key(target, stage),
-        check_name=name,
-        passed=state == "PASS",
-        severity=AssetCheckSeverity.ERROR if state == "FAIL" else AssetCheckSeverity.WARN,
-        description=f"{state}: {text}",
-        metadata={"state": state},
-    )
-
-
 def _skew(target: Target) -> AssetsDefinition:
     key = model_key(target, "skew")
     settings = target.model.diagnosis
 
     @asset(
         **common(target, "skew", {"python"}),
-        deps=[_served(target), *accepted_feeds(target)],
+        deps=[served(target), *accepted_feeds(target)],
         check_specs=[
             AssetCheckSpec(
                 "served_equals_rebuilt",
@@ -82,7 +66,7 @@ def _skew(target: Target) -> AssetsDefinition:
         text = (
             report.findings.failed[0].detail if report.findings.failed else f"{report.rows:,} rows compared"
         )
-        yield _check(target, "skew", "served_equals_rebuilt", report.findings.state, text)
+        yield state_check(target, "skew", "served_equals_rebuilt", report.findings.state, text)
 
     return skew
 
@@ -126,7 +110,7 @@ def _diagnosis(target: Target) -> AssetsDefinition:
         )
         for step in found.diagnosis.steps:
             headline = step.headline.detail if step.headline else step.reason or "no finding"
-            yield _check(target, "diagnosis", step.name, step.state, headline)
+            yield state_check(target, "diagnosis", step.name, step.state, headline)
 
     return diagnosis
 
@@ -173,13 +157,12 @@ def _retraining_verdict(target: Target) -> AssetsDefinition:
             )
         yield MaterializeResult(metadata=shown)
         state = "PASS" if verdict.verdict == "none" else "FAIL"
-        yield _check(target, "retraining_verdict", "nothing_to_do", state, verdict.sentence)
-        agree = "PASS" if found is None or found.allowed else "FAIL"
+        yield state_check(target, "retraining_verdict", "nothing_to_do", state, verdict.sentence)
         text = found.sentence() if found else "the verdict asks for no action"
         yield AssetCheckResult(
             asset_key=key,
             check_name="guards_agree",
-            passed=agree == "PASS",
+            passed=found is None or found.allowed,
             severity=AssetCheckSeverity.WARN,
             description=text,
         )

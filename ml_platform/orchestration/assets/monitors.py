@@ -31,11 +31,12 @@ def monitor_assets(target: Target) -> list[AssetsDefinition]:
     return [_label_maturity(target), _live_performance(target), _drift(target)]
 
 
-def _served(target: Target) -> AssetDep:
+def served(target: Target) -> AssetDep:
+    """The model's predictions, whatever partition."""
     return AssetDep(model_key(target, "predictions"), partition_mapping=AllPartitionMapping())
 
 
-def _result(target: Target, stage: str, name: str, state: str, text: str) -> AssetCheckResult:
+def state_check(target: Target, stage: str, name: str, state: str, text: str) -> AssetCheckResult:
     """A monitor's state as a check: only PASS passes, and what could not be judged warns."""
     return AssetCheckResult(
         asset_key=model_key(target, stage),
@@ -87,7 +88,7 @@ def _label_maturity(target: Target) -> AssetsDefinition:
             }
         )
         text = f"{len(young)} of {len(report.cohorts)} cohorts are immature"
-        yield _result(target, "label_maturity", "labels_arrive_as_usual", report.state, text)
+        yield state_check(target, "label_maturity", "labels_arrive_as_usual", report.state, text)
 
     return label_maturity
 
@@ -97,7 +98,7 @@ def _live_performance(target: Target) -> AssetsDefinition:
 
     @asset(
         **common(target, "live_performance", {"matplotlib"}),
-        deps=[_served(target), model_key(target, "label_maturity"), *accepted_feeds(target)],
+        deps=[served(target), model_key(target, "label_maturity"), *accepted_feeds(target)],
         check_specs=[
             AssetCheckSpec(
                 "no_harm", asset=key, description="Loss and bias on matured days, by day-blocked bounds."
@@ -125,7 +126,7 @@ def _live_performance(target: Target) -> AssetsDefinition:
             }
         )
         text = f"{len(report.mature)} matured, {len(report.immature)} immature partitions"
-        yield _result(target, "live_performance", "no_harm", report.state, text)
+        yield state_check(target, "live_performance", "no_harm", report.state, text)
 
     return live_performance
 
@@ -136,7 +137,7 @@ def _drift(target: Target) -> AssetsDefinition:
 
     @asset(
         **common(target, "drift", {"evidently"}),
-        deps=[_served(target)],
+        deps=[served(target)],
         check_specs=[AssetCheckSpec("no_drift", asset=key, description="Columns and score, by day.")],
         description=f"The last {settings.current_partitions} served partitions against the champion's "
         "gate days, blocked by day. Shown, and never a reason to retrain by itself.",
@@ -166,6 +167,8 @@ def _drift(target: Target) -> AssetsDefinition:
         if view.evidently:
             shown["evidently_report"] = MetadataValue.path(view.evidently)
         yield MaterializeResult(metadata=shown)
-        yield _result(target, "drift", "no_drift", report.state, f"alarms: {metadata.listed(report.alarms)}")
+        yield state_check(
+            target, "drift", "no_drift", report.state, f"alarms: {metadata.listed(report.alarms)}"
+        )
 
     return drift

@@ -372,6 +372,29 @@ def test_a_challenger_whose_bundle_fails_its_check_is_not_promoted(
     assert champion(lived).id == before.id
 
 
+def test_a_promotion_stands_when_the_next_predictions_fail(
+    ready: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, target = champion(ready), easy(ready)
+    verdict = give(ready, target)
+    generation = caching.committed_generation(ready.platform, target.key)
+
+    def down(*_: object, **__: object) -> None:
+        raise ConnectionError("the cache does not answer")
+
+    monkeypatch.setattr(caching, "refresh", down)
+    with pytest.raises(ConnectionError):
+        run(ready, target, verdict)
+    (done,) = ledger_attempts(ready)
+    assert (done.status, done.outcome) == (DONE, "promoted")
+    assert done.promotion_id == champion(ready).id != before.id
+    assert "the cache does not answer" in done.details["warning"]
+    found = next_ask(ready.platform, target, {"abc": "failed"}, ready.now)
+    assert not isinstance(found, Ask) and found.settled, "a failed run of a done attempt is not made again"
+    kept = caching.committed_generation(ready.platform, target.key)
+    assert generation is not None and kept is not None and kept.id == generation.id
+
+
 KILLS = {
     "after the claim": (retraining, "explain"),
     "in training": (challenger, "train"),

@@ -105,9 +105,9 @@ def test_a_run_under_way_keeps_the_sensor_silent(ticks: Ticks) -> None:
 
 
 def test_a_failed_run_is_followed_by_a_second_attempt_with_another_key(ticks: Ticks) -> None:
-    attempt = ticks.claim(given(ticks))
-    first = Ticks(ticks.library, ticks.target).asks()
-    ticks.finish(attempt, asked.FAILED, "out of memory")
+    verdict = given(ticks)
+    first = ticks.asks()
+    ticks.finish(ticks.claim(verdict), asked.FAILED, "out of memory")
     ticks.runs["abc"] = "failed"
     second = ticks.asks()
     assert second.number == 2 and second.run_key != first.run_key

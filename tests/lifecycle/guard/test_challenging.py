@@ -10,13 +10,13 @@ from guarded import Replayed, champion, copied, diagnosed, easy, guarded, live, 
 from library import Library
 
 from ml_platform.errors import NotReadyError
-from ml_platform.lifecycle import promotion
-from ml_platform.lifecycle.guard import live as reading
+from ml_platform.lifecycle import monitors, promotion
+from ml_platform.lifecycle import reference as reading
 from ml_platform.lifecycle.guard.challenger import Challenge, challenge, plan
-from ml_platform.lifecycle.guard.live import SCORE, reference_of
 from ml_platform.lifecycle.guard.recalibration import recalibrate
 from ml_platform.lifecycle.platform import Target
-from ml_platform.lifecycle.scoring import load_champion
+from ml_platform.lifecycle.reference import reference_of
+from ml_platform.lifecycle.scoring import SCORE, load_champion
 from ml_platform.modeling import bundle
 from ml_platform.modeling.calibration import Calibrator
 from ml_platform.registry import promotions
@@ -221,6 +221,9 @@ def test_a_spoilt_calibrator_is_mended_and_its_reference_can_be_used(miscalibrat
     )
     found = diagnosed(early, target)
     assert found.gathered.evidence.of("contract").state != "UNKNOWN"
+    # The monitors read the same reference: they went on to judge after a recalibration as before it.
+    assert monitors.drifting(early.platform, target, early.now).report.reference == tuple(frozen.partitions)
+    assert monitors.performance(early.platform, target, early.now).report.mature
 
 
 def test_a_recalibration_that_does_not_help_is_rejected(lived: Library) -> None:

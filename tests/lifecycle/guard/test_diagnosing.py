@@ -25,8 +25,8 @@ from guarded import (
 from library import Library, spoil
 
 from ml_platform.errors import NoChampionError, NotFoundError
+from ml_platform.lifecycle import reference as reading
 from ml_platform.lifecycle import scoring
-from ml_platform.lifecycle.guard import live as reading
 from ml_platform.lifecycle.guard import records
 from ml_platform.lifecycle.guard.days import play_day
 from ml_platform.lifecycle.guard.diagnosing import Diagnosed
