@@ -86,6 +86,10 @@ class PartitionScheme:
             )
         return day
 
+    def end_of_day(self, day: date) -> datetime:
+        """The instant (UTC) at which a local day ends."""
+        return self.instant(day + timedelta(days=1))
+
     def key_of_day(self, day: date) -> str:
         """The key of the partition that holds a local day (not checked against the range)."""
         offset = (day - self.first).days % self.step

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, time, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
 
-from ml_platform.cli.shared import console, one_target, person, platform, table
+from ml_platform.cli.shared import console, day_or_instant, one_target, person, platform, table
 from ml_platform.errors import PlatformError
 
 if TYPE_CHECKING:
@@ -333,22 +333,8 @@ def _verdict_row(verdict: Verdict, attempt: Attempt | None) -> tuple[Any, ...]:
 
 def _instant(target: Target, text: str | None) -> datetime | None:
     """The end of a day of the use case's zone, or the instant itself."""
-    if text is None:
-        return None
-    try:
-        if "T" in text:
-            found = datetime.fromisoformat(text)
-            if found.tzinfo is None:
-                raise ValueError
-            return found
-        day = date.fromisoformat(text)
-    except ValueError:
-        raise PlatformError(
-            f"'{text}' is neither a day nor an instant with its offset",
-            where="--as-of",
-            fix="write 2013-07-01 or 2013-07-01T22:00:00-04:00",
-        ) from None
-    return target.use_case.scheme.instant(day + timedelta(days=1), time(0))
+    found = day_or_instant(text)
+    return found if found is None or isinstance(found, datetime) else target.use_case.scheme.end_of_day(found)
 
 
 def _number(value: float | None) -> str:

@@ -10,7 +10,17 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from ml_platform.cli import champions, clocks, datasets, drills, guards, quarantine, running, serving
+from ml_platform.cli import (
+    champions,
+    clocks,
+    datasets,
+    drills,
+    guards,
+    quarantine,
+    querying,
+    running,
+    serving,
+)
 from ml_platform.cli.shared import console, errors, platform
 from ml_platform.errors import PlatformError
 
@@ -38,6 +48,7 @@ app.command()(guards.chart)
 app.command()(serving.get)
 app.command()(serving.serve)
 app.command()(serving.export)
+app.command()(querying.sql)
 app.command()(running.demo)
 app.command()(running.prepare)
 

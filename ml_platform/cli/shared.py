@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import getpass
 from collections.abc import Iterable, Sequence
+from datetime import date, datetime
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ml_platform.errors import PlatformError
 from ml_platform.lifecycle.platform import Platform, Target
 
 console = Console(soft_wrap=True)
@@ -38,6 +40,29 @@ def person() -> str:
         return getpass.getuser()
     except OSError:
         return "unknown"
+
+
+def day_or_instant(text: str | None) -> date | datetime | None:
+    """What ``--as-of`` says: a day, or an instant with its offset.
+
+    Raises:
+        PlatformError: It is neither.
+    """
+    if text is None:
+        return None
+    try:
+        if "T" not in text:
+            return date.fromisoformat(text)
+        found = datetime.fromisoformat(text)
+        if found.tzinfo is None:
+            raise ValueError
+    except ValueError:
+        raise PlatformError(
+            f"'{text}' is neither a day nor an instant with its offset",
+            where="--as-of",
+            fix="write 2013-07-01 or 2013-07-01T22:00:00-04:00",
+        ) from None
+    return found
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:

@@ -93,8 +93,23 @@ class Ledger:
 
     # --- publications -------------------------------------------------------------------------
 
-    def heads(self, asset: str, partitions: Iterable[str] | None = None) -> dict[str, Publication]:
-        """The publications in force of an asset, by partition in order."""
+    def assets(self) -> list[str]:
+        """Names of all assets of which something is published."""
+        with self.begin() as session:
+            return list(session.scalars(select(Head.asset).distinct().order_by(Head.asset)))
+
+    def heads(
+        self, asset: str, partitions: Iterable[str] | None = None, *, as_of: datetime | None = None
+    ) -> dict[str, Publication]:
+        """The publications in force of an asset, by partition in order.
+
+        Args:
+            asset: Its name.
+            partitions: Only these; all when None.
+            as_of: In force by then on the timeline; now when None.
+        """
+        if as_of is not None:
+            return self._heads_as_of(asset, None if partitions is None else set(partitions), as_of)
         query = (
             select(Publication)
             .join(Head, Head.publication_id == Publication.id)
@@ -109,6 +124,18 @@ class Ledger:
                 for chunk in _chunks(sorted(set(partitions))):
                     rows += session.scalars(query.where(Head.partition.in_(chunk)))
         return {row.partition: row for row in rows}
+
+    def _heads_as_of(
+        self, asset: str, partitions: set[str] | None, as_of: datetime
+    ) -> dict[str, Publication]:
+        query = (
+            select(Publication)
+            .where(Publication.asset == asset, Publication.status == COMMITTED, Publication.as_of <= as_of)
+            .order_by(Publication.id)
+        )
+        with self.begin() as session:
+            found = {row.partition: row for row in session.scalars(query)}
+        return {k: found[k] for k in sorted(found) if partitions is None or k in partitions}
 
     def head(self, asset: str, partition: str) -> Publication | None:
         """The publication in force of one partition."""
