@@ -80,8 +80,9 @@ def catalogue(
     if as_json:
         sys.stdout.write(json.dumps(rows, indent=2, default=str) + "\n")
         return
-    columns = ("kind", "name", "type", "source", "owner", "classification", "lineage")
-    console.print(table("Catalogue", columns, [[str(r[c] or "") for c in columns] for r in rows]))
+    columns = ("kind", "name", "type", "source", "owner", "classification", "lineage", "columns")
+    shown = [r | {"columns": ", ".join(r["columns"])} for r in rows]
+    console.print(table("Catalogue", columns, [[str(r[c] or "") for c in columns] for r in shown]))
 
 
 @app.command()

@@ -7,7 +7,7 @@ rows visible at or before ``as_of``; what each row of ``entities`` may use is cu
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -17,17 +17,11 @@ import pyarrow as pa
 
 from ml_platform.errors import ConfigError, IntegrityError
 from ml_platform.features.dbt import CompiledViews, View
+from ml_platform.features.relations import CUTOFF_COLUMNS, CUTOFFS, history_names, relation_of
 
 DATABASE = "warehouse"
 INSTANT = pa.timestamp("us", tz="UTC")
-HISTORY_COLUMNS: tuple[tuple[str, pa.DataType], ...] = (
-    ("partition_key", pa.string()),
-    ("known_at", INSTANT),
-    ("accepted_at", INSTANT),
-    ("revision", pa.int32()),
-    ("visible_from", INSTANT),
-    ("visible_to", INSTANT),
-)
+_HISTORY_TYPES = {"partition_key": pa.string(), "revision": pa.int32()}
 
 
 @dataclass(frozen=True)
@@ -51,9 +45,8 @@ class FeedFiles:
 
 def history_schema(contract: pa.Schema) -> pa.Schema:
     """Schema of a feed's accepted history: the contract's columns, then when they were known and visible."""
-    names = set(contract.names)
-    added = [pa.field(name, kind) for name, kind in HISTORY_COLUMNS if name not in names]
-    return pa.schema([*contract, *added])
+    added = history_names(contract.names)[len(contract.names) :]
+    return pa.schema([*contract, *(pa.field(name, _HISTORY_TYPES.get(name, INSTANT)) for name in added)])
 
 
 @contextlib.contextmanager
@@ -172,7 +165,7 @@ def _create_feed(connection: duckdb.DuckDBPyConnection, feed: FeedFiles, as_of: 
         connection.execute(f'CREATE OR REPLACE TABLE "_no_{feed.name}" AS SELECT * FROM "_empty_{feed.name}"')
         source = f'"_no_{feed.name}"'
     connection.execute(
-        f'CREATE OR REPLACE VIEW "feed_{feed.name}" AS SELECT * FROM {source} '
+        f'CREATE OR REPLACE VIEW "{relation_of(feed.name)}" AS SELECT * FROM {source} '
         f"WHERE visible_from <= TIMESTAMPTZ '{as_of.isoformat()}'"
     )
 
@@ -180,14 +173,9 @@ def _create_feed(connection: duckdb.DuckDBPyConnection, feed: FeedFiles, as_of: 
 def _create_cutoffs(
     connection: duckdb.DuckDBPyConnection, cutoffs: Sequence[Cutoff], as_of: datetime
 ) -> None:
-    columns: Mapping[str, tuple[list[object], pa.DataType]] = {
-        "partition_key": ([c.partition_key for c in cutoffs], pa.string()),
-        "partition_start": ([c.start for c in cutoffs], INSTANT),
-        "partition_end": ([c.end for c in cutoffs], INSTANT),
-        "cutoff": ([c.cutoff for c in cutoffs], INSTANT),
-        "as_of": ([as_of for _ in cutoffs], INSTANT),
-    }
-    table = pa.table({name: pa.array(values, kind) for name, (values, kind) in columns.items()})
-    connection.register("_cutoffs", table)
-    connection.execute("CREATE OR REPLACE TABLE cutoffs AS SELECT * FROM _cutoffs")
+    rows = [(c.partition_key, c.start, c.end, c.cutoff, as_of) for c in cutoffs]
+    types = [pa.string(), *[INSTANT] * (len(CUTOFF_COLUMNS) - 1)]
+    arrays = [pa.array([row[i] for row in rows], kind) for i, kind in enumerate(types)]
+    connection.register("_cutoffs", pa.table(arrays, names=CUTOFF_COLUMNS))
+    connection.execute(f"CREATE OR REPLACE TABLE {CUTOFFS} AS SELECT * FROM _cutoffs")
     connection.unregister("_cutoffs")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from ml_platform.config import UseCase
 from ml_platform.datasets.versions import versions
+from ml_platform.features.lineage import ViewLineage, through
+from ml_platform.features.relations import feed_of
 from ml_platform.lifecycle.agenda import predictions_asset
+from ml_platform.lifecycle.column_lineage import column_lineage
 from ml_platform.lifecycle.feed_contracts import contract_of
 from ml_platform.lifecycle.platform import Platform, Target
 from ml_platform.registry.promotions import champion
@@ -28,6 +31,7 @@ class Entry:
         lineage: What it is made from.
         description: For people.
         usage: Where it is used.
+        columns: For features and labels: the columns of feeds and cutoffs that they are made from.
     """
 
     kind: str
@@ -39,6 +43,7 @@ class Entry:
     lineage: str
     description: str
     usage: str
+    columns: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """The entry as plain values."""
@@ -54,9 +59,10 @@ def entries(platform: Platform) -> list[Entry]:
             if feed.name not in seen:
                 seen.add(feed.name)
                 found += _feed(use_case, feed.name)
+        lineage = column_lineage(use_case)
         for model in use_case.config.models:
             target = Target(use_case, model)
-            found += [*_features(target), *_datasets(platform, target), *_model(platform, target)]
+            found += [*_features(target, lineage), *_datasets(platform, target), *_model(platform, target)]
     return found
 
 
@@ -88,8 +94,11 @@ def _feed(use_case: UseCase, name: str) -> Iterator[Entry]:
         )
 
 
-def _features(target: Target) -> Iterator[Entry]:
+def _features(target: Target, lineage: Mapping[str, ViewLineage]) -> Iterator[Entry]:
     use_case, model = target.use_case, target.model
+    features, labels = (
+        through(lineage, v) for v in (use_case.config.views.features, use_case.config.views.labels)
+    )
     owner = use_case.config.owner.team
     for feature in model.features:
         yield Entry(
@@ -102,6 +111,7 @@ def _features(target: Target) -> Iterator[Entry]:
             lineage=", ".join(feature.feeds) or ", ".join(f.name for f in use_case.config.feeds),
             description=feature.description,
             usage=target.key,
+            columns=_columns(features, feature.name),
         )
     yield Entry(
         kind="label",
@@ -113,7 +123,14 @@ def _features(target: Target) -> Iterator[Entry]:
         lineage=f"mature after {model.label.maturity_partitions} partitions",
         description=model.label.description,
         usage=target.key,
+        columns=_columns(labels, model.label.column),
     )
+
+
+def _columns(lineage: ViewLineage, name: str) -> tuple[str, ...]:
+    if lineage.problem is not None:
+        return (f"unknown: {lineage.problem}",)
+    return tuple(f"{feed_of(s.relation) or s.relation}.{s.column}" for s in lineage.columns.get(name, ()))
 
 
 def _datasets(platform: Platform, target: Target) -> Iterator[Entry]:

@@ -174,11 +174,13 @@ def test_the_doctor_tells_and_mends(served: Library, cli: Cli, environment: dict
 
 
 def test_the_catalogue_is_a_table_and_json(served: Library, cli: Cli) -> None:
-    assert f"{NAME}.branch_late_rate" in cli("catalogue")
+    shown = next(line for line in cli("catalogue").splitlines() if f"{NAME}.branch_late_rate" in line)
+    assert "returns.due_at, returns.returned_at" in shown
     listed = json.loads(cli("catalogue", "--json"))
     assert {"feed", "column", "feature", "label", "dataset", "model", "predictions"} == {
         e["kind"] for e in listed
     }
+    assert next(e["columns"] for e in listed if e["name"] == f"{NAME}.staff") == ["branches.staff"]
 
 
 def test_the_schema_is_printed_or_written(cli: Cli, tmp_path: Path) -> None:

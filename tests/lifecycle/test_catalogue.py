@@ -22,6 +22,9 @@ def test_every_kind_of_thing_is_in_it(served: Library) -> None:
     assert (pages.type, pages.classification, pages.usage) == ("integer", "public", "branch, genre, pages")
     rate = catalogue["feature", "library_loans.branch_late_rate"]
     assert rate.lineage == "returns" and rate.source == "dbt model library_loans_features"
+    assert rate.columns == ("returns.due_at", "returns.returned_at")
+    assert catalogue["feature", "library_loans.pages"].columns == ("loans.pages",)
+    assert catalogue["label", "library_loans.late"].columns == rate.columns
     assert catalogue["label", "library_loans.late"].lineage == "mature after 3 partitions"
     assert champion.model_digest[:12] in catalogue["model", MODEL].source
     assert catalogue["predictions", f"{MODEL}/predictions"].type.startswith("180 rows")

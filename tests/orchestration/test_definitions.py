@@ -75,6 +75,31 @@ def test_owners_are_those_of_the_use_case(location: Definitions) -> None:
     assert {tuple(s.owners) for s in own(location).values()} == {("lending@example.org", "team:lending")}
 
 
+def test_features_and_labels_show_the_columns_that_they_are_made_from(location: Definitions) -> None:
+    def made_from(view: str, column: str) -> set[tuple[str, str]]:
+        lineage = specs(location)[f"{NAME}/{view}"].metadata["dagster/column_lineage"]
+        return {(d.asset_key.to_user_string(), d.column_name) for d in lineage.deps_by_column[column]}
+
+    returns = "feed/returns/accepted"
+    assert made_from("entities", "pages") == {("feed/loans/accepted", "pages")}
+    assert made_from("entities", "cutoff") == {(f"{NAME}/cutoffs", "cutoff")}
+    assert made_from("features", "pages") == {(f"{NAME}/entities", "pages")}
+    assert made_from("features", "branch_late_rate") == {(returns, "due_at"), (returns, "returned_at")}
+    assert made_from("labels", "late") == {(returns, "due_at"), (returns, "returned_at")}
+
+
+def test_every_column_dependency_is_an_asset_of_the_graph(location: Definitions) -> None:
+    found = {k: s.metadata.get("dagster/column_lineage") for k, s in specs(location).items()}
+    named = {
+        d.asset_key.to_user_string()
+        for v in found.values()
+        if v
+        for ds in v.deps_by_column.values()
+        for d in ds
+    }
+    assert named and named <= set(found)
+
+
 def test_accepted_feeds_show_the_contract_s_columns(location: Definitions) -> None:
     schema = specs(location)["feed/loans/accepted"].metadata["dagster/column_schema"]
 

@@ -17,18 +17,21 @@ from dagster import (
     AssetSpec,
     BackfillPolicy,
     Output,
+    TableColumnDep,
+    TableColumnLineage,
 )
 from dagster_dbt import DagsterDbtTranslator, DbtCliResource, dbt_assets
 
 from ml_platform.config import UseCase
 from ml_platform.features.dbt import DIRECTORY_VARIABLE, compile_project
-from ml_platform.orchestration import partial
+from ml_platform.features.lineage import ViewLineage
+from ml_platform.features.relations import feed_of
+from ml_platform.lifecycle.column_lineage import column_lineage
+from ml_platform.orchestration import metadata, partial
 from ml_platform.orchestration.dbt_selection import known_selection, selected_nodes, selection
 from ml_platform.orchestration.keys import feed_key, owners, partitions_of, view_key
 from ml_platform.orchestration.resources import PlatformResource
 from ml_platform.orchestration.run_context import as_of, partition_keys
-
-_FEED_PREFIX = "feed_"
 
 
 class UseCaseTranslator(DagsterDbtTranslator):  # type: ignore[misc]
@@ -38,16 +41,44 @@ class UseCaseTranslator(DagsterDbtTranslator):  # type: ignore[misc]
         super().__init__()
         self.use_case = use_case
         views = use_case.config.views
+        self.lineage = column_lineage(use_case)
         self.names = {views.entities: "entities", views.features: "features", views.labels: "labels"}
 
     def get_asset_key(self, dbt_resource_props: Mapping[str, Any]) -> AssetKey:
         """``<use_case>/<view>``; a feed's relation is the feed's accepted history."""
-        name = dbt_resource_props["name"]
-        if dbt_resource_props["resource_type"] == "source":
-            if name.startswith(_FEED_PREFIX):
-                return feed_key(name.removeprefix(_FEED_PREFIX), "accepted")
-            return view_key(self.use_case, name)
-        return view_key(self.use_case, self.names.get(name, name))
+        return self.key_of(dbt_resource_props["name"])
+
+    def key_of(self, relation: str) -> AssetKey:
+        """The asset behind a relation of the SQL."""
+        feed = feed_of(relation)
+        if feed is not None:
+            return feed_key(feed, "accepted")
+        return view_key(self.use_case, self.names.get(relation, relation))
+
+    def get_metadata(self, dbt_resource_props: Mapping[str, Any]) -> Mapping[str, Any]:
+        """dbt's own, and which columns each column is made from."""
+        found = {**super().get_metadata(dbt_resource_props)}
+        known = self.lineage.get(dbt_resource_props["name"])
+        if known is not None:
+            found |= self._lineage(known)
+        return found
+
+    def _lineage(self, known: ViewLineage) -> dict[str, Any]:
+        if known.problem is not None:
+            return {"column_sources": known.problem}
+        deps = {
+            column: [TableColumnDep(self.key_of(s.relation), s.column) for s in sources]
+            for column, sources in known.columns.items()
+        }
+        # The open-source UI draws no column lineage, so that it is there as a table as well.
+        rows = [
+            {
+                "column": c,
+                "made from": ", ".join(f"{d.asset_key.to_user_string()}.{d.column_name}" for d in ds),
+            }
+            for c, ds in deps.items()
+        ]
+        return {"dagster/column_lineage": TableColumnLineage(deps), "column_sources": metadata.table(rows)}
 
     def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str:
         """The use case is the group."""

@@ -1,0 +1,83 @@
+"""Column lineage is read from the compiled SQL."""
+
+from dataclasses import replace
+
+import pytest
+
+from ml_platform.features.dbt import CompiledViews, View
+from ml_platform.features.lineage import Source, ViewLineage, direct, through
+
+PARCELS = "select c.partition_key, f.parcel, f.grams from cutoffs c join feed_parcels f using (partition_key)"
+RELATIONS = {
+    "cutoffs": ("partition_key", "cutoff"),
+    "feed_parcels": ("partition_key", "parcel", "grams", "lost"),
+}
+
+
+def views(features: str, labels: str = "select parcel from parcels") -> CompiledViews:
+    named = {"parcels": PARCELS, "features": features, "labels": labels}
+    qualified = {
+        n: sql.replace(" feed_parcels", ' "warehouse"."main"."feed_parcels"')
+        .replace(" cutoffs", ' "warehouse"."main"."cutoffs"')
+        .replace(" parcels", ' "warehouse"."main"."parcels"')
+        for n, sql in named.items()
+    }
+    return CompiledViews(*(View(n, sql, {}, n) for n, sql in qualified.items()))
+
+
+def sources(features: str) -> dict[str, set[str]]:
+    found = through(direct(views(features), RELATIONS), "features")
+    assert found.problem is None
+    return {c: {f"{s.relation}.{s.column}" for s in named} for c, named in found.columns.items()}
+
+
+@pytest.mark.parametrize(
+    ("sql", "expected"),
+    [
+        ("select grams as x from parcels", {"feed_parcels.grams"}),
+        ("select 2 * grams as y, y + 1 as x from parcels", {"feed_parcels.grams"}),
+        ("select 1 as x from parcels", set()),
+        ("select count(*) as x from parcels where grams > 3", set()),
+        ("select count(*) over (partition by parcel) as x from parcels", {"feed_parcels.parcel"}),
+        ("select sum(1) filter (lost) as x from feed_parcels", {"feed_parcels.lost"}),
+        ("select case when lost then 1 end as x from feed_parcels", {"feed_parcels.lost"}),
+        (
+            "with a as (select * exclude (parcel) from parcels) select grams as x from a",
+            {"feed_parcels.grams"},
+        ),
+        (
+            "with a as (select grams as n from feed_parcels union all select lost from feed_parcels) "
+            "select sum(n) as x from a group by all",
+            {"feed_parcels.grams", "feed_parcels.lost"},
+        ),
+        (
+            "select p.grams - c.cutoff as x from parcels p asof join cutoffs c on c.cutoff >= p.grams",
+            {"feed_parcels.grams", "cutoffs.cutoff"},
+        ),
+        ("select (select max(lost) from feed_parcels) as x from parcels", {"feed_parcels.lost"}),
+    ],
+)
+def test_sources_of_a_column(sql: str, expected: set[str]) -> None:
+    assert sources(sql)["x"] == expected
+
+
+def test_a_view_shows_what_it_reads_itself_and_what_is_behind_it() -> None:
+    found = direct(views("select grams as x from parcels"), RELATIONS)
+    assert found["features"].columns == {"x": (Source("parcels", "grams"),)}
+    assert through(found, "features").columns == {"x": (Source("feed_parcels", "grams"),)}
+
+
+@pytest.mark.parametrize(
+    "sql", ["select nothing as x from parcels", "select from where", "drop table parcels"]
+)
+def test_sql_that_is_not_understood_is_unknown_and_no_error(sql: str) -> None:
+    found = direct(views(sql), RELATIONS)
+    assert found["features"].columns == {} and found["features"].problem
+    assert through(found, "features") == ViewLineage({}, found["features"].problem)
+    assert found["labels"].problem is None
+
+
+def test_a_view_on_top_of_one_that_is_not_understood_is_unknown_too() -> None:
+    compiled = views("select parcel from parcels")
+    found = direct(replace(compiled, entities=View("parcels", "select nothing from", {}, "v")), RELATIONS)
+    assert all(view.problem for view in found.values()) and len(found) == 3
