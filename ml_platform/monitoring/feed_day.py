@@ -27,7 +27,7 @@ SMALLEST = 1e-9
 MOST_VALUES = 64
 """Most frequent values that are kept with their counts."""
 
-_STEPS = tuple(base * 10.0**power for power in range(6, -5, -1) for base in (5.0, 2.5, 2.0, 1.0))
+_STEPS = np.array([base * 10.0**power for power in range(6, -5, -1) for base in (5.0, 2.5, 2.0, 1.0)])
 _ON_LATTICE = 0.99
 _FEWEST = 20
 
@@ -74,13 +74,17 @@ def lattice_step(values: Floats) -> float | None:
     finite = finite[finite != 0]
     if finite.size < _FEWEST:
         return None
-    return next((step for step in _STEPS if _share_on(finite, step) >= _ON_LATTICE), None)
+    distinct, counts = np.unique(finite, return_counts=True)
+    # No value but 0 lies on a lattice that is more than twice as coarse as the largest one.
+    steps = _STEPS[2 * np.abs(distinct).max() >= _STEPS]
+    enough = _on(distinct, steps[:, None]) @ counts >= _ON_LATTICE * finite.size
+    return float(steps[enough.argmax()]) if enough.any() else None
 
 
 def off_lattice_share(values: Floats, step: float) -> float:
     """Share of finite values that are no multiple of ``step``; 0 without values."""
     finite = values[np.isfinite(values)]
-    return 1 - _share_on(finite, step) if finite.size else 0.0
+    return 1 - float(_on(finite, step).mean()) if finite.size else 0.0
 
 
 def feed_evidence(table: pa.Table, *, feed: str, columns: Sequence[str] | None = None) -> pa.Table:
@@ -128,7 +132,7 @@ def _describe(column: pa.ChunkedArray, starts: Integers) -> list[dict[str, objec
     ends = [*starts, len(column)][1:]
     kind = _kind(column.type)
     numbers = _numbers(column, kind)
-    codes, words = _codes(column) if kind != "instant" else (None, None)
+    codes, words, rank = _codes(column) if kind != "instant" else (None, [], None)
     days = []
     for start, end in zip(starts, ends, strict=True):
         day = column.slice(start, end - start)
@@ -138,7 +142,10 @@ def _describe(column: pa.ChunkedArray, starts: Integers) -> list[dict[str, objec
             "nulls": day.null_count,
             "null_rate": day.null_count / len(day),
         }
-        found |= _frequent(codes[start:end], words) if codes is not None else _instants(day)
+        if codes is None or rank is None:
+            found |= _instants(day)
+        else:
+            found |= _frequent(codes[start:end], words, rank)
         found |= _moments(numbers[start:end], kind) if numbers is not None else _no_moments()
         days.append(found)
     return days
@@ -159,24 +166,26 @@ def _numbers(column: pa.ChunkedArray, kind: str) -> Floats | None:
     return np.asarray(column.cast(pa.float64()).to_numpy(), dtype=np.float64)
 
 
-def _codes(column: pa.ChunkedArray) -> tuple[Integers, list[str]]:
-    """Codes of the values (-1 for null) and the values as text."""
+def _codes(column: pa.ChunkedArray) -> tuple[Integers, list[str], Integers]:
+    """Codes of the values (-1 for null), the values as text, and the place of each in their order."""
     encoded = column.combine_chunks().dictionary_encode()
     if isinstance(encoded, pa.ChunkedArray):
         encoded = encoded.combine_chunks()
     codes = encoded.indices.fill_null(-1).to_numpy().astype(np.int64)
-    return codes, [str(v) for v in encoded.dictionary.to_pylist()]
+    words = [str(v) for v in encoded.dictionary.to_pylist()]
+    rank = np.empty(len(words), dtype=np.int64)
+    rank[sorted(range(len(words)), key=words.__getitem__)] = np.arange(len(words))
+    return codes, words, rank
 
 
-def _frequent(codes: Integers, words: list[str] | None) -> dict[str, object]:
+def _frequent(codes: Integers, words: list[str], rank: Integers) -> dict[str, object]:
     """Distinct values, and the most frequent ones; ties in the order of their text."""
-    names = words or []
     found, counts = np.unique(codes[codes >= 0], return_counts=True)
-    order = sorted(range(len(found)), key=lambda i: (-counts[i], names[found[i]]))[:MOST_VALUES]
+    order = np.lexsort((rank[found], -counts))[:MOST_VALUES]
     return {
         "distinct": len(found),
-        "values": [names[found[i]] for i in order],
-        "value_counts": [int(counts[i]) for i in order],
+        "values": [words[code] for code in found[order]],
+        "value_counts": counts[order].tolist(),
     }
 
 
@@ -212,8 +221,9 @@ def _no_moments() -> dict[str, object]:
     }
 
 
-def _share_on(values: Floats, step: float) -> float:
-    """Share of values within a relative 1e-9 of a multiple of ``step``."""
+def _on(values: Floats, step: float | Floats) -> npt.NDArray[np.bool_]:
+    """Which values lie within a relative 1e-9 of a multiple of ``step``."""
     multiples = values / step
     tolerance = np.maximum(np.abs(multiples), 1.0) * 1e-9
-    return float((np.abs(multiples - np.round(multiples)) <= tolerance).mean())
+    near: npt.NDArray[np.bool_] = np.abs(multiples - np.round(multiples)) <= tolerance
+    return near
