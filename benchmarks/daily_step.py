@@ -19,8 +19,8 @@ import pyarrow.parquet as pq
 
 from benchmarks.installation import installation
 from benchmarks.report import Line, in_turn, middle
-from ml_platform.config import FeedConfig
 from ml_platform.features.dbt import compiled_views
+from ml_platform.feed_config import FeedConfig
 from ml_platform.ingestion.reader import FeedRequest, load_reader
 from ml_platform.lifecycle.acceptance import accept
 from ml_platform.lifecycle.caching import refresh

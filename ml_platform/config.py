@@ -13,6 +13,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TypeVar
+from zoneinfo import ZoneInfoNotFoundError
 
 import yaml
 from pydantic import (
@@ -23,6 +24,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from ml_platform.errors import ConfigError, NotFoundError
+from ml_platform.feed_config import FeedConfig
 from ml_platform.guard_config import DiagnosisConfig, RetrainingConfig
 from ml_platform.partitions import STATIC_KEY, Partition, PartitionScheme, Width
 from ml_platform.strict import Identifier, Strict
@@ -33,6 +35,10 @@ YAML_LOADER: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoade
 """The safe loader; libyaml's where it is built in, because it is eight times as fast at every start."""
 
 SEARCH_PATH_VARIABLE = "ML_PLATFORM_USE_CASES"
+SCHEMA_VERSION = 1
+"""Version of the format of ``use_case.yaml`` that this platform reads."""
+RESERVED_NAMES = frozenset({"feed", "platform", "broken_use_cases", "demo"})
+"""First parts of the platform's own asset keys, which no use case can be named."""
 HOME_VARIABLE = "ML_PLATFORM_HOME"
 
 
@@ -74,43 +80,30 @@ class PartitionConfig(Strict):
         """The scheme these settings describe."""
         return PartitionScheme(self.width, self.timezone, self.start, self.end)
 
+    @model_validator(mode="after")
+    def _makes_a_scheme(self) -> PartitionConfig:
+        try:
+            _ = self.scheme.zone
+        except (ZoneInfoNotFoundError, OSError):
+            raise ValueError(f"'{self.timezone}' is no IANA zone such as Europe/Berlin") from None
+        if self.end is not None and self.end < self.start:
+            raise ValueError("'end' is before 'start'")
+        return self
+
 
 class CutoffConfig(Strict):
-    """When a partition is scored: a local wall-clock time some days before the partition begins."""
+    """When a partition is scored: a local wall-clock time some days before the partition begins, or ends."""
 
-    days_before: int = Field(default=0, ge=0, description="Local days before the partition's first.")
-    at: time = Field(default=time(0), description="Local wall-clock time.")
-
-
-class ArrivalConfig(Strict):
-    """When a partition's data can be expected, counted in local days from the partition's first."""
-
-    due_days: int = Field(default=1, description="Days after the partition's first day when data is due.")
-    due_at: time = Field(default=time(0), description="Local time on that day.")
-    complete_days: int = Field(
-        default=1,
-        description="Days after the partition's first day from which nothing new is expected.",
+    of: Literal["start", "end"] = Field(
+        default="start",
+        description="'start' scores what is planned, before it happens; 'end' what has happened, once the "
+        "partition is over.",
     )
-
-
-class FeedConfig(Strict):
-    """A source of records and how it arrives."""
-
-    name: Identifier = Field(description="Name; also the stem of its contract file.")
-    reader: str = Field(
-        description="'module:function' in the use case's folder; see ml_platform.ingestion.reader."
+    days_before: int = Field(
+        default=0, ge=0, description="Local days before the partition's first (or the day it ends on)."
     )
-    static: bool = Field(default=False, description="A reference feed without event time.")
-    landing_lag: timedelta = Field(
-        default=timedelta(0), description="Usual time from known_at to landed, for example PT5M."
-    )
-    lookback: int = Field(
-        default=0,
-        ge=0,
-        description="Earlier partitions that one delivery may still add to or revise.",
-    )
-    arrival: ArrivalConfig = Field(default=ArrivalConfig(), description="When data is due and complete.")
-    settings: dict[str, Any] = Field(default={}, description="Passed to the reader as they are.")
+    at: time = Field(default=time(0), description="Local wall-clock time; hourly partitions have none.")
+    before: timedelta = Field(default=timedelta(0), description="So much earlier, for example PT2H.")
 
 
 class FeatureConfig(Strict):
@@ -305,6 +298,10 @@ class UseCaseConfig(Strict):
 
     @model_validator(mode="after")
     def _names_are_unique_and_known(self) -> UseCaseConfig:
+        if self.partitions.width == "hourly" and self.cutoff.at != time(0):
+            raise ValueError("hourly partitions have no time of day in their cutoff: write 'before: PT1H'")
+        if self.name in RESERVED_NAMES:
+            raise ValueError(f"'{self.name}' is a name of the platform's own")
         for what, names in (
             ("feed", [f.name for f in self.feeds]),
             ("model", [m.name for m in self.models]),
@@ -366,8 +363,12 @@ class UseCase:
     def cutoff(self, key: str) -> datetime:
         """The instant (UTC) at which a partition is scored; what is known later does not count."""
         cut = self.config.cutoff
-        day = self.scheme.day(key) - timedelta(days=cut.days_before)
-        return self.scheme.instant(day, cut.at)
+        partition = self.scheme.partition(key)
+        edge = partition.start if cut.of == "start" else partition.end
+        if self.scheme.width == "hourly":
+            return edge - timedelta(days=cut.days_before) - cut.before
+        day = edge.astimezone(self.scheme.zone).date() - timedelta(days=cut.days_before)
+        return self.scheme.instant(day, cut.at) - cut.before
 
     def feed_partition(self, feed: FeedConfig, key: str) -> Partition:
         """A feed's partition; a static feed's only one spans all time."""
@@ -379,6 +380,8 @@ class UseCase:
         """The instant (UTC) from which a partition's first data is expected."""
         if feed.static:
             return self.scheme.instant(self.scheme.first)
+        if feed.arrival.due_after is not None:
+            return self.scheme.partition(key).end + feed.arrival.due_after
         day = self.scheme.day(key) + timedelta(days=feed.arrival.due_days)
         return self.scheme.instant(day, feed.arrival.due_at)
 
@@ -386,6 +389,8 @@ class UseCase:
         """The instant (UTC) from which nothing new is expected in a partition."""
         if feed.static:
             return self.scheme.instant(self.scheme.first)
+        if feed.arrival.complete_after is not None:
+            return self.scheme.partition(key).end + feed.arrival.complete_after
         day = self.scheme.day(key) + timedelta(days=feed.arrival.complete_days)
         return self.scheme.instant(day, feed.arrival.due_at)
 
@@ -437,6 +442,7 @@ def load_use_case(path: Path) -> UseCase:
         ) from error
     except yaml.YAMLError as error:
         raise ConfigError(f"this is not YAML: {error}", where=str(path), fix="mend the syntax") from error
+    _require_known_version(path, data)
     try:
         return UseCase(UseCaseConfig.model_validate(data), path.resolve().parent)
     except ValidationError as error:
@@ -449,6 +455,17 @@ def load_use_case(path: Path) -> UseCase:
             where=str(path),
             fix="correct the keys named above; `ml-platform schema` prints the format",
         ) from error
+
+
+def _require_known_version(path: Path, data: object) -> None:
+    """A newer format is told as such: its unknown keys are no typing errors."""
+    version = data.get("schema_version") if isinstance(data, dict) else None
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise ConfigError(
+            f"it is written in schema_version {version}, and this platform reads up to {SCHEMA_VERSION}",
+            where=str(path),
+            fix="upgrade the platform, or write the file in the older format (`ml-platform schema`)",
+        )
 
 
 def _causes(error: ValidationError) -> list[ErrorDetails]:
@@ -491,25 +508,6 @@ def use_case_files() -> list[Path]:
         files += [root / "use_case.yaml"] if (root / "use_case.yaml").exists() else []
         files += sorted(root.glob("*/use_case.yaml"))
     return files
-
-
-def load_use_cases() -> dict[str, UseCase]:
-    """All use cases by name.
-
-    Raises:
-        ConfigError: One is malformed, or two have one name.
-    """
-    found: dict[str, UseCase] = {}
-    for path in use_case_files():
-        use_case = load_use_case(path)
-        if use_case.name in found:
-            raise ConfigError(
-                f"two use cases are named '{use_case.name}'",
-                where=f"{found[use_case.name].folder} and {use_case.folder}",
-                fix="rename one",
-            )
-        found[use_case.name] = use_case
-    return found
 
 
 def json_schema() -> dict[str, Any]:

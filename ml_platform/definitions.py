@@ -5,10 +5,14 @@ A use case that cannot be loaded shows as an asset that says why, and stops no o
 
 from __future__ import annotations
 
-from dagster import AssetSpec, Definitions
+import logging
 
-from ml_platform.config import UseCase, load_use_case, use_case_files
-from ml_platform.errors import PlatformError
+from dagster import Definitions
+
+from ml_platform.config import UseCase
+from ml_platform.discovery import discover
+from ml_platform.errors import ConfigError, PlatformError
+from ml_platform.lifecycle.loadable import require_loadable
 from ml_platform.lifecycle.platform import Target
 from ml_platform.orchestration.assets.feeds import feed_assets
 from ml_platform.orchestration.assets.guards import guard_assets
@@ -17,11 +21,14 @@ from ml_platform.orchestration.assets.monitors import monitor_assets
 from ml_platform.orchestration.assets.serving import serving_assets
 from ml_platform.orchestration.assets.views import dbt_resource, dbt_resource_key, view_assets
 from ml_platform.orchestration.freshness import freshness_check
+from ml_platform.orchestration.health import health_definitions
 from ml_platform.orchestration.jobs import PERSONS_JOBS, asset_jobs, job_name
 from ml_platform.orchestration.resources import PlatformResource
 from ml_platform.orchestration.retraining import ACTION_JOBS, retraining_sensor
 from ml_platform.orchestration.schedules import daily_schedule
 from ml_platform.orchestration.sensors import alert_sensor
+
+_log = logging.getLogger(__name__)
 
 
 def use_case_definitions(use_case: UseCase, known_feeds: set[str]) -> Definitions:
@@ -51,37 +58,43 @@ def use_case_definitions(use_case: UseCase, known_feeds: set[str]) -> Definition
 
 
 def build() -> Definitions:
-    """All use cases, the persons' jobs, and the alert sensor."""
-    merged = Definitions(
-        jobs=[*PERSONS_JOBS, *ACTION_JOBS.values()],
-        sensors=[alert_sensor()],
-        resources={"platform": PlatformResource()},
+    """All use cases, the persons' jobs, the sensor of alerts, and the health of use cases."""
+    composed: list[Definitions] = []
+    feeds: dict[str, UseCase] = {}
+
+    def compose(use_case: UseCase) -> None:
+        require_loadable(use_case, feeds)
+        composed.append(_composed(use_case, set(feeds)))
+        for feed in use_case.config.feeds:
+            feeds.setdefault(feed.name, use_case)
+
+    discovery = discover(probe=compose)
+    for broken in discovery.broken:
+        _log.warning("use case %s is broken and not loaded: %s", broken.name, broken.error)
+    return Definitions.merge(
+        Definitions(
+            jobs=[*PERSONS_JOBS, *ACTION_JOBS.values()],
+            sensors=[alert_sensor()],
+            resources={"platform": PlatformResource()},
+            metadata={"use_cases": len(discovery.use_cases), "broken_use_cases": len(discovery.broken)},
+        ),
+        health_definitions(discovery),
+        *composed,
     )
-    known: set[str] = set()
-    names: set[str] = set()
-    for path in use_case_files():
-        try:
-            use_case = load_use_case(path)
-            if use_case.name in names:
-                raise PlatformError(f"another use case is named '{use_case.name}'", where=str(path))
-            found = use_case_definitions(use_case, known)
-        except PlatformError as error:
-            merged = Definitions.merge(merged, _broken(path.parent.name, error))
-            continue
-        names.add(use_case.name)
-        known |= {f.name for f in use_case.config.feeds}
-        merged = Definitions.merge(merged, found)
-    return merged
 
 
-def _broken(name: str, error: PlatformError) -> Definitions:
-    safe = "".join(c if c.isalnum() else "_" for c in name)
-    spec = AssetSpec(
-        ["broken_use_cases", safe],
-        group_name="broken_use_cases",
-        description=f"**This use case cannot be loaded.**\n\n```\n{error}\n```",
-    )
-    return Definitions(assets=[spec])
+def _composed(use_case: UseCase, known_feeds: set[str]) -> Definitions:
+    """The definitions of a use case; whatever goes wrong in it stays its own."""
+    try:
+        return use_case_definitions(use_case, known_feeds)
+    except PlatformError:
+        raise
+    except Exception as error:
+        raise ConfigError(
+            f"its assets cannot be composed: {type(error).__name__}: {error}",
+            where=str(use_case.folder),
+            fix=f"`ml-platform use-case check {use_case.name}` says what is wrong",
+        ) from error
 
 
 defs = build()

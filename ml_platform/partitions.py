@@ -10,11 +10,21 @@ from zoneinfo import ZoneInfo
 
 from ml_platform.errors import PartitionError
 
-Width = Literal["daily", "weekly"]
+Width = Literal["hourly", "daily", "weekly", "monthly"]
 STATIC_KEY = "static"
 """The only partition of a reference feed, which has no event time."""
 
-_DAYS: dict[Width, int] = {"daily": 1, "weekly": 7}
+_DAYS: dict[Width, float] = {"hourly": 1 / 24, "daily": 1, "weekly": 7, "monthly": 365.2425 / 12}
+_HOUR_KEY = "%Y-%m-%dT%H"
+
+
+def key_time(key: str) -> datetime:
+    """The local date and time (naive) that a partition's key names.
+
+    Raises:
+        ValueError: It is no partition key.
+    """
+    return datetime.fromisoformat(key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +32,7 @@ class Partition:
     """One unit of event time.
 
     Attributes:
-        key: ISO date of the first local day, for example ``2013-06-09``.
+        key: ISO date of the first local day, for example ``2013-06-09``; of an hour ``2013-06-09T05`` (UTC).
         start: First instant, UTC.
         end: First instant after it, UTC (23, 24 or 25 hours later for a day).
     """
@@ -36,7 +46,11 @@ class Partition:
 class PartitionScheme:
     """A run of equal partitions from ``first`` to ``last`` (both inclusive) in one zone.
 
-    Weekly partitions begin on the weekday of ``first``.
+    Weekly partitions begin on the weekday of ``first``, monthly ones on the first of a month. Hours are
+    those of UTC, because a local hour may occur twice.
+
+    Raises:
+        ValueError: Hours of another zone, or months that begin later.
     """
 
     width: Width
@@ -44,15 +58,33 @@ class PartitionScheme:
     first: date
     last: date | None = None
 
+    def __post_init__(self) -> None:
+        if self.width == "hourly" and self.timezone not in ("UTC", "Etc/UTC"):
+            raise ValueError("hourly partitions are hours of UTC: a local hour may occur twice")
+        if self.width == "monthly" and self.first.day != 1:
+            raise ValueError("monthly partitions start on the first of a month")
+
     @property
-    def step(self) -> int:
-        """Days per partition."""
+    def days(self) -> float:
+        """Days per partition; of months the mean, 30.44."""
         return _DAYS[self.width]
 
     @property
     def zone(self) -> ZoneInfo:
         """The zone in which the local dates are meant."""
         return ZoneInfo(self.timezone)
+
+    @property
+    def first_key(self) -> str:
+        """Key of the first partition."""
+        return self.key_of_day(self.first)
+
+    @property
+    def last_key(self) -> str | None:
+        """Key of the last partition; None while it goes on."""
+        if self.last is None:
+            return None
+        return f"{self.last}T23" if self.width == "hourly" else self.key_of_day(self.last)
 
     def instant(self, day: date, at: time = time(0)) -> datetime:
         """The UTC instant of a local wall-clock time (the earlier one where it occurs twice)."""
@@ -65,20 +97,24 @@ class PartitionScheme:
             PartitionError: The key is malformed, off the grid, or outside the declared range.
         """
         try:
-            day = date.fromisoformat(key)
+            moment = key_time(key)
         except ValueError:
+            moment = None
+        # The text must be the canonical one too: keys are compared as text.
+        if moment is None or key != self._written(moment):
             raise PartitionError(
                 f"'{key}' is not a partition key",
                 where="partition key",
-                fix=f"use an ISO date such as {self.first.isoformat()}",
-            ) from None
+                fix=f"use an ISO date such as {self._written(datetime.combine(self.first, time(0)))}",
+            )
+        day = moment.date()
         if day < self.first or (self.last is not None and day > self.last):
             raise PartitionError(
                 f"partition {key} is outside {self.first} to {self.last or 'now'}",
                 where="partition key",
                 fix="choose a date inside the declared range, or extend it in the use case's YAML",
             )
-        if (day - self.first).days % self.step:
+        if self.width != "hourly" and self.key_of_day(day) != key:
             raise PartitionError(
                 f"partition {key} is not the first day of a {self.width} partition",
                 where="partition key",
@@ -91,13 +127,18 @@ class PartitionScheme:
         return self.instant(day + timedelta(days=1))
 
     def key_of_day(self, day: date) -> str:
-        """The key of the partition that holds a local day (not checked against the range)."""
-        offset = (day - self.first).days % self.step
+        """The key of the partition that holds the begin of a local day (not checked against the range)."""
+        if self.width == "hourly":
+            return f"{day}T00"
+        if self.width == "monthly":
+            return day.replace(day=1).isoformat()
+        offset = (day - self.first).days % int(self.days)
         return (day - timedelta(days=offset)).isoformat()
 
     def key_at(self, instant: datetime) -> str:
         """The key of the partition that holds an instant (not checked against the range)."""
-        return self.key_of_day(instant.astimezone(self.zone).date())
+        local = instant.astimezone(self.zone)
+        return self._written(local) if self.width == "hourly" else self.key_of_day(local.date())
 
     def partition(self, key: str) -> Partition:
         """The partition with this key.
@@ -105,22 +146,49 @@ class PartitionScheme:
         Raises:
             PartitionError: As for :meth:`day`.
         """
-        day = self.day(key)
-        return Partition(key, self.instant(day), self.instant(day + timedelta(days=self.step)))
+        self.day(key)
+        return Partition(key, self.begins(key), self.begins(self.shift(key, 1)))
 
     def shift(self, key: str, steps: int) -> str:
         """The key ``steps`` partitions later (earlier when negative); not checked against the range."""
-        return (date.fromisoformat(key) + timedelta(days=steps * self.step)).isoformat()
+        moment = key_time(key)
+        if self.width == "hourly":
+            return self._written(moment + timedelta(hours=steps))
+        if self.width == "monthly":
+            months = moment.year * 12 + moment.month - 1 + steps
+            return date(months // 12, months % 12 + 1, 1).isoformat()
+        return (moment.date() + timedelta(days=steps * int(self.days))).isoformat()
+
+    def distance(self, first: str, last: str) -> int:
+        """How many partitions ``last`` is after ``first``; negative when before."""
+        one, other = key_time(first), key_time(last)
+        if self.width == "monthly":
+            return (other.year - one.year) * 12 + other.month - one.month
+        if self.width == "hourly":
+            return (other - one) // timedelta(hours=1)
+        return (other - one).days // int(self.days)
+
+    def whole(self, span: timedelta) -> int:
+        """How many whole partitions a span of time is, months at their mean length."""
+        return span // timedelta(days=self.days)
 
     def keys(self, first: str, last: str) -> list[str]:
         """All keys from ``first`` to ``last``, both inclusive, cut to the declared range."""
         return list(self._between(first, last))
 
     def _between(self, first: str, last: str) -> Iterator[str]:
-        day = max(date.fromisoformat(self.key_of_day(date.fromisoformat(first))), self.first)
-        end = date.fromisoformat(last)
-        if self.last is not None:
-            end = min(end, self.last)
-        while day <= end:
-            yield day.isoformat()
-            day += timedelta(days=self.step)
+        moment = key_time(first)
+        begin = self._written(moment) if self.width == "hourly" else self.key_of_day(moment.date())
+        key, end = max(begin, self.first_key), self._written(key_time(last))
+        end = end if self.last_key is None else min(end, self.last_key)
+        while key <= end:
+            yield key
+            key = self.shift(key, 1)
+
+    def begins(self, key: str) -> datetime:
+        """The first instant (UTC) of a partition, which may lie outside the declared range."""
+        moment = key_time(key)
+        return self.instant(moment.date(), moment.time())
+
+    def _written(self, moment: datetime) -> str:
+        return moment.strftime(_HOUR_KEY) if self.width == "hourly" else moment.date().isoformat()

@@ -10,7 +10,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from ml_platform.config import FeedConfig, UseCase
+from ml_platform.config import UseCase
+from ml_platform.feed_config import FeedConfig
 from ml_platform.lifecycle import caching, evaluation, promotion, scoring, training, training_data, views
 from ml_platform.lifecycle.acceptance import AcceptanceReport, accept
 from ml_platform.lifecycle.landing import land

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ml_platform.config import json_schema, load_use_case, load_use_cases, use_case_files
+from ml_platform.config import json_schema, load_use_case
 from ml_platform.errors import ConfigError, NotFoundError
 
 
@@ -65,6 +65,8 @@ def test_all_errors_are_told_at_once(file: Path) -> None:
     ("old", "new", "why"),
     [
         ("  - name: returns", "  - name: loans", "feed named twice: loans"),
+        ("\nname: library_loans", "\nname: platform", "name of the platform's own"),
+        ("schema_version: 1", "schema_version: 2", "schema_version 2, and this platform reads up to 1"),
         ("feeds: [returns]}", "feeds: [retuns]}", "not declared: retuns"),
         ("- {column: branch}", "- {column: colour}", "slices of no feature: colour"),
         (", start: 2020-08-30T20:00:00+02:00", ", start: 2020-08-30T20:00:00", "UTC offset"),
@@ -93,18 +95,6 @@ def test_a_file_that_cannot_be_read_is_told(file: Path, content: bytes, why: str
 def test_a_missing_file_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot read"):
         load_use_case(tmp_path / "use_case.yaml")
-
-
-def test_use_cases_are_found_in_folders_and_folders_of_them(
-    own_use_case: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for folder in (own_use_case, own_use_case.parent):
-        monkeypatch.setenv("ML_PLATFORM_USE_CASES", str(folder))
-        assert load_use_cases()["library_loans"].folder == own_use_case
-    monkeypatch.setenv("ML_PLATFORM_USE_CASES", f"{own_use_case}:{own_use_case.parent}")
-    assert use_case_files().count(own_use_case / "use_case.yaml") == 2
-    with pytest.raises(ConfigError, match="two use cases are named 'library_loans'"):
-        load_use_cases()
 
 
 def test_cutoff_due_and_maturity_are_local_times_told_in_utc(file: Path) -> None:

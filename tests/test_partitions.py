@@ -5,10 +5,12 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from ml_platform.errors import PartitionError
-from ml_platform.partitions import PartitionScheme
+from ml_platform.partitions import PartitionScheme, Width
 
 NEW_YORK = PartitionScheme("daily", "America/New_York", date(2013, 1, 1), date(2013, 12, 31))
 WEEKS = PartitionScheme("weekly", "UTC", date(2020, 1, 6))
+HOURS = PartitionScheme("hourly", "UTC", date(2024, 3, 30), date(2024, 3, 31))
+MONTHS = PartitionScheme("monthly", "Europe/Berlin", date(2024, 1, 1), date(2025, 3, 31))
 
 
 @pytest.mark.parametrize(("key", "hours"), [("2013-03-10", 23), ("2013-03-11", 24), ("2013-11-03", 25)])
@@ -38,9 +40,41 @@ def test_keys_are_cut_to_the_declared_range() -> None:
     [
         (NEW_YORK, "yesterday", "not a partition key"),
         (NEW_YORK, "2014-01-01", "outside"),
+        (HOURS, "2024-03-30", "not a partition key"),
+        (HOURS, "2024-04-01T00", "outside"),
+        (MONTHS, "2024-02-02", "nearest one before it is 2024-02-01"),
         (WEEKS, "2020-01-07", "nearest one before it is 2020-01-06"),
     ],
 )
 def test_a_wrong_key_says_why(scheme: PartitionScheme, key: str, why: str) -> None:
     with pytest.raises(PartitionError, match=why):
         scheme.day(key)
+
+
+def test_an_hour_is_named_in_utc_and_the_last_day_has_all_of_its_hours() -> None:
+    assert HOURS.key_at(datetime(2024, 3, 30, 5, 59, tzinfo=UTC)) == "2024-03-30T05"
+    keys = HOURS.keys(HOURS.first_key, "2025-01-01T00")
+    assert (len(keys), keys[0], keys[-1], HOURS.last_key) == (48, "2024-03-30T00", "2024-03-31T23", keys[-1])
+    assert keys == sorted(keys)
+    assert HOURS.shift("2024-03-30T23", 2) == "2024-03-31T01"
+    span = HOURS.partition("2024-03-30T23")
+    assert (span.start, span.end - span.start) == (datetime(2024, 3, 30, 23, tzinfo=UTC), timedelta(hours=1))
+    assert HOURS.distance("2024-03-30T20", "2024-03-31T02") == 6
+
+
+def test_a_month_is_as_long_as_it_is() -> None:
+    assert MONTHS.key_at(datetime(2024, 2, 29, 23, 30, tzinfo=UTC)) == "2024-03-01", "in Berlin it is March"
+    assert MONTHS.shift("2024-11-01", 3) == "2025-02-01"
+    assert MONTHS.shift("2024-01-01", -1) == "2023-12-01"
+    assert MONTHS.distance("2024-11-01", "2025-02-01") == 3
+    assert (MONTHS.partition("2024-02-01").end - MONTHS.partition("2024-02-01").start).days == 29
+    assert MONTHS.keys("2024-12-15", "2026-01-01") == ["2024-12-01", "2025-01-01", "2025-02-01", "2025-03-01"]
+
+
+@pytest.mark.parametrize(
+    ("width", "zone", "first"),
+    [("hourly", "Europe/Berlin", date(2024, 1, 1)), ("monthly", "UTC", date(2024, 1, 2))],
+)
+def test_a_scheme_that_would_be_ambiguous_is_refused(width: Width, zone: str, first: date) -> None:
+    with pytest.raises(ValueError, match=r"hours of UTC|first of a month"):
+        PartitionScheme(width, zone, first)

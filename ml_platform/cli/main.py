@@ -20,6 +20,7 @@ from ml_platform.cli import (
     querying,
     running,
     serving,
+    use_cases,
 )
 from ml_platform.cli.shared import console, errors, platform
 from ml_platform.errors import PlatformError
@@ -35,6 +36,7 @@ app.add_typer(datasets.app, name="dataset")
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(champions.app, name="champion")
 app.add_typer(clocks.app, name="clock")
+app.add_typer(use_cases.app, name="use-case")
 app.add_typer(guards.verdicts, name="verdict")
 app.add_typer(guards.incidents, name="incident")
 app.command()(champions.approve)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date
 from statistics import median
 
 import numpy as np
@@ -18,6 +17,7 @@ from ml_platform.contracts.model import (
     SameWeekdayCheck,
     SegmentNullRateCheck,
 )
+from ml_platform.partitions import key_time
 
 _MAD_TO_SIGMA = 1.4826
 SegmentCounts = Mapping[str, tuple[int, int]]
@@ -170,11 +170,11 @@ def segment_counts(
 
 
 def _same_weekday(partition: str, history: Mapping[str, int]) -> list[int]:
-    """Counts of the earlier partitions of the weekday, in order; none where keys are no dates."""
+    """Counts of the earlier partitions of the weekday (and hour), in order; none where keys are no dates."""
     try:
-        weekday = date.fromisoformat(partition).weekday()
+        season = _season(partition)
         earlier = sorted(k for k in history if k < partition)
-        return [history[k] for k in earlier if date.fromisoformat(k).weekday() == weekday]
+        return [history[k] for k in earlier if _season(k) == season]
     except ValueError:
         return []
 
@@ -183,3 +183,8 @@ def _unknown(rule: Rule, partition: str, rows: int, reason: str) -> RuleResult:
     return RuleResult(
         rule.name, partition, rule.column, rule.on_breach, "UNKNOWN", checked_rows=rows, reason=reason
     )
+
+
+def _season(partition: str) -> tuple[int, int]:
+    moment = key_time(partition)
+    return moment.weekday(), moment.hour

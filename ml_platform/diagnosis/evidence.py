@@ -123,7 +123,7 @@ class Evidence:
     training: TrainingFacts = TrainingFacts()
     older_season_model_wins: bool | None = None
     open_incident: IncidentFacts | None = None
-    days_per_partition: int = 1
+    days_per_partition: float = 1
 
     def of(self, question: str) -> Findings:
         """The findings on a question; UNKNOWN when it was not measured."""

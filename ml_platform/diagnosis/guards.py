@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import timedelta
 
 from ml_platform.diagnosis.steps import DATA_STEPS, TERMINATING
 from ml_platform.diagnosis.value import ExpectedValue
 from ml_platform.diagnosis.verdict import Diagnosis
 from ml_platform.guard_config import RetrainingConfig
+from ml_platform.partitions import key_time
 from ml_platform.statistics.states import State
 
 CORRUPTED = frozenset({"data_sound", "training_window"})
@@ -71,7 +72,7 @@ class GuardFacts:
     running: int | None
     onset_partitions: int | None
     value: ExpectedValue | None
-    days_per_partition: int = 1
+    days_per_partition: float = 1
 
 
 @dataclass(frozen=True)
@@ -140,8 +141,8 @@ def _states(request: RetrainRequest, names: Sequence[str]) -> dict[str, State]:
 
 
 def _later(request: RetrainRequest, facts: GuardFacts, partitions: int) -> str:
-    today = date.fromisoformat(request.diagnosis.partition)
-    return (today + timedelta(days=partitions * facts.days_per_partition)).isoformat()
+    today = key_time(request.diagnosis.partition)
+    return (today + timedelta(days=partitions * facts.days_per_partition)).date().isoformat()
 
 
 def _data_sound(request: RetrainRequest, facts: GuardFacts, settings: RetrainingConfig) -> Guard:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields, replace
-from datetime import date
+from datetime import timedelta
 from typing import Any
 
 from ml_platform.diagnosis.evidence import IncidentFacts
 from ml_platform.diagnosis.fingerprint import family_of
 from ml_platform.diagnosis.verdict import Diagnosis
+from ml_platform.partitions import key_time
 
 _ORDINARY_WAITS = frozenset({"immature_labels", "volume"})
 """Waits that come with every young partition: no incident."""
@@ -51,11 +52,11 @@ class Incident:
         """It has not been closed."""
         return self.closed_partition is None
 
-    def facts(self, partition: str, *, days_per_partition: int = 1, decided: bool = False) -> IncidentFacts:
+    def facts(self, partition: str, *, days_per_partition: float = 1, decided: bool = False) -> IncidentFacts:
         """What the next diagnosis has to know of it."""
-        days = (date.fromisoformat(partition) - date.fromisoformat(self.first_partition)).days
+        passed = key_time(partition) - key_time(self.first_partition)
         family = family_of(self.verdicts[-1][1] if self.verdicts else "", self.cause)
-        since = days // days_per_partition
+        since = round(passed / timedelta(days=days_per_partition))
         return IncidentFacts(
             self.fingerprint, self.first_partition, since, self.cause, family, self.subjects, decided
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import timedelta
 from typing import Literal
 
 from ml_platform.diagnosis import evidence as ev
@@ -23,6 +23,7 @@ from ml_platform.diagnosis.verdict import (
     storable,
 )
 from ml_platform.guard_config import DiagnosisConfig, RetrainingConfig
+from ml_platform.partitions import key_time
 from ml_platform.statistics.finding import Finding, Findings
 from ml_platform.statistics.states import State
 
@@ -265,8 +266,8 @@ def _began_late(evidence: Evidence, settings: DiagnosisConfig) -> bool:
     """The change began after the promotion by more than an onset's usual error."""
     if evidence.promotion is None or evidence.concept_onset is None:
         return False
-    late = date.fromisoformat(evidence.concept_onset) - date.fromisoformat(evidence.promotion.partition)
-    return late.days > settings.covariate_partitions * evidence.days_per_partition
+    late = key_time(evidence.concept_onset) - key_time(evidence.promotion.partition)
+    return late > settings.covariate_partitions * timedelta(days=evidence.days_per_partition)
 
 
 def _leakage(evidence: Evidence) -> _Draft | None:

@@ -7,37 +7,34 @@ columns of the partitions asked for and two columns of its own:
 - ``partition_key`` (string): the partition that a row belongs to,
 - ``known_at`` (timestamp with a zone): when the world could first have told us this row.
 
-It returns all it has; the platform drops what could not have landed by the as-of instant.
+It returns all it has; the platform drops what could not have landed by the as-of instant. A feed that
+declares its ``event_time`` in ``use_case.yaml`` need return neither: the platform places and dates the rows.
+A feed with a ``source`` needs no reader at all; see :mod:`ml_platform.ingestion.sources`.
 """
 
 from __future__ import annotations
 
-import hashlib
-import importlib
-import importlib.util
-import re
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from types import ModuleType
 from typing import Any, TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ml_platform.config import FeedConfig, UseCase
+from ml_platform.config import UseCase
 from ml_platform.errors import FeedError, PlatformError
+from ml_platform.feed_config import FeedConfig
+from ml_platform.ingestion.code import load_code
+from ml_platform.ingestion.placing import place
+from ml_platform.ingestion.sources import read_source
 from ml_platform.partitions import Partition
 
 INSTANT = pa.timestamp("us", tz="UTC")
 PARTITION_KEY, KNOWN_AT = "partition_key", "known_at"
 PROMISED = pa.schema([(PARTITION_KEY, pa.string()), (KNOWN_AT, INSTANT)])
 """The columns that every reader adds to the raw ones."""
-
-_SPEC = re.compile(r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$")
-_PACKAGE_ROOT = Path(__file__).resolve().parent.parent
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,64 +57,14 @@ FeedReader = Callable[[FeedRequest], Delivery]
 
 
 def load_reader(folder: Path, spec: str) -> FeedReader:
-    """The reader function that ``spec`` names.
-
-    Args:
-        folder: Folder of the use case. Its modules may import each other relatively
-            (``from .helper import x``), and never collide with another use case's.
-        spec: ``module:function``, for example ``feeds:read_orders``.
-
-    Raises:
-        FeedError: The spec is malformed, or there is no such module or function, or the module fails.
-    """
-    if not _SPEC.match(spec):
-        raise FeedError(
-            f"'{spec}' does not name a reader", where=str(folder), fix="write it as 'module:function'"
-        )
-    module_name, function_name = spec.split(":")
-    file = folder / (module_name.replace(".", "/") + ".py")
-    if not file.exists():
-        raise FeedError(
-            f"there is no module for the reader '{spec}'",
-            where=str(file),
-            fix="create it, or correct 'reader'",
-        )
-    try:
-        module = importlib.import_module(f"{package_of(folder.resolve())}.{module_name}")
-    except Exception as error:
-        raise FeedError(
-            f"the reader's module fails to import: {type(error).__name__}: {error}",
-            where=str(file),
-            fix="correct the module",
-        ) from error
-    function = getattr(module, function_name, None)
-    if not callable(function):
-        raise FeedError(
-            f"the module has no function '{function_name}'",
-            where=str(file),
-            fix="define it, or correct 'reader'",
-        )
-    reader: FeedReader = function
-    return reader
-
-
-def package_of(folder: Path) -> str:
-    """The package a use case's modules live in; one is made up for folders outside this one."""
-    if folder.is_relative_to(_PACKAGE_ROOT):
-        return ".".join((_PACKAGE_ROOT.name, *folder.relative_to(_PACKAGE_ROOT).parts))
-    name = f"_use_case_{hashlib.sha256(str(folder).encode()).hexdigest()[:16]}"
-    if name not in sys.modules:
-        package = ModuleType(name)
-        package.__path__ = [str(folder)]
-        sys.modules[name] = package
-        importlib.invalidate_caches()
-    return name
+    """The reader function that ``spec`` names; errors as :func:`ml_platform.ingestion.code.load_code`."""
+    return load_code(folder, spec)
 
 
 def read_feed(
     use_case: UseCase, feed: FeedConfig, partitions: Sequence[Partition], as_of: datetime
 ) -> pa.Table:
-    """What had landed of some partitions by ``as_of``.
+    """What had landed of some partitions by ``as_of``, from the feed's source or its reader.
 
     Args:
         use_case: The use case whose folder holds the reader.
@@ -131,10 +78,17 @@ def read_feed(
     Raises:
         FeedError: The reader fails, or returns something other than it promised.
     """
-    reader = load_reader(use_case.folder, feed.reader)
-    where = f"{use_case.folder} ({feed.reader})"
+    where = f"{use_case.folder} ({feed.origin})"
     request = FeedRequest(feed.name, tuple(partitions), feed.settings)
-    table = _checked(_call(reader, request, where), request, where)
+    if feed.source is not None:
+        table = read_source(use_case.folder, feed, partitions)
+    else:
+        table = _call(load_reader(use_case.folder, feed.reader), request, where)
+    if feed.declared and table.num_rows:
+        table = place(table, feed, use_case.scheme, partitions)
+    elif feed.declared:
+        table = PROMISED.empty_table()
+    table = _checked(table, request, where)
     return table.filter(pc.less_equal(table[KNOWN_AT], pa.scalar(as_of - feed.landing_lag, INSTANT)))
 
 

@@ -10,10 +10,11 @@ from typing import Any, Literal
 import pyarrow as pa
 from sqlalchemy import select, update
 
-from ml_platform.config import FeedConfig, UseCase
+from ml_platform.config import UseCase
 from ml_platform.contracts.accept import Acceptance as Verdict
 from ml_platform.contracts.accept import AcceptanceContext, PartitionAcceptance, check
 from ml_platform.contracts.model import Contract, RuleResult
+from ml_platform.feed_config import FeedConfig
 from ml_platform.ingestion.history import MergeCounts, MergeResult, merge
 from ml_platform.lifecycle.feed_contracts import contract_of
 from ml_platform.lifecycle.platform import Platform

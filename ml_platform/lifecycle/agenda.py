@@ -52,7 +52,7 @@ def next_due(platform: Platform, use_case: UseCase, *, may_advance: bool) -> Due
         return Due(None, f"{use_case.name} has no champion yet: run {use_case.name}_lifecycle first")
     scored = [s for t in with_champion if (s := last_scored(platform, t)) is not None]
     following = scheme.shift(max(scored), 1) if scored else _first_after(use_case, platform)
-    if scheme.last is not None and following > scheme.last.isoformat():
+    if scheme.last_key is not None and following > scheme.last_key:
         return Due(None, f"the timeline of {use_case.name} ends with {scheme.last}")
     if not may_advance and use_case.cutoff(following) > now:
         return Due(None, f"partition {following} is due at {use_case.cutoff(following).isoformat()}")

@@ -73,7 +73,7 @@ def _feed(use_case: UseCase, name: str) -> Iterator[Entry]:
         kind="feed",
         name=name,
         type="reference" if feed.static else f"{use_case.scheme.width} partitions",
-        source=feed.reader,
+        source=feed.origin,
         owner=contract.owner,
         classification=", ".join(sorted({c.classification for c in contract.columns if c.classification})),
         lineage=f"feed/{name}/landed → feed/{name}/accepted",

@@ -11,6 +11,7 @@ from sqlalchemy import select
 from ml_platform.errors import PlatformError
 from ml_platform.lifecycle import caching
 from ml_platform.lifecycle.guard.asked import mark_failed, running
+from ml_platform.lifecycle.health import examine as examine_use_cases
 from ml_platform.lifecycle.platform import Platform, Target
 from ml_platform.registry import promotions
 from ml_platform.storage.tables import (
@@ -38,12 +39,21 @@ def examine(platform: Platform, *, repair: bool = True) -> list[Finding]:
     Run it while nothing else writes: what another run has only requested looks like a crash's leftover.
     """
     marker(platform)
-    findings = [*_requested(platform, repair), *_objects(platform, repair)]
+    findings = [*_use_cases(platform), *_requested(platform, repair), *_objects(platform, repair)]
     for target in platform.targets():
         findings += _guarded(f"{target.key}: serving cache", lambda t=target: _cache(platform, t, repair))
         findings += _attempts(platform, target, repair)
         findings += _guarded(f"{target.key}: MLflow", lambda t=target: _alias(platform, t, repair))
     return findings
+
+
+def _use_cases(platform: Platform) -> Iterator[Finding]:
+    """Use cases that cannot be loaded, whose code fails, or that are gone."""
+    for health in examine_use_cases(platform):
+        if health.error is None:
+            yield Finding("ok", f"use case {health.name}: can be loaded")
+        else:
+            yield Finding("broken", f"use case {health.name} ({health.state}): {health.error}")
 
 
 def marker(platform: Platform) -> None:

@@ -7,8 +7,9 @@ from datetime import datetime
 
 from sqlalchemy import select
 
-from ml_platform.config import FeedConfig, UseCase
+from ml_platform.config import UseCase
 from ml_platform.contracts.freshness import freshness
+from ml_platform.feed_config import FeedConfig
 from ml_platform.lifecycle.feed_contracts import contract_of
 from ml_platform.lifecycle.platform import Platform
 from ml_platform.partitions import STATIC_KEY
@@ -59,11 +60,11 @@ def _newest_due(use_case: UseCase, feed: FeedConfig, now: datetime) -> str | Non
         return STATIC_KEY
     scheme = use_case.scheme
     key = scheme.shift(scheme.key_at(now), 2)
-    last = scheme.last.isoformat() if scheme.last else key
+    last = scheme.last_key or key
     for _ in range(400):
-        if scheme.first.isoformat() <= key <= last and use_case.due_at(feed, key) <= now:
+        if scheme.first_key <= key <= last and use_case.due_at(feed, key) <= now:
             return key
         key = scheme.shift(key, -1)
-        if key < scheme.first.isoformat():
+        if key < scheme.first_key:
             return None
     return None

@@ -9,7 +9,8 @@ from typing import Literal
 
 from sqlalchemy import func, select
 
-from ml_platform.config import FeedConfig, UseCase
+from ml_platform.config import UseCase
+from ml_platform.feed_config import FeedConfig
 from ml_platform.ingestion.landing import delivery_bytes, split_partitions
 from ml_platform.ingestion.reader import read_feed
 from ml_platform.lifecycle.platform import Platform

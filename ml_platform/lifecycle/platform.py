@@ -9,8 +9,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from ml_platform.config import FeedConfig, ModelConfig, TimelineConfig, UseCase, home, load_use_cases
+from ml_platform.config import ModelConfig, TimelineConfig, UseCase, home
+from ml_platform.discovery import Discovery, discover
 from ml_platform.errors import NotFoundError
+from ml_platform.feed_config import FeedConfig
 from ml_platform.storage.lake import Lake, open_lake
 
 # Importing SQLAlchemy costs .5 CPU-seconds, and naming a model's assets in a graph needs no ledger.
@@ -87,9 +89,16 @@ class Platform:
         return Path(named).resolve() if named else home()
 
     @cached_property
-    def use_cases(self) -> dict[str, UseCase]:
-        """All use cases by name."""
-        return dict(self.outside.use_cases) if self.outside.use_cases is not None else load_use_cases()
+    def discovery(self) -> Discovery:
+        """All use cases, those that cannot be read among them."""
+        if self.outside.use_cases is not None:
+            return Discovery(dict(self.outside.use_cases), ())
+        return discover()
+
+    @property
+    def use_cases(self) -> Mapping[str, UseCase]:
+        """All use cases that can be read, by name."""
+        return self.discovery.use_cases
 
     @cached_property
     def lake(self) -> Lake:
@@ -143,8 +152,12 @@ class Platform:
 
         Raises:
             NotFoundError: There is none.
+            ConfigError: It is there and cannot be read.
         """
         if name not in self.use_cases:
+            for broken in self.discovery.broken:
+                if broken.name == name:
+                    raise broken.error
             raise NotFoundError(
                 f"there is no use case '{name}'",
                 where="use case folders",

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import pyarrow as pa
 from sqlalchemy import func, select
 
-from ml_platform.config import FeedConfig, UseCase
+from ml_platform.config import UseCase
 from ml_platform.errors import NotFoundError
+from ml_platform.feed_config import FeedConfig
 from ml_platform.lifecycle.acceptance import AcceptanceReport, judge, quarantine_asset
 from ml_platform.lifecycle.platform import Platform
 from ml_platform.storage.parquet import read_table

@@ -6,14 +6,14 @@ import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
 import duckdb
 import pyarrow as pa
 
-from ml_platform.config import FeedConfig, UseCase
+from ml_platform.config import UseCase
 from ml_platform.features.dbt import CompiledViews, as_view, compiled_views
 from ml_platform.features.engine import (
     Cutoff,
@@ -24,6 +24,7 @@ from ml_platform.features.engine import (
     split,
     warehouse,
 )
+from ml_platform.feed_config import FeedConfig
 from ml_platform.lifecycle.feed_contracts import arrow_schema, contract_of
 from ml_platform.lifecycle.platform import Platform
 from ml_platform.partitions import STATIC_KEY
@@ -179,8 +180,9 @@ def materialise(
 
 def matured_at(use_case: UseCase, key: str) -> datetime:
     """The instant from which every model's labels of a partition are all known."""
-    wait = max(m.label.maturity_partitions for m in use_case.config.models) * use_case.scheme.step
-    return use_case.scheme.instant(use_case.scheme.day(key) + timedelta(days=wait))
+    use_case.scheme.day(key)
+    wait = max(m.label.maturity_partitions for m in use_case.config.models)
+    return use_case.scheme.begins(use_case.scheme.shift(key, wait))
 
 
 def _files_of(

@@ -57,7 +57,7 @@ def acts(use_case: UseCase, demo: DemoConfig) -> list[Act]:
     """What the demo of a use case consists of."""
     scheme = use_case.scheme
     first, serve_first, serve_last = (
-        scheme.first.isoformat(),
+        scheme.first_key,
         demo.serve_first.isoformat(),
         demo.serve_last.isoformat(),
     )

@@ -8,7 +8,8 @@ from dagster import (
     asset_check,
 )
 
-from ml_platform.config import FeedConfig, UseCase
+from ml_platform.config import UseCase
+from ml_platform.feed_config import FeedConfig
 from ml_platform.orchestration.keys import feed_key
 from ml_platform.orchestration.resources import PlatformResource
 

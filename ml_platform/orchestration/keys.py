@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import datetime, time, timedelta
+from datetime import datetime, time
 
 from dagster import AssetKey, TimeWindowPartitionsDefinition
 
 from ml_platform.config import UseCase
 from ml_platform.lifecycle.platform import Target
 
-_CRON = {"daily": "0 0 * * *", "weekly": "0 0 * * {weekday}"}
+_CRON = {
+    "hourly": "0 * * * *",
+    "daily": "0 0 * * *",
+    "weekly": "0 0 * * {weekday}",
+    "monthly": "0 0 1 * *",
+}
 
 
 def feed_key(feed: str, stage: str) -> AssetKey:
@@ -32,13 +37,13 @@ def partitions_of(use_case: UseCase) -> TimeWindowPartitionsDefinition:
     scheme = use_case.scheme
     weekday = (scheme.first.weekday() + 1) % 7
     end = None
-    if scheme.last is not None:
-        end = datetime.combine(scheme.last + timedelta(days=scheme.step), time(0), tzinfo=scheme.zone)
+    if scheme.last_key is not None:
+        end = scheme.begins(scheme.shift(scheme.last_key, 1)).astimezone(scheme.zone)
     return TimeWindowPartitionsDefinition(
         start=datetime.combine(scheme.first, time(0), tzinfo=scheme.zone),
         end=end,
         cron_schedule=_CRON[scheme.width].format(weekday=weekday),
-        fmt="%Y-%m-%d",
+        fmt="%Y-%m-%dT%H" if scheme.width == "hourly" else "%Y-%m-%d",
         timezone=scheme.timezone,
     )
 

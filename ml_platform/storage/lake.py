@@ -153,6 +153,21 @@ class LocalLake:
         return self._objects / digest[:2] / digest
 
 
+def s3_client() -> Any:
+    """A boto3 client; address and credentials come from the environment. Importing boto3 costs .3 CPU-s."""
+    import boto3
+    from botocore.config import Config
+
+    return boto3.client(
+        "s3",
+        config=Config(
+            retries={"max_attempts": 4, "mode": "standard"},
+            connect_timeout=5,
+            max_pool_connections=_PARALLEL_TRANSFERS,
+        ),
+    )
+
+
 class S3Lake:
     """A lake under an S3 prefix, with verified copies in a local cache (a :class:`LocalLake`).
 
@@ -168,19 +183,9 @@ class S3Lake:
 
     @property
     def client(self) -> Any:
-        """The boto3 client, made at first use: importing boto3 costs .3 CPU-seconds."""
+        """The boto3 client, made at first use."""
         if self._client is None:
-            import boto3
-            from botocore.config import Config
-
-            self._client = boto3.client(
-                "s3",
-                config=Config(
-                    retries={"max_attempts": 4, "mode": "standard"},
-                    connect_timeout=5,
-                    max_pool_connections=_PARALLEL_TRANSFERS,
-                ),
-            )
+            self._client = s3_client()
         return self._client
 
     def put(self, data: bytes) -> str:

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from ml_platform.config import FeedConfig, UseCase
+from ml_platform.config import UseCase
 from ml_platform.errors import FeedError, PartitionError
+from ml_platform.feed_config import FeedConfig
 from ml_platform.lifecycle.landing import land, landed_asset
 from ml_platform.lifecycle.platform import Platform
 from ml_platform.storage.tables import Delivery

@@ -1,15 +1,30 @@
 """The code location: complete, described, and in one piece when a use case is broken."""
 
+import os
 import shutil
+import subprocess
+import sys
+from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
-from dagster import AssetKey, AssetSpec, Definitions
+from dagster import (
+    AssetCheckEvaluation,
+    AssetKey,
+    AssetSpec,
+    DagsterInstance,
+    Definitions,
+    SensorResult,
+    SkipReason,
+    build_sensor_context,
+)
 from library import FOLDER, NAME
 
-from ml_platform.config import load_use_case
+from ml_platform.config import PartitionConfig, UseCase, load_use_case
 from ml_platform.definitions import build
 from ml_platform.orchestration.keys import partitions_of
+from ml_platform.orchestration.resources import PlatformResource
 
 MODEL_STAGES = (
     "training_dataset",
@@ -184,6 +199,43 @@ def test_partitions_are_those_of_the_use_case() -> None:
     ), "the clocks change within this week"
 
 
+@pytest.mark.parametrize(
+    ("partitions", "first", "last"),
+    [
+        (
+            {"width": "hourly", "start": date(2024, 3, 30), "end": date(2024, 4, 1)},
+            "2024-03-30T00",
+            "2024-04-01T23",
+        ),
+        (
+            {
+                "width": "monthly",
+                "timezone": "Europe/Berlin",
+                "start": date(2024, 1, 1),
+                "end": date(2025, 2, 28),
+            },
+            "2024-01-01",
+            "2025-02-01",
+        ),
+    ],
+)
+def test_dagster_knows_hours_and_months_by_the_same_keys(
+    partitions: dict[str, Any], first: str, last: str
+) -> None:
+    use_case = load_use_case(FOLDER / NAME / "use_case.yaml")
+    changed = use_case.config.model_copy(update={"partitions": PartitionConfig.model_validate(partitions)})
+    other = UseCase(changed, use_case.folder)
+    found = partitions_of(other)
+    assert found.get_partition_keys() == other.scheme.keys(first, last)
+    assert (found.get_first_partition_key(), found.get_last_partition_key()) == (first, last)
+    for key in (first, last):
+        window = found.time_window_for_partition_key(key)
+        assert (window.start, window.end) == (
+            other.scheme.partition(key).start,
+            other.scheme.partition(key).end,
+        )
+
+
 @pytest.fixture
 def neighbours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of use cases with the library in it."""
@@ -250,3 +302,60 @@ def test_a_feed_of_two_use_cases_is_one_asset(neighbours: Path) -> None:
     assert broken(location) == {}
     assert "other_loans/late_return/predictions" in specs(location)
     Definitions.validate_loadable(location)
+
+
+def test_a_broken_use_case_is_a_failing_check_in_the_ui(
+    neighbours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ML_PLATFORM_HOME", str(tmp_path / "home"))
+    (neighbours / "broken").mkdir()
+    (neighbours / "broken" / "use_case.yaml").write_text("schema_version: 9\n")
+    location = build()
+    Definitions.validate_loadable(location)
+    sensor = next(s for s in location.sensors or () if s.name == "use_case_health")
+
+    def tick(cursor: str | None) -> SensorResult | SkipReason:
+        with DagsterInstance.ephemeral() as instance:
+            context = build_sensor_context(
+                instance, cursor=cursor, resources={"platform": PlatformResource()}, definitions=location
+            )
+            return sensor(context)  # type: ignore[return-value]
+
+    result = tick(None)
+
+    assert isinstance(result, SensorResult)
+    judged = {
+        (e.asset_key.to_user_string(), e.check_name): e
+        for e in result.asset_events
+        if isinstance(e, AssetCheckEvaluation)
+    }
+    own = judged["broken_use_cases/broken", "loads"]
+    assert not own.passed
+    assert "schema_version 9" in str(own.metadata["error"].value)
+    assert not judged["platform/use_cases", "all_load"].passed
+    assert judged["platform/use_cases", "none_removed_with_predictions"].passed
+    assert isinstance(tick(result.cursor), SkipReason), "nothing has changed"
+
+
+def test_dagster_itself_accepts_a_location_with_a_broken_use_case(neighbours: Path, tmp_path: Path) -> None:
+    """A real code server loads it: the good use case is there, and the warning names the broken one."""
+    (neighbours / "broken").mkdir()
+    (neighbours / "broken" / "use_case.yaml").write_text("name: [unclosed\n")
+    command = [
+        Path(sys.executable).parent / "dagster",
+        "definitions",
+        "validate",
+        "-m",
+        "ml_platform.definitions",
+    ]
+    home = tmp_path / "dagster_home"
+    home.mkdir()
+    done = subprocess.run(
+        command,
+        env=os.environ | {"DAGSTER_HOME": str(home), "ML_PLATFORM_HOME": str(tmp_path / "home")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "use case broken is broken and not loaded" in done.stdout + done.stderr

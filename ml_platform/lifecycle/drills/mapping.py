@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError
 
 from ml_platform.config import UseCase
 from ml_platform.errors import ConfigError, NotFoundError
-from ml_platform.ingestion.reader import package_of
+from ml_platform.ingestion.code import package_of
 from ml_platform.strict import Strict
 
 Mask: TypeAlias = npt.NDArray[np.bool_]

@@ -86,7 +86,7 @@ def first_served(target: Target, mapped: DrillMap) -> str:
         return mapped.first.isoformat()
     windows, use_case = target.model.windows, target.use_case
     days = windows.train + windows.gate + target.model.label.maturity_partitions
-    return use_case.scheme.shift(use_case.scheme.first.isoformat(), days + 1)
+    return use_case.scheme.shift(use_case.scheme.first_key, days + 1)
 
 
 def default_onset(target: Target, mapped: DrillMap) -> str:
@@ -128,7 +128,7 @@ def make_prefix(
         )
     progress("making the clean world")
     ahead = max(target.model.label.maturity_partitions, 7)
-    last = min(scheme.shift(onset, horizon + ahead), (scheme.last or scheme.day(onset)).isoformat())
+    last = min(scheme.shift(onset, horizon + ahead), scheme.last_key or onset)
     world = World.make(folder / "world", use_case, mapped, max(last, onset), None if calendar else seed)
     platform = opened(folder / "home", use_case, Feeds(world))
     before = scheme.shift(onset, -1)
@@ -136,7 +136,7 @@ def make_prefix(
     ingest(
         platform,
         use_case,
-        scheme.keys(scheme.first.isoformat(), before),
+        scheme.keys(scheme.first_key, before),
         use_case.cutoff(before),
         static=True,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,13 +11,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ml_platform.config import FeedConfig, UseCase
+from ml_platform.config import UseCase
 from ml_platform.errors import NotReadyError
+from ml_platform.feed_config import FeedConfig
 from ml_platform.ingestion.landing import split_partitions
 from ml_platform.ingestion.reader import INSTANT, KNOWN_AT, PARTITION_KEY, read_feed
 from ml_platform.lifecycle.drills.mapping import DrillMap
 from ml_platform.lifecycle.drills.scenario import Clean, DrillContext, Scenario, with_column
-from ml_platform.partitions import Partition, PartitionScheme
+from ml_platform.partitions import Partition, PartitionScheme, key_time
 
 _EVERYTHING = datetime(9000, 1, 1, tzinfo=UTC)
 """An instant by which all that a reader has is known."""
@@ -38,11 +39,12 @@ def permutation(
     """
     random = np.random.default_rng(seed)
     source = {k: k for k in keys}
-    groups: dict[tuple[int, timedelta], list[str]] = {}
+    groups: dict[tuple[tuple[int, int], timedelta], list[str]] = {}
     for key in keys:
         span = scheme.partition(key)
-        if key in whole and span.end - span.start == scheme.step * _DAY:
-            groups.setdefault((date.fromisoformat(key).weekday(), span.end - span.start), []).append(key)
+        if key in whole and (scheme.width == "monthly" or span.end - span.start == scheme.days * _DAY):
+            alike = (_season(key, scheme), span.end - span.start)
+            groups.setdefault(alike, []).append(key)
     for group in groups.values():
         source |= dict(zip(group, (group[i] for i in random.permutation(len(group))), strict=True))
     group_of = {k: g for g in groups.values() for k in g}
@@ -57,7 +59,13 @@ def permutation(
 
 
 def _close(one: str, other: str, scheme: PartitionScheme) -> bool:
-    return abs((scheme.day(other) - scheme.day(one)).days) <= _NEIGHBOURS * scheme.step
+    return abs(scheme.distance(one, other)) <= _NEIGHBOURS
+
+
+def _season(key: str, scheme: PartitionScheme) -> tuple[int, int]:
+    """Weekday and hour; months of one length are alike."""
+    moment = key_time(key)
+    return (0, 0) if scheme.width == "monthly" else (moment.weekday(), moment.hour)
 
 
 def moved(table: pa.Table, feed: str, days: int, by: timedelta, world: DrillMap) -> pa.Table:
@@ -94,8 +102,8 @@ class World:
             NotReadyError: A feed has no rows at all.
         """
         scheme = use_case.scheme
-        until = scheme.last or datetime.now(UTC).date()
-        keys = scheme.keys(scheme.first.isoformat(), until.isoformat())
+        until = scheme.last_key or scheme.key_at(datetime.now(UTC))
+        keys = scheme.keys(scheme.first_key, until)
         partitions = [scheme.partition(k) for k in keys]
         read = {}
         for feed in use_case.config.feeds:

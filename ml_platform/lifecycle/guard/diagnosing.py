@@ -79,7 +79,7 @@ def _entry(
 ) -> Verdict:
     said = diagnosis.verdict
     wait = said.recheck_at_partitions
-    step = timedelta(days=target.use_case.scheme.step)
+    step = timedelta(days=target.use_case.scheme.days)
     return Verdict(
         model_key=target.key,
         partition=diagnosis.partition,
@@ -123,7 +123,7 @@ def _facts(platform: Platform, target: Target, row: Incident | None, as_of: date
     with platform.ledger.begin() as session:
         decided = session.scalars(query.limit(1)).first() is not None
     scheme = target.use_case.scheme
-    return report.facts(scheme.key_at(as_of), days_per_partition=scheme.step, decided=decided)
+    return report.facts(scheme.key_at(as_of), days_per_partition=scheme.days, decided=decided)
 
 
 def _enter_incident(

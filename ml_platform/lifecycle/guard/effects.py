@@ -93,7 +93,7 @@ def reckon(platform: Platform, target: Target, as_of: datetime) -> Reckoning:
 
 def _until(target: Target, attempt: Attempt, done: list[Attempt], as_of: datetime) -> datetime:
     """An action is judged up to the next change of the champion, and no longer than its horizon."""
-    horizon = target.model.retraining.value.horizon_partitions * target.use_case.scheme.step
+    horizon = target.model.retraining.value.horizon_partitions * target.use_case.scheme.days
     ends = [a.as_of for a in done if a.as_of > attempt.as_of and a.promotion_id is not None]
     return min([*ends, as_of, attempt.as_of + timedelta(days=horizon)])
 

@@ -138,7 +138,7 @@ class _Gatherer:
             promotion=self.promotion_facts(),
             training=self.training_facts(),
             open_incident=self.incident,
-            days_per_partition=self.target.use_case.scheme.step,
+            days_per_partition=self.target.use_case.scheme.days,
         )
         return self.reports
 
@@ -513,7 +513,7 @@ class _Gatherer:
     def promotion_facts(self) -> PromotionFacts:
         promotion, scheme = self.live.promotion, self.target.use_case.scheme
         first = self.live.by_champion[0] if self.live.by_champion else self.live.partition
-        age = (self.live.as_of - promotion.as_of).days // scheme.step
+        age = scheme.whole(self.live.as_of - promotion.as_of)
         line = [p for p in promotions.history(self.platform.ledger, self.target.key) if _before(p, promotion)]
         return PromotionFacts(
             version=str(promotion.version),

@@ -129,7 +129,7 @@ def _catch_up(platform: Platform, use_case: UseCase, first: str) -> None:
     """Land and accept at once what came before the first day, unless that was done."""
     feed = next(f for f in use_case.config.feeds if not f.static)
     scheme = use_case.scheme
-    start = scheme.first.isoformat()
+    start = scheme.first_key
     known = platform.ledger.heads(views.accepted_asset(feed.name))
     earlier = [k for k in scheme.keys(start, first)[:-1] if k not in known]
     if earlier:
@@ -229,7 +229,7 @@ def policies(
     first_train = scheme.shift(
         target.use_case.last_mature(target.model, target.use_case.cutoff(days[0])), 1 - width
     )
-    needed = scheme.keys(max(first_train, scheme.first.isoformat()), last)
+    needed = scheme.keys(max(first_train, scheme.first_key), last)
     progress(f"building what is missing of {len(needed)} partitions")
     ensure_views(platform, target, needed, as_of)
     rows = _examples(platform, target, needed)

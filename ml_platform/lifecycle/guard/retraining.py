@@ -121,7 +121,7 @@ def guard_facts(
     change = _last_change(platform, target, tried, as_of)
     same = [a for a in tried if a.fingerprint == diagnosis.verdict.fingerprint]
     retrained = [a for a in begun if a.action == "retrain"]
-    ages = [(as_of - a.as_of).days // scheme.step for a in retrained]
+    ages = [scheme.whole(as_of - a.as_of) for a in retrained]
     recent = [a for a, age in zip(retrained, ages, strict=True) if age < settings.budget_partitions]
     window = set(scheme.keys(scheme.shift(last, 1 - target.model.windows.train), last))
     held = held_partitions(platform, target, only_open=True)
@@ -129,7 +129,7 @@ def guard_facts(
     volume = float(head[max(head)].rows) if head else None
     return GuardFacts(
         not_green=sorted(k for k in held if k in window),
-        partitions_since_change=(as_of - change).days // scheme.step if change else None,
+        partitions_since_change=scheme.whole(as_of - change) if change else None,
         matured_since_change=_matured_between(target, change, as_of) if change else None,
         matured_since_attempt=_matured_between(target, max(a.as_of for a in same), as_of)
         if same
@@ -141,7 +141,7 @@ def guard_facts(
         value=expected_value(
             _loss_reduction(diagnosis, target), volume, _usual_seconds(platform, target), settings.value
         ),
-        days_per_partition=scheme.step,
+        days_per_partition=scheme.days,
     )
 
 
@@ -166,7 +166,7 @@ def _last_change(
 def _matured_between(target: Target, earlier: datetime, later: datetime) -> int:
     use_case, scheme = target.use_case, target.use_case.scheme
     first, last = (use_case.last_mature(target.model, t) for t in (earlier, later))
-    return max(0, (scheme.day(last) - scheme.day(first)).days // scheme.step)
+    return max(0, scheme.distance(first, last))
 
 
 def _after_onset(target: Target, diagnosis: Diagnosis, last: str) -> int | None:
@@ -175,8 +175,8 @@ def _after_onset(target: Target, diagnosis: Diagnosis, last: str) -> int | None:
     if onset is None:
         return None
     scheme = target.use_case.scheme
-    days = (scheme.day(last) - scheme.day(onset)).days // scheme.step + 1
-    return max(0, days - target.model.retraining.incident_gate)
+    after = scheme.distance(onset, last) + 1
+    return max(0, after - target.model.retraining.incident_gate)
 
 
 def _loss_reduction(diagnosis: Diagnosis, target: Target) -> float | None:

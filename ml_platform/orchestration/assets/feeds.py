@@ -18,8 +18,9 @@ from dagster import (
     multi_asset,
 )
 
-from ml_platform.config import FeedConfig, UseCase
+from ml_platform.config import UseCase
 from ml_platform.contracts.model import Contract
+from ml_platform.feed_config import FeedConfig
 from ml_platform.lifecycle.feed_contracts import contract_of
 from ml_platform.orchestration import metadata, partial
 from ml_platform.orchestration.keys import feed_key, owners, partitions_of
@@ -52,7 +53,7 @@ def _landed(use_case: UseCase, feed: FeedConfig, contract: Contract) -> AssetsDe
         partitions_def=None if feed.static else partitions_of(use_case),
         backfill_policy=None if feed.static else BackfillPolicy.single_run(),
         kinds={"parquet"},
-        metadata={"reader": feed.reader, "landing_lag": str(feed.landing_lag), "lookback": feed.lookback},
+        metadata={"reader": feed.origin, "landing_lag": str(feed.landing_lag), "lookback": feed.lookback},
         output_required=False,
         **_common(use_case, feed),
     )

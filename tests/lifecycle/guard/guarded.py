@@ -14,10 +14,11 @@ import pyarrow.compute as pc
 from library import FOLDER, NAME, Library, copy_home, open_library
 from sqlalchemy import select
 
-from ml_platform.config import FeedConfig, UseCase
+from ml_platform.config import UseCase
 from ml_platform.diagnosis import verdict as said
 from ml_platform.diagnosis.fingerprint import family_of, fingerprint
 from ml_platform.diagnosis.steps import STEPS
+from ml_platform.feed_config import FeedConfig
 from ml_platform.ingestion.reader import load_reader, read_feed
 from ml_platform.lifecycle import scoring
 from ml_platform.lifecycle.guard.days import Day

@@ -14,10 +14,11 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ml_platform.config import FeedConfig, UseCase, project_root
+from ml_platform.config import UseCase, project_root
 from ml_platform.contracts.parse import load_contract
 from ml_platform.features.dbt import CompiledViews
 from ml_platform.features.engine import Cutoff, FeedFiles, build_view, read_view, split, warehouse
+from ml_platform.feed_config import FeedConfig
 from ml_platform.ingestion.history import merge
 
 LATER = dt.datetime(2013, 7, 18, 22, tzinfo=dt.timezone(dt.timedelta(hours=-4)))

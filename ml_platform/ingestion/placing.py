@@ -1,0 +1,144 @@
+"""Places rows in partitions and dates them: what a declared feed says in place of a reader's code."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ml_platform.errors import FeedError
+from ml_platform.feed_config import FeedConfig
+from ml_platform.ingestion.sources import ARRIVED, INSTANT
+from ml_platform.partitions import STATIC_KEY, Partition, PartitionScheme
+
+_SHOWN = 3
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def place(
+    table: pa.Table, feed: FeedConfig, scheme: PartitionScheme, partitions: Sequence[Partition]
+) -> pa.Table:
+    """The rows of some partitions, with ``partition_key`` and ``known_at``.
+
+    Args:
+        table: All rows of a source.
+        feed: A declared feed.
+        scheme: Partitions of the use case.
+        partitions: Those wanted; rows of others are left out, they land with their own.
+
+    Raises:
+        FeedError: A row has no readable event time, or no known_at.
+    """
+    zone = feed.timezone or scheme.timezone
+    for name in feed.timestamps:
+        table = _replaced(table, name, instants(table, name, feed, zone, required=False))
+    events = None
+    if feed.event_time:
+        events = instants(table, feed.event_time, feed, zone)
+        table = _replaced(table, feed.event_time, events)
+    known = _known_at(table, feed, zone, events)
+    keys = pa.repeat(STATIC_KEY, table.num_rows) if feed.static else _keys(events, scheme)
+    table = table.append_column("partition_key", keys).append_column("known_at", known)
+    if ARRIVED in table.column_names:
+        table = table.drop_columns([ARRIVED])
+    wanted = pa.array([p.key for p in partitions], pa.string())
+    return table.filter(pc.is_in(table["partition_key"], wanted))
+
+
+def instants(
+    table: pa.Table, name: str, feed: FeedConfig, zone: str, *, required: bool = True
+) -> pa.ChunkedArray:
+    """A column as instants: text by the feed's format or ISO, without an offset in the feed's zone.
+
+    Raises:
+        FeedError: There is no such column, or a value cannot be read, or is missing where required.
+    """
+    if name not in table.column_names:
+        there = ", ".join(n for n in table.column_names if n != ARRIVED)
+        raise FeedError(
+            f"feed {feed.name}: there is no column '{name}'", where=feed.origin, fix=f"it has: {there}"
+        )
+    column = table[name]
+    try:
+        read = read_instants(column, zone, feed.time_format)
+    except pa.ArrowException as error:
+        raise FeedError(
+            f"feed {feed.name}: column '{name}' is {column.type}, which is no instant: {error}",
+            where=feed.origin,
+            fix="name a column of dates or instants",
+        ) from error
+    unread = read.is_null() if required else pc.and_(read.is_null(), column.is_valid())
+    if pc.any(unread).as_py():
+        rows = [i for i, bad in enumerate(unread.to_pylist()) if bad]
+        shown = ", ".join(f"row {i + 1}: {column[i].as_py()!r}" for i in rows[:_SHOWN])
+        how = f"the format {feed.time_format}" if feed.time_format else "ISO (2024-01-31T10:00:00)"
+        raise FeedError(
+            f"feed {feed.name}: {len(rows)} of {len(column)} values of '{name}' cannot be read as {how}",
+            where=f"{feed.origin}, {shown}",
+            fix="write all of them in one format and name it in `time_format`; nothing has been landed",
+        )
+    return read
+
+
+def read_instants(column: pa.ChunkedArray, zone: str, time_format: str = "") -> pa.ChunkedArray:
+    """Instants in UTC; null where a text cannot be read.
+
+    Raises:
+        pyarrow.ArrowException: The column is of a type that cannot be an instant.
+    """
+    kind = column.type
+    if pa.types.is_timestamp(kind) and kind.tz is not None:
+        return column.cast(INSTANT, safe=False)
+    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+        return _located(column.cast(pa.timestamp("us"), safe=False), zone)
+    texts = pc.utf8_trim_whitespace(column.cast(pa.string())).combine_chunks().dictionary_encode()
+    read = pa.array([_read_one(t, zone, time_format) for t in texts.dictionary.to_pylist()], INSTANT)
+    return pa.chunked_array([read.take(texts.indices)])
+
+
+def _read_one(text: str, zone: str, time_format: str) -> datetime | None:
+    from zoneinfo import ZoneInfo
+
+    try:
+        moment = datetime.strptime(text, time_format) if time_format else datetime.fromisoformat(text)  # noqa: DTZ007
+    except ValueError:
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo(zone))).astimezone(UTC)
+
+
+def _located(column: pa.ChunkedArray, zone: str) -> pa.ChunkedArray:
+    # A local time that occurs twice is its earlier instant, as everywhere on the platform.
+    located = pc.assume_timezone(column, zone, ambiguous="earliest", nonexistent="latest")
+    return located.cast(INSTANT)
+
+
+def _known_at(
+    table: pa.Table, feed: FeedConfig, zone: str, events: pa.ChunkedArray | None
+) -> pa.ChunkedArray:
+    rule = feed.known_at
+    if rule is not None and rule.column is not None:
+        return instants(table, rule.column, feed, zone)
+    if rule is not None and rule.arrival:
+        return table[ARRIVED]
+    if events is None:
+        return pa.chunked_array([pa.repeat(pa.scalar(_LONG_AGO, INSTANT), table.num_rows)])
+    if rule is not None and rule.delay is not None:
+        return pc.add(events, pa.scalar(rule.delay, pa.duration("us")))
+    return events
+
+
+def _keys(events: pa.ChunkedArray | None, scheme: PartitionScheme) -> pa.Array:
+    """Partition keys; each distinct local day or hour is looked up once."""
+    assert events is not None
+    local = pc.local_timestamp(events.combine_chunks().cast(pa.timestamp("us", tz=scheme.timezone)))
+    unit = "hour" if scheme.width == "hourly" else "day"
+    encoded = pc.floor_temporal(local, unit=unit).dictionary_encode()
+    moments = encoded.dictionary.to_pylist()
+    names = [m.strftime("%Y-%m-%dT%H") if unit == "hour" else scheme.key_of_day(m.date()) for m in moments]
+    return pa.array(names, pa.string()).take(encoded.indices)
+
+
+def _replaced(table: pa.Table, name: str, column: pa.ChunkedArray) -> pa.Table:
+    return table.set_column(table.column_names.index(name), name, column)

@@ -1,0 +1,136 @@
+"""The health of all use cases: broken ones, code that fails or hangs, and ones that are gone."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from sqlalchemy import select
+
+from ml_platform.config import UseCase
+from ml_platform.errors import FeedError, NotFoundError, PlatformError
+from ml_platform.lifecycle.loadable import require_loadable
+from ml_platform.lifecycle.platform import Platform
+from ml_platform.storage.tables import COMMITTED, CacheGeneration, Promotion
+
+State = Literal["ok", "broken", "removed"]
+IMPORT_SECONDS = 60.0
+"""How long a use case's module may take to import before it counts as hanging."""
+
+_IMPORT = """
+import sys
+from pathlib import Path
+from ml_platform.errors import PlatformError
+from ml_platform.ingestion.code import load_code
+for spec in sys.argv[2:]:
+    try:
+        load_code(Path(sys.argv[1]), spec)
+    except PlatformError as error:
+        print(error.what)
+        print(error.where)
+        sys.exit(3)
+"""
+
+
+@dataclass(frozen=True)
+class Health:
+    """How one use case is.
+
+    Attributes:
+        name: Its name; of one that cannot be read its folder's.
+        state: ``removed`` is in the ledger and on no search path.
+        where: Its folder.
+        error: Why it is not ok.
+    """
+
+    name: str
+    state: State
+    where: str
+    error: PlatformError | None = None
+
+
+def examine(platform: Platform, *, run_code: bool = True) -> list[Health]:
+    """How all use cases are.
+
+    Args:
+        platform: The stores.
+        run_code: Import feed code too, each use case's in a process of its own with a time limit.
+    """
+    seen = [Health(b.name, "broken", str(b.path.parent), b.error) for b in platform.discovery.broken]
+    feeds: dict[str, UseCase] = {}
+    for use_case in platform.use_cases.values():
+        try:
+            require_loadable(use_case, feeds)
+            if run_code:
+                require_importable(use_case)
+        except PlatformError as error:
+            seen.append(Health(use_case.name, "broken", str(use_case.folder), error))
+            continue
+        for feed in use_case.config.feeds:
+            feeds.setdefault(feed.name, use_case)
+        seen.append(Health(use_case.name, "ok", str(use_case.folder)))
+    known = {h.name for h in seen}
+    return [*seen, *(h for h in _removed(platform, known))]
+
+
+def require_importable(use_case: UseCase, seconds: float = IMPORT_SECONDS) -> None:
+    """Import a use case's feed code in a process of its own.
+
+    Raises:
+        FeedError: It raises, hangs, or ends its process.
+    """
+    specs = sorted({f.reader for f in use_case.config.feeds if f.reader})
+    if not specs:
+        return
+    command = [sys.executable, "-c", _IMPORT, str(use_case.folder), *specs]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
+    except subprocess.TimeoutExpired:
+        raise FeedError(
+            f"its feed code does not finish importing within {seconds:g} s",
+            where=f"{use_case.folder} ({', '.join(specs)})",
+            fix="move work from the top of the module into the reader",
+        ) from None
+    if done.returncode == 3:
+        what, where = done.stdout.strip().splitlines()[-2:]
+        raise FeedError(what, where=where, fix="correct the module")
+    if done.returncode:
+        raise FeedError(
+            f"its feed code ended its process ({done.returncode}): {_last_line(done.stderr)}",
+            where=f"{use_case.folder} ({', '.join(specs)})",
+            fix="correct the module",
+        )
+
+
+def _removed(platform: Platform, known: set[str]) -> Iterator[Health]:
+    """Use cases with predictions or a champion that no search path holds any more."""
+    models: dict[str, list[str]] = {}
+    for key in _models_in_ledger(platform):
+        models.setdefault(key.partition("/")[0], []).append(key)
+    for name, keys in sorted(models.items()):
+        if name not in known:
+            error = NotFoundError(
+                f"it was removed while it has a champion or predictions: {', '.join(sorted(keys))}",
+                where="the search paths of use cases",
+                fix="put its folder back, or its path into ML_PLATFORM_USE_CASES; nothing of it was deleted",
+            )
+            yield Health(name, "removed", "", error)
+
+
+def _models_in_ledger(platform: Platform) -> Sequence[str]:
+    with platform.ledger.begin() as session:
+        served = session.scalars(
+            select(CacheGeneration.model_key).where(CacheGeneration.status == COMMITTED).distinct()
+        )
+        promoted = session.scalars(
+            select(Promotion.model_key).where(Promotion.status == COMMITTED).distinct()
+        )
+        return sorted({*served, *promoted})
+
+
+def _last_line(text: str) -> str:
+    lines = text.strip().splitlines()
+    return lines[-1] if lines else "it said nothing"

@@ -1,0 +1,66 @@
+"""Whether a use case can be loaded, told without running any of its code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from ml_platform.config import UseCase
+from ml_platform.errors import ConfigError, PlatformError
+from ml_platform.features.dbt import compiled_views
+from ml_platform.ingestion.code import check_code
+from ml_platform.lifecycle.feed_contracts import contract_of
+
+
+def require_loadable(use_case: UseCase, feeds: Mapping[str, UseCase]) -> None:
+    """Raise the first of :func:`load_problems`, with all others in it.
+
+    Args:
+        use_case: The use case.
+        feeds: The use case that has brought each feed already.
+
+    Raises:
+        ConfigError: Something about it is wrong.
+    """
+    problems = list({str(p): p for p in load_problems(use_case, feeds)}.values())
+    if len(problems) == 1:
+        raise problems[0]
+    if problems:
+        told = "\n".join(f"{i}. {problem}" for i, problem in enumerate(problems, 1))
+        raise ConfigError(
+            f"{len(problems)} things are wrong:\n{told}",
+            where=str(use_case.folder),
+            fix="mend each as it says",
+        )
+
+
+def load_problems(use_case: UseCase, feeds: Mapping[str, UseCase]) -> Iterator[PlatformError]:
+    """What keeps a use case from being loaded: contracts, feed code, dbt project; each named once."""
+    for feed in use_case.config.feeds:
+        other = feeds.get(feed.name)
+        try:
+            contract = contract_of(use_case, feed.name)
+            if feed.reader:
+                check_code(use_case.folder, feed.reader)
+            if other is not None:
+                _require_same(use_case, other, feed.name, contract.digest)
+        except PlatformError as error:
+            yield error
+    try:
+        compiled_views(use_case)
+    except PlatformError as error:
+        yield error
+
+
+def _require_same(use_case: UseCase, other: UseCase, feed: str, digest: str) -> None:
+    """Use cases may share a feed; two different feeds of one name would be mixed in silence."""
+    differs = []
+    if contract_of(other, feed).digest != digest:
+        differs.append("contract")
+    if other.feed(feed) != use_case.feed(feed):
+        differs.append("declaration in use_case.yaml")
+    if differs:
+        raise ConfigError(
+            f"feed '{feed}' is another one in use case '{other.name}': its {' and '.join(differs)} differ",
+            where=f"{use_case.folder} and {other.folder}",
+            fix="rename the feed and its contract file here, or declare it exactly as there to share it",
+        )

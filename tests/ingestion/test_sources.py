@@ -1,0 +1,271 @@
+"""Feeds without Python: files, objects and queries; when their rows were known; what bad input gets."""
+
+import os
+import sqlite3
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pydantic import ValidationError
+
+from ml_platform.config import PartitionConfig, UseCase, load_use_case
+from ml_platform.errors import FeedError
+from ml_platform.feed_config import FeedConfig
+from ml_platform.ingestion.reader import read_feed
+
+LIBRARY = Path(__file__).parents[1] / "library_use_case" / "library_loans" / "use_case.yaml"
+CSV = (
+    "crate,picked at,weight,reported\n"
+    "a,2024-03-01 10:00,1.5,2024-03-02 08:00\n"
+    "b,2024-03-01 23:30,,2024-03-05 08:00\n"
+    "c,2024-03-02 00:10,2.5,2024-03-03 08:00\n"
+    "d,2024-03-03 07:00,heavy,2024-03-03 09:00\n"
+)
+COLUMNS = {"crate": "crate", "picked_at": "picked at", "weight": "weight", "reported": "reported"}
+LATER = datetime(2025, 1, 1, tzinfo=UTC)
+
+
+def use_case(folder: Path, **partitions: Any) -> UseCase:
+    settings = {"timezone": "Europe/Berlin", "start": date(2024, 3, 1)} | partitions
+    config = load_use_case(LIBRARY).config
+    scheme = PartitionConfig.model_validate(settings)
+    return UseCase(config.model_copy(update={"partitions": scheme}), folder)
+
+
+def read(
+    folder: Path, feed: dict[str, Any], keys: Sequence[str], as_of: datetime = LATER, **partitions: Any
+) -> list[dict[str, Any]]:
+    owner = use_case(folder, **partitions)
+    config = FeedConfig.model_validate({"name": "crates", "event_time": "picked_at"} | feed)
+    asked = [owner.feed_partition(config, k) for k in keys]
+    rows: list[dict[str, Any]] = read_feed(owner, config, asked, as_of).to_pylist()
+    return rows
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "crates_1.csv").write_text(CSV)
+    return tmp_path
+
+
+FILES = {"source": {"path": "data/crates_*.csv", "columns": COLUMNS}}
+
+
+def test_rows_of_files_are_placed_in_the_partitions_of_their_local_day(folder: Path) -> None:
+    rows = read(folder, FILES, ["2024-03-01", "2024-03-02"])
+    assert [(r["crate"], r["partition_key"], r["weight"]) for r in rows] == [
+        ("a", "2024-03-01", "1.5"),
+        ("b", "2024-03-01", None),
+        ("c", "2024-03-02", "2.5"),
+    ]
+    assert rows[0]["picked_at"] == datetime(2024, 3, 1, 9, tzinfo=UTC), "ten o'clock in Berlin"
+    assert rows[0]["known_at"] == rows[0]["picked_at"], "nothing says when it was known"
+
+
+@pytest.mark.parametrize(
+    ("width", "keys"),
+    [
+        ({"width": "hourly", "timezone": "UTC"}, ["2024-03-01T10", "2024-03-01T23", "2024-03-02T00"]),
+        ({"width": "weekly", "start": date(2024, 2, 26)}, ["2024-02-26"]),
+        ({"width": "monthly"}, ["2024-03-01"]),
+    ],
+)
+def test_rows_are_placed_by_any_width(folder: Path, width: dict[str, Any], keys: list[str]) -> None:
+    rows = read(folder, FILES, keys, **width)
+    assert sorted({r["partition_key"] for r in rows}) == keys
+    assert {"a", "b", "c"} <= {r["crate"] for r in rows}
+
+
+def test_known_at_comes_from_a_column(folder: Path) -> None:
+    feed = FILES | {"known_at": {"column": "reported"}}
+    as_of = datetime(2024, 3, 4, tzinfo=UTC)
+    assert [r["crate"] for r in read(folder, feed, ["2024-03-01"], as_of)] == ["a"], "b is reported later"
+
+
+def test_known_at_comes_from_a_rule(folder: Path) -> None:
+    (row, _) = read(folder, FILES | {"known_at": {"delay": "P2DT1H"}}, ["2024-03-01"])
+    assert row["known_at"] - row["picked_at"] == timedelta(days=2, hours=1)
+
+
+def test_known_at_comes_from_the_file_s_arrival(folder: Path) -> None:
+    arrived = datetime(2024, 3, 7, 12, tzinfo=UTC)
+    os.utime(folder / "data" / "crates_1.csv", (arrived.timestamp(), arrived.timestamp()))
+    rows = read(folder, FILES | {"known_at": {"arrival": True}}, ["2024-03-01"])
+    assert {r["known_at"] for r in rows} == {arrived}
+    assert read(folder, FILES | {"known_at": {"arrival": True}}, ["2024-03-01"], arrived - timedelta(1)) == []
+
+
+def test_rows_that_are_not_known_yet_are_left_out(folder: Path) -> None:
+    source = FILES["source"] | {"not_null": ["weight"]}
+    assert [r["crate"] for r in read(folder, {"source": source}, ["2024-03-01"])] == ["a"]
+
+
+def test_several_files_of_several_formats_are_one_feed(folder: Path) -> None:
+    extra = pa.table(
+        {
+            "crate": ["e"],
+            "picked at": [datetime(2024, 3, 1, 5)],
+            "weight": [9.0],
+            "reported": [datetime(2024, 3, 1, 6)],
+        }
+    )
+    pq.write_table(extra, folder / "data" / "crates_2.parquet")
+    (folder / "data" / "crates_1.csv").unlink()
+    source = {"path": "${CRATES}/crates_*", "columns": COLUMNS}
+    with pytest.raises(FeedError, match="CRATES is not set"):
+        read(folder, {"source": source}, ["2024-03-01"])
+    os.environ["CRATES"] = str(folder / "data")
+    try:
+        assert [r["crate"] for r in read(folder, {"source": source}, ["2024-03-01"])] == ["e"]
+    finally:
+        del os.environ["CRATES"]
+
+
+def test_a_reference_feed_has_one_partition_and_was_always_known(folder: Path) -> None:
+    rows = read(folder, FILES | {"static": True, "event_time": ""}, ["static"])
+    assert len(rows) == 4
+    assert {(r["partition_key"], r["known_at"].year) for r in rows} == {("static", 1970)}
+
+
+@pytest.mark.parametrize(
+    ("text", "feed", "why", "where"),
+    [
+        (None, {}, "no file matches", "crates_"),
+        (
+            CSV.replace("03-02 00:10", "13-02 00:10"),
+            {},
+            "1 of 4 values of 'picked_at' cannot be read",
+            "row 3",
+        ),
+        (CSV, {"time_format": "%d.%m.%Y %H:%M"}, "4 of 4 values", "row 1: '2024-03-01 10:00'"),
+        (CSV, {"known_at": {"column": "told"}}, "no column 'told'", "crates_"),
+        (CSV, {"source": {"path": "data/crates_*.csv", "columns": {"crate": "box"}}}, "no column box", ""),
+        (CSV + "x,2024-03-01 10:00,1,2024-03-01 10:00,5,6\n", {}, "cannot be read as csv", "crates_1.csv"),
+        (CSV.replace("b,2024-03-01 23:30", "b,"), {}, "1 of 4 values", "row 2: None"),
+    ],
+)
+def test_bad_files_say_what_where_and_how_to_fix_it(
+    folder: Path, text: str | None, feed: dict[str, Any], why: str, where: str
+) -> None:
+    file = folder / "data" / "crates_1.csv"
+    if text is None:
+        file.unlink()
+    else:
+        file.write_text(text)
+    with pytest.raises(FeedError, match=why) as caught:
+        read(folder, FILES | feed, ["2024-03-01"])
+    assert "feed crates" in caught.value.what
+    assert where in caught.value.where
+    assert caught.value.fix
+
+
+# --- a database -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    file = tmp_path / "farm.db"
+    with sqlite3.connect(file) as connection:
+        connection.execute("CREATE TABLE crates (crate TEXT, picked_at TEXT, weight REAL)")
+        rows = [("a", "2024-03-01 10:00:00", 1.5), ("b", "2024-03-02 10:00:00", None)]
+        connection.executemany("INSERT INTO crates VALUES (?, ?, ?)", rows)
+    monkeypatch.setenv("FARM_DATABASE", f"sqlite:///{file}")
+    return file
+
+
+def query(text: str) -> dict[str, Any]:
+    return {"source": {"query": text, "url_from": "FARM_DATABASE"}, "timezone": "UTC"}
+
+
+def test_a_query_is_a_feed_whose_address_only_the_environment_knows(folder: Path, database: Path) -> None:
+    rows = read(folder, query("SELECT * FROM crates"), ["2024-03-01", "2024-03-02"])
+    assert [(r["crate"], r["weight"]) for r in rows] == [("a", 1.5), ("b", None)]
+    bounded = query("SELECT * FROM crates WHERE picked_at >= :start AND picked_at < :end")
+    assert [r["crate"] for r in read(folder, bounded, ["2024-03-02"])] == ["b"]
+    assert read(folder, bounded, ["2024-03-03"]) == []
+
+
+def test_a_query_that_fails_does_not_tell_the_address(
+    folder: Path, database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(FeedError, match="no such table: boxes") as caught:
+        read(folder, query("SELECT * FROM boxes"), ["2024-03-01"])
+    assert str(database) not in str(caught.value)
+    monkeypatch.delenv("FARM_DATABASE")
+    with pytest.raises(FeedError, match="FARM_DATABASE is not set"):
+        read(folder, query("SELECT 1"), ["2024-03-01"])
+
+
+# --- S3 ---------------------------------------------------------------------------------------------
+
+
+def test_a_prefix_of_s3_is_a_feed(
+    folder: Path, aws_endpoint: str, aws: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ml_platform.storage.lake import s3_client
+
+    monkeypatch.setenv("AWS_ENDPOINT_URL", aws_endpoint)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    client = s3_client()
+    client.create_bucket(Bucket="farm")
+    client.put_object(Bucket="farm", Key="in/2024/crates_1.csv", Body=CSV.encode())
+    client.put_object(Bucket="farm", Key="in/2024/readme", Body=b"not a feed")
+    feed = {"source": {"s3": "s3://farm/in/", "columns": COLUMNS}, "known_at": {"arrival": True}}
+    soon = datetime.now(UTC) + timedelta(hours=1)
+    rows = read(folder, feed, ["2024-03-01"], soon)
+    assert [r["crate"] for r in rows] == ["a", "b"]
+    written = client.head_object(Bucket="farm", Key="in/2024/crates_1.csv")["LastModified"]
+    assert {r["known_at"] for r in rows} == {written}
+    pattern = {"source": {"s3": "s3://farm/in/*/boxes_*.csv"}}
+    with pytest.raises(FeedError, match="no object is there"):
+        read(folder, pattern, ["2024-03-01"])
+    with pytest.raises(FeedError, match="S3 does not answer"):
+        read(folder, {"source": {"s3": "s3://no-such-farm/in/"}}, ["2024-03-01"])
+
+
+# --- Python that need not place its rows ------------------------------------------------------------
+
+
+def test_a_function_may_yield_batches_and_leave_the_rest_to_the_platform(folder: Path) -> None:
+    (folder / "feeds.py").write_text(
+        "import datetime as dt\nimport pyarrow as pa\n"
+        "def crates(request):\n"
+        "    for day in (1, 2):\n"
+        "        moment = dt.datetime(2024, 3, day, 12)\n"
+        "        yield pa.RecordBatch.from_pydict({'crate': [f'n{day}'], 'picked_at': [moment]})\n"
+    )
+    feed = {"reader": "feeds:crates", "known_at": {"delay": "PT3H"}}
+    (row,) = read(folder, feed, ["2024-03-02"])
+    assert (row["crate"], row["partition_key"]) == ("n2", "2024-03-02")
+    assert row["known_at"] - row["picked_at"] == timedelta(hours=3)
+
+
+@pytest.mark.parametrize(
+    ("feed", "why"),
+    [
+        ({}, "either 'reader' or 'source'"),
+        ({"reader": "feeds:x", "source": {"path": "x.csv"}}, "either 'reader' or 'source'"),
+        (
+            {"source": {"path": "x.csv", "s3": "s3://b/x"}},
+            "exactly one of path, query and s3, not path and s3",
+        ),
+        ({"source": {"path": "x.csv"}, "event_time": ""}, "needs 'event_time'"),
+        ({"source": {"query": "SELECT 1"}}, "go together"),
+        ({"source": {"query": "SELECT 1", "url_from": "sqlite:///x"}}, "name of an environment variable"),
+        (query("SELECT 1") | {"known_at": {"arrival": True}}, "needs files or objects"),
+        (
+            FILES | {"known_at": {"arrival": True, "column": "x"}},
+            "exactly one of column, arrival: true and delay",
+        ),
+        (FILES | {"timezone": "Mars/North"}, "no IANA zone"),
+        ({"reader": "feeds:x", "event_time": "", "known_at": {"delay": "PT1H"}}, "needs 'event_time'"),
+    ],
+)
+def test_a_declaration_that_cannot_be_meant_is_refused(feed: dict[str, Any], why: str) -> None:
+    with pytest.raises(ValidationError, match=why):
+        FeedConfig.model_validate({"name": "crates", "event_time": "picked_at"} | feed)

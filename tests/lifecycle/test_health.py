@@ -1,0 +1,112 @@
+"""How use cases are: broken in any way, or removed while they have predictions."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from library import FOLDER, Library
+
+from ml_platform.config import load_use_case
+from ml_platform.errors import FeedError
+from ml_platform.lifecycle.doctor import examine as doctor
+from ml_platform.lifecycle.health import Health, examine, require_importable
+from ml_platform.lifecycle.platform import Platform
+
+NAME = "library_loans"
+
+
+def append(file: str, text: str) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        path = folder / file
+        path.write_text(path.read_text() + text)
+
+    return change
+
+
+def replace(file: str, old: str, new: str) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        path = folder / file
+        assert old in path.read_text()
+        path.write_text(path.read_text().replace(old, new))
+
+    return change
+
+
+def broken(folder: Path) -> Health:
+    (found,) = [h for h in examine(Platform()) if h.where == str(folder)]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("change", "why", "where"),
+    [
+        (lambda f: shutil.rmtree(f / "dbt"), "no dbt project", "dbt"),
+        (append("feeds.py", "\ndef ("), "not Python", "feeds.py:99"),
+        (append("feeds.py", "\nimport no_such_package_anywhere\n"), "not installed", "feeds.py:99"),
+        (replace("feeds.py", "def read_loans", "def red_loans"), "no function 'read_loans'", "feeds.py"),
+        (append("feeds.py", "\nraise ValueError('the moon is full')\n"), "the moon is full", "feeds.py"),
+        (append("feeds.py", "\nimport os\nos._exit(9)\n"), "ended its process (9)", "feeds:read_loans"),
+        (lambda f: (f / "contracts" / "loans.yaml").unlink(), "no contract", "contracts"),
+    ],
+)
+def test_what_is_broken_is_told_and_the_others_are_ok(
+    library_environment: dict[str, str],
+    own_use_case: Path,
+    change: Callable[[Path], None],
+    why: str,
+    where: str,
+) -> None:
+    change(own_use_case)
+    found = broken(own_use_case)
+    assert found.state == "broken"
+    assert found.error is not None
+    assert why in found.error.what
+    assert where in str(found.error)
+    assert found.error.fix
+    others = [h for h in examine(Platform()) if h.name != found.name]
+    assert others and all(h.state == "ok" for h in others)
+
+
+def test_all_that_is_wrong_is_told_at_once(library_environment: dict[str, str], own_use_case: Path) -> None:
+    append("feeds.py", "\ndef (")(own_use_case)
+    shutil.rmtree(own_use_case / "dbt")
+    error = broken(own_use_case).error
+    assert error is not None
+    assert "no dbt project" in str(error) and "not Python" in str(error)
+
+
+def test_code_that_loops_at_import_is_ended(own_use_case: Path) -> None:
+    append("feeds.py", "\nwhile True: pass\n")(own_use_case)
+    with pytest.raises(FeedError, match="does not finish importing within 2 s"):
+        require_importable(load_use_case(own_use_case / "use_case.yaml"), seconds=2)
+
+
+def test_a_feed_of_two_use_cases_must_be_the_same(
+    library_environment: dict[str, str], own_use_case: Path
+) -> None:
+    other = own_use_case.parent / "other"
+    shutil.copytree(own_use_case, other)
+    replace("use_case.yaml", "name: library_loans\n", "name: other_loans\n")(other)
+    assert broken(other).state == "ok"
+    replace("use_case.yaml", "landing_lag: PT1H", "landing_lag: PT2H")(other)
+    replace("contracts/returns.yaml", "version: 1.0.0", "version: 2.0.0")(other)
+    error = broken(other).error
+    assert error is not None
+    assert "feed 'loans' is another one in use case 'library_loans'" in str(error)
+    assert "declaration in use_case.yaml" in str(error) and "contract" in str(error)
+
+
+def test_one_that_was_removed_while_it_has_predictions_is_told(
+    served: Library, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("ML_PLATFORM_USE_CASES", str(tmp_path / "nowhere"))
+    stores = Platform({"ML_PLATFORM_HOME": str(served.platform.home)})
+    (gone,) = [h for h in examine(stores, run_code=False) if h.state == "removed"]
+    assert gone.name == NAME
+    assert gone.error is not None
+    assert f"{NAME}/late_return" in gone.error.what
+    assert any(f.state == "broken" and NAME in f.what for f in doctor(stores))
+    monkeypatch.setenv("ML_PLATFORM_USE_CASES", str(FOLDER))
+    back = Platform({"ML_PLATFORM_HOME": str(served.platform.home)})
+    assert all(h.state == "ok" for h in examine(back, run_code=False))
