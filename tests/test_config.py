@@ -36,7 +36,7 @@ def edited(file: Path, old: str, new: str) -> ConfigError:
         ("    lookback: 4", "    lookback: four", "feeds.1.lookback", "valid integer"),
         ("{threshold: 0.4,", "{threshold: 1.4,", "models.0.serving.decision.threshold", "less than or equal"),
         ("      folds: 3", "      folds: 3\n      fold: 3", "models.0.training.fold", "not permitted"),
-        ("{width: weekly,", "{width: monthly,", "partitions.width", "daily"),
+        ("{width: weekly,", "{width: yearly,", "partitions.width", "daily"),
         ("name: library_loans\n", "name: Library Loans\n", "name", "pattern"),
     ],
 )
