@@ -132,6 +132,12 @@ class ViewsConfig(Strict):
     history_partitions: int | None = Field(
         default=None, ge=0, description="Earlier partitions that features look back on; all when empty."
     )
+    entity_history_partitions: int | None = Field(
+        default=0,
+        ge=0,
+        description="Earlier partitions that the entities themselves come from, and so the labels' SQL "
+        "needs; all when empty.",
+    )
 
 
 class LabelConfig(Strict):
@@ -150,6 +156,11 @@ class WindowConfig(Strict):
     train: int = Field(ge=2, description="Partitions to train on.")
     gate: int = Field(ge=2, description="Later partitions to judge on.")
     minimum_train: int = Field(default=14, ge=2, description="Fewest training partitions accepted.")
+    embargo: int = Field(
+        default=0,
+        ge=0,
+        description="Partitions left out between training and gate: those whose outcomes overlap the gate's.",
+    )
 
 
 class TuningConfig(Strict):
@@ -248,6 +259,12 @@ class ModelConfig(Strict):
     label: LabelConfig = Field(description="Its target.")
     features: tuple[FeatureConfig, ...] = Field(min_length=1, description="Its inputs.")
     windows: WindowConfig = Field(description="Training and gate windows.")
+    sample: Literal["partition", "entity"] = Field(
+        default="partition",
+        description="What is independent, in folds and in the bounds of gates: runs of "
+        "diagnosis.block_partitions partitions; or entities, where outcomes overlap so long that four such "
+        "runs cannot be had. Bounds over entities hold for the gate's own time only.",
+    )
     training: TrainingConfig = Field(default=TrainingConfig(), description="Training.")
     gates: GateConfig = Field(default=GateConfig(), description="Gates.")
     promotion: PromotionConfig = Field(default=PromotionConfig(), description="Promotion.")

@@ -16,6 +16,7 @@ from ml_platform.errors import NotReadyError, PlatformError, StoreError
 from ml_platform.lifecycle import pointers
 from ml_platform.lifecycle.platform import Platform, Target
 from ml_platform.modeling import bundle, card, plots
+from ml_platform.modeling.blocking import block_names
 from ml_platform.modeling.comparison import Missing
 from ml_platform.modeling.evaluate import Evaluation as Scores
 from ml_platform.modeling.evaluate import evaluate
@@ -170,7 +171,12 @@ def judged_by_slices(target: Target, rows: pa.Table, scores: Floats) -> Scores:
     """How some scores did on labelled rows, in all and per slice of the gates."""
     gates = target.model.gates
     return evaluate(
-        rows, scores, label=target.model.label.column, slices=gates.slices, confidence=gates.confidence
+        rows,
+        scores,
+        label=target.model.label.column,
+        slices=gates.slices,
+        confidence=gates.confidence,
+        blocks=block_names(rows, target.model, target.use_case.config.views.key),
     )
 
 

@@ -77,7 +77,8 @@ def windows(target: Target, as_of: datetime) -> Windows:
     last = target.use_case.last_mature(target.model, as_of)
     gate_first = scheme.shift(last, 1 - settings.gate)
     gate = scheme.keys(gate_first, last)
-    train = scheme.keys(scheme.shift(gate_first, -settings.train), scheme.shift(gate_first, -1))
+    last_train = scheme.shift(gate_first, -1 - settings.embargo)
+    train = scheme.keys(scheme.shift(last_train, 1 - settings.train), last_train)
     if not gate or not train:
         raise NotReadyError(
             f"as of {as_of.isoformat()} too little is mature: the last mature partition is {last}",

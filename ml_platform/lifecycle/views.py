@@ -85,14 +85,15 @@ def open_warehouse(
     keys: Sequence[str],
     as_of: datetime,
     *,
+    view: ViewName = "features",
     file: Path | None = None,
-    history: int | None = None,
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     """A disposable DuckDB over the feeds that these partitions' features and labels can need.
 
-    ``history`` is how many earlier partitions are looked back on; what features need when None.
+    For ``labels`` alone only the history that the entities need is looked back on.
     """
-    history = use_case.config.views.history_partitions if history is None else history
+    settings = use_case.config.views
+    history = settings.history_partitions if view == "features" else settings.entity_history_partitions
     first = use_case.scheme.shift(min(keys), -history) if history is not None else None
     ahead = max(m.label.maturity_partitions for m in use_case.config.models)
     last = use_case.scheme.shift(max(keys), ahead)
@@ -118,9 +119,8 @@ def compute(
         return {}
     views = code or compiled_views(use_case)
     chosen = views.features if view == "features" else views.labels
-    # Labels look ahead, never back: reading no history makes them three times as fast.
-    history = 0 if view == "labels" else None
-    with open_warehouse(platform, use_case, keys, as_of, history=history) as connection:
+    # Labels look ahead: where entities need no history either, reading none makes them three times as fast.
+    with open_warehouse(platform, use_case, keys, as_of, view=view) as connection:
         table = build_view(connection, views, chosen)
     return split(table, use_case.config.views.key, keys, chosen.name)
 

@@ -165,6 +165,7 @@ def evaluate(
     label: str,
     slices: Sequence[SliceConfig] = (),
     confidence: float = 0.95,
+    blocks: Strings | None = None,
 ) -> Evaluation:
     """Judge scores against labels.
 
@@ -174,6 +175,8 @@ def evaluate(
         label: The label column.
         slices: Columns whose segments are judged apart.
         confidence: One-sided level of the bounds.
+        blocks: (rows,) independent block of each row (:func:`.blocking.block_names`), which then takes the
+            place of the partition in ``days``; each partition is one when None.
 
     Raises:
         NotReadyError: A label is null.
@@ -182,6 +185,7 @@ def evaluate(
     """
     arrow = as_table(table, [PARTITION, label, *(s.column for s in slices)], "the table to evaluate on")
     labels, partitions = binary_labels(arrow, label), partition_keys(arrow)
+    blocks = partitions if blocks is None else blocks
     values = np.asarray(scores, dtype=np.float64)
     if values.shape != labels.shape:
         raise ConfigError(
@@ -197,7 +201,7 @@ def evaluate(
             fix="evaluate on partitions that have rows, with a model that returns probabilities",
         )
     codes = [segment_codes(arrow, s) for s in slices]
-    keys, days = np.unique(partitions[valid], return_inverse=True)
+    keys, days = np.unique(blocks[valid], return_inverse=True)
     rows = _Rows(keys, days, labels[valid], values[valid])
     segments = [
         s

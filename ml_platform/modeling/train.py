@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from ml_platform.config import ModelConfig
+from ml_platform.modeling.blocking import block_names
 from ml_platform.modeling.calibration import METHODS, CalibrationReport, calibrate
 from ml_platform.modeling.encoding import Encoder
 from ml_platform.modeling.estimators import KINDS, EstimatorName, Fitted, fit, resolve_parameters
@@ -185,7 +186,7 @@ def _prepare(
     labels = binary_labels(arrow, label)
     encoder = Encoder.fit(arrow, config.features)
     partitions = partition_keys(arrow)
-    folds = blocked_folds(partitions, config.training.folds)
+    folds = blocked_folds(block_names(arrow, config, keys), config.training.folds)
     by_row = np.array([weights.get(p, 1.0) for p in partitions]) if weights else None
     return _Examples(arrow, encoder, encoder.encode(arrow), labels, partitions, folds, by_row)
 

@@ -98,3 +98,9 @@ def test_a_kill_before_the_version_is_published_leaves_the_last_one_in_force(tra
     assert any("1 unfinished" in what for what in repaired)
     again = build(after)
     assert again.new and again.version == half.version
+
+
+def test_an_embargo_keeps_partitions_out_of_both(trained: Library) -> None:
+    found = training_data.windows(trained.model(windows={"embargo": 3, "train": 10}), trained.now)
+    assert (found.gate[0], found.gate[-1]) == ("2020-06-15", "2020-08-03")
+    assert (found.train[0], found.train[-1], len(found.train)) == ("2020-03-16", "2020-05-18", 10)

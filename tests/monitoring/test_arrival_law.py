@@ -141,7 +141,7 @@ def test_no_change_is_found_in_no_change() -> None:
 
 
 def early(slower: float, seed: int) -> pd.DataFrame:
-    """Whether something is bought within 20 days: a purchase is known at once, a refusal at the end."""
+    """Whether something is bought within 20 days: a yes is known at once, a no at the end."""
     rng = np.random.default_rng(seed)
     frames = []
     for day in range(70):

@@ -85,7 +85,7 @@ def first_served(target: Target, mapped: DrillMap) -> str:
     if mapped.first is not None:
         return mapped.first.isoformat()
     windows, use_case = target.model.windows, target.use_case
-    days = windows.train + windows.gate + target.model.label.maturity_partitions
+    days = windows.train + windows.embargo + windows.gate + target.model.label.maturity_partitions
     return use_case.scheme.shift(use_case.scheme.first_key, days + 1)
 
 

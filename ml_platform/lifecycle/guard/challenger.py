@@ -109,7 +109,8 @@ def plan(target: Target, as_of: datetime, kind: Kind, onset: str | None = None) 
     size = settings.incident_gate if kind == "incident" else settings.freshness_gate
     first_judged = scheme.shift(last, 1 - size)
     width = target.model.windows.train
-    train_keys = scheme.keys(scheme.shift(first_judged, -width), scheme.shift(first_judged, -1))
+    last_train = scheme.shift(first_judged, -1 - target.model.windows.embargo)
+    train_keys = scheme.keys(scheme.shift(last_train, 1 - width), last_train)
     made = Plan(
         kind,
         Windows(train_keys, scheme.keys(first_judged, last)),
