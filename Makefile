@@ -23,10 +23,11 @@ $(STAMP): requirements.lock pyproject.toml
 demo: $(STAMP)  ## Play the whole lifecycle on real flights
 	@$(BIN)/ml-platform demo
 
-dev: $(STAMP)  ## Open the Dagster UI on 127.0.0.1:3000
+dev: $(STAMP)  ## Open the Dagster UI on 127.0.0.1:3000, and the pages it links to
 	@mkdir -p "$(ML_PLATFORM_DAGSTER_DIR)"
 	@$(BIN)/ml-platform prepare
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p $${PORT:-3000}
+	@$(BIN)/ml-platform pages & pages=$$!; trap "kill $$pages 2>/dev/null" EXIT; \
+		PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p $${PORT:-3000}
 
 test: $(STAMP)  ## Lint, type-check, layers, and all tests
 	@bash scripts/test.sh

@@ -296,7 +296,10 @@ def write_chart(stores: Platform, target: Target, page: Path | None = None) -> P
     """Write the model's chart, with its verdicts and actions, as a page."""
     from ml_platform.lifecycle.guard.showing import story_page
 
-    return story_page(stores, target, stores.clock(target.use_case).now(), page)
+    where = page or stores.home / "reports" / f"{target.key.replace('/', '-')}-story.html"
+    where.parent.mkdir(parents=True, exist_ok=True)
+    where.write_text(story_page(stores, target, stores.clock(target.use_case).now()), encoding="utf-8")
+    return where
 
 
 def roi(model: OptionalModel = None) -> None:

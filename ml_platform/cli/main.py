@@ -16,6 +16,7 @@ from ml_platform.cli import (
     datasets,
     drills,
     guards,
+    pages,
     quarantine,
     querying,
     running,
@@ -51,6 +52,8 @@ app.command()(serving.get)
 app.command()(serving.serve)
 app.command()(serving.export)
 app.command()(querying.sql)
+app.command()(pages.pages)
+app.command()(pages.mlflow)
 app.command()(running.demo)
 app.command()(running.prepare)
 

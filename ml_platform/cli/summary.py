@@ -202,6 +202,7 @@ def _next(stores: Platform, use_case: UseCase) -> None:
         (f"ml-platform champion history {key}", "the story of the model"),
         ("ml-platform quarantine list", "what was not let in, and why"),
         ("ml-platform dataset list", "the versions it was trained on"),
+        ("ml-platform pages", "reports, charts and the catalogue on " + stores.pages_url),
         ("ml-platform serve", "predictions over HTTP on 127.0.0.1:8080"),
         ("make clean-demo", "start afresh"),
     ):

@@ -1,4 +1,4 @@
-"""A diagnosis as Markdown, and as one HTML page that stands alone and is read in a minute."""
+"""A diagnosis as Markdown, and pages of HTML that stand alone and are read in a minute."""
 
 from __future__ import annotations
 
@@ -58,11 +58,7 @@ def html(diagnosis: Diagnosis, images: Mapping[str, bytes] | None = None) -> str
         *(_image(caption, png) for caption, png in (images or {}).items()),
         f'<p class="muted">incident {escape(verdict.fingerprint)}</p>',
     ]
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        f"<title>{escape(name)} · {escape(diagnosis.model_key)}</title><style>{_STYLE}</style></head>"
-        f"<body>{''.join(body)}</body></html>"
-    )
+    return document(f"{name} · {diagnosis.model_key}", body)
 
 
 def story_html(
@@ -85,16 +81,22 @@ def story_html(
         f"<h1>{escape(title)}</h1>",
         f'<p class="muted">as of {escape(as_of)}</p>',
         _image("realised loss by day, verdicts and actions", chart),
-        "<h2>Actions and refusals</h2>" + _rows(("as of", "action", "status", "outcome"), actions),
-        "<h2>Verdicts</h2>" + _rows(("day", "verdict", "cause", "why"), verdicts),
+        "<h2>Actions and refusals</h2>" + table(("as of", "action", "status", "outcome"), actions),
+        "<h2>Verdicts</h2>" + table(("day", "verdict", "cause", "why"), verdicts),
     ]
+    return document(title, body)
+
+
+def document(title: str, body: Iterable[str]) -> str:
+    """A page without any external resource; ``body`` is HTML already."""
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body>{''.join(body)}</body></html>"
     )
 
 
-def _rows(names: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(names: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Rows of text as an HTML table."""
     head = "".join(f"<th>{escape(n)}</th>" for n in names)
     lines = "".join(f"<tr>{''.join(f'<td>{escape(c)}</td>' for c in row)}</tr>" for row in rows)
     return f"<table><tr>{head}</tr>{lines}</table>"

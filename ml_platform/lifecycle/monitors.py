@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ml_platform.errors import NotReadyError
+from ml_platform.lifecycle import pages
 from ml_platform.lifecycle.platform import Platform, Target
 from ml_platform.lifecycle.recorded import results
 from ml_platform.lifecycle.reference import Reference, daily_losses, reference_of
@@ -46,7 +47,7 @@ class PerformanceView:
 
 @dataclass(frozen=True)
 class DriftView:
-    """Drift, its plot, and where Evidently's report lies when one was made."""
+    """Drift, its plot, and the digest of Evidently's page when one was made."""
 
     report: DriftReport
     chart: bytes
@@ -133,15 +134,16 @@ def drifting(platform: Platform, target: Target, as_of: datetime) -> DriftView:
     before = next(reversed(results(platform, target, "drift")), None)
     evidently = None
     if before is not None and before.summary["current"] == list(report.current):
-        evidently = before.summary["evidently"]
+        evidently = before.summary.get("evidently_page")
     elif report.state == "FAIL" or len(keys) % _REPORT_EVERY == 0:
-        evidently = _evidently(platform, target, frozen.rows, current)
+        html = _evidently(target, frozen.rows, current)
+        evidently = pages.publish(platform, target, "evidently", max(report.current), html, as_of)
     summary = {
         "state": report.state,
         "alarms": report.alarms,
         "current": list(report.current),
         "columns": {c.name: {"state": c.state, "effect": c.values.effect} for c in report.columns},
-        "evidently": evidently,
+        "evidently_page": evidently,
     }
     _remember(platform, target, "drift", report.state, summary, asdict(report), as_of)
     return DriftView(report, chart, evidently)
@@ -205,17 +207,12 @@ def _estimated(target: Target, before: pa.Table | None, served: pa.Table) -> dic
     return {d.partition_key: d.cbpe for d in report.days if d.cbpe is not None}
 
 
-def _evidently(platform: Platform, target: Target, before: pa.Table, current: pa.Table) -> str:
+def _evidently(target: Target, before: pa.Table, current: pa.Table) -> bytes:
     # Evidently costs 8.8 CPU-seconds to import; it runs weekly and on a FAIL only.
     from ml_platform.monitoring.evidently_report import evidently_html
 
     numeric = [f.name for f in target.model.features if f.kind == "numeric"] + [SCORE]
-    report = evidently_html(before, current, numeric, target.model.categorical)
-    digest = platform.lake.put(report.html)
-    page = platform.home / "reports" / f"{target.key.replace('/', '-')}-{digest[:12]}.html"
-    page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_bytes(report.html)
-    return str(page)
+    return evidently_html(before, current, numeric, target.model.categorical).html
 
 
 def _remember(

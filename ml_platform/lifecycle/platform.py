@@ -31,6 +31,11 @@ LAKE_VARIABLE = "ML_PLATFORM_LAKE"
 LEDGER_VARIABLE = "ML_PLATFORM_LEDGER_URL"
 TRACKING_VARIABLE = "ML_PLATFORM_MLFLOW_URI"
 CACHE_VARIABLE = "ML_PLATFORM_CACHE"
+PAGES_VARIABLE = "ML_PLATFORM_PAGES_URL"
+MLFLOW_PAGES_VARIABLE = "ML_PLATFORM_MLFLOW_URL"
+README = "README.md"
+PLATFORM = "platform"
+"""The platform's own name among those of its use cases, for its README."""
 
 
 @dataclass(frozen=True)
@@ -118,8 +123,23 @@ class Platform:
         # Importing MLflow costs 2.8 CPU-seconds; only training and promotion need it.
         from ml_platform.registry.mlflow_projection import Tracking
 
-        uri = self._setting(TRACKING_VARIABLE, f"sqlite:///{self.home / 'mlflow.db'}")
-        return Tracking(uri, self.home / "mlflow-artifacts")
+        return Tracking(self._tracking_uri, self.home / "mlflow-artifacts")
+
+    @property
+    def _tracking_uri(self) -> str:
+        return self._setting(TRACKING_VARIABLE, f"sqlite:///{self.home / 'mlflow.db'}")
+
+    @property
+    def mlflow_url(self) -> str:
+        """Where people find MLflow's UI: ``$ML_PLATFORM_MLFLOW_URL``, its server, or this machine."""
+        uri = self._tracking_uri
+        default = uri if uri.startswith(("http://", "https://")) else "http://127.0.0.1:5000"
+        return self._setting(MLFLOW_PAGES_VARIABLE, default).rstrip("/")
+
+    @property
+    def pages_url(self) -> str:
+        """Where people find what ``ml-platform pages`` shows: ``$ML_PLATFORM_PAGES_URL``, or this machine."""
+        return self._setting(PAGES_VARIABLE, "http://127.0.0.1:8090").rstrip("/")
 
     @cached_property
     def cache(self) -> ServingCache:
@@ -129,6 +149,11 @@ class Platform:
         return open_cache(
             self._setting(CACHE_VARIABLE, f"lmdb:///{str(self.home / 'serving.lmdb').lstrip('/')}")
         )
+
+    def readme_address(self, use_case: UseCase) -> str:
+        """Where people read a use case's README; the platform's where it has none of its own."""
+        name = use_case.name if (use_case.folder / README).is_file() else PLATFORM
+        return f"{self.pages_url}/readme/{name}"
 
     def clock(self, use_case: UseCase) -> Clock:
         """The clock of a use case's timeline."""

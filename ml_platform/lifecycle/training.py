@@ -112,13 +112,15 @@ def train_candidate(
     details |= _numbers(candidate, "candidate")
     if baseline is not None:
         details |= _numbers(baseline, "baseline")
-        details["baseline"] = keep_model(platform, target, baseline, dataset, as_of, None)
     run_id = None
     try:
         run_id = platform.tracking.log(target.key, _mlflow_run(target, dataset, candidate, baseline, image))
     except StoreError as error:
         details["warning"] = f"MLflow has no run of this training: {error.what}"
     details["run_id"] = run_id
+    if baseline is not None:
+        # One run holds both, so that a baseline that is promoted has a run to link to.
+        details["baseline"] = keep_model(platform, target, baseline, dataset, as_of, run_id)
     digest = keep_model(platform, target, candidate, dataset, as_of, run_id)
     pointers.move(platform, target, STAGE, digest, candidate.out_of_sample.num_rows, details, as_of)
     return _reported(platform, digest, details, reused=False, image=image)

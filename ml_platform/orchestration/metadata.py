@@ -16,6 +16,9 @@ from dagster import (
     TableSchema,
 )
 
+from ml_platform.config import UseCase
+from ml_platform.lifecycle.platform import Platform
+
 _MOST_RECORDS = 60
 
 
@@ -47,6 +50,11 @@ def schema(columns: Mapping[str, tuple[str, str]]) -> TableSchema:
     return TableSchema(
         [TableColumn(name, kind, description=text or None) for name, (kind, text) in columns.items()]
     )
+
+
+def readme(use_case: UseCase) -> dict[str, MetadataValue[Any]]:
+    """A link to a use case's README, where ``ml-platform pages`` shows it."""
+    return {"readme": MetadataValue.url(Platform().readme_address(use_case))}
 
 
 def same_columns(names: Sequence[str], source: AssetKey) -> TableColumnLineage:

@@ -85,6 +85,12 @@ class Tracking:
             client.log_batch(run_id, metrics=[Metric(k, v, now, 0) for k, v in metrics.items()])
             self._log_files(client, run_id, files)
 
+    def path_of(self, run_id: str) -> str:
+        """A run's place in MLflow's UI, after the address of the UI."""
+        with self._client() as client:
+            experiment = client.get_run(run_id).info.experiment_id
+        return f"/#/experiments/{experiment}/runs/{run_id}"
+
     def project_champion(self, model_key: str, digest: str, run_id: str | None) -> bool:
         """Point the alias ``champion`` at the version with this digest, registering it if needed.
 

@@ -1,15 +1,15 @@
 """Every command does what it says, and errors are told as text."""
 
+import contextlib
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,15 @@ import pyarrow.parquet as pq
 import pytest
 import typer
 from library import FOLDER, MODEL, NAME, SERVED, Library
+from servers import free_port
 from typer.testing import CliRunner
 
 from ml_platform.cli import main as run_main
 from ml_platform.cli.main import app
 from ml_platform.cli.shared import console, errors
 from ml_platform.datasets import versions
-from ml_platform.lifecycle import training_data
+from ml_platform.lifecycle import pages, training_data
+from ml_platform.lifecycle.guard.showing import story_page
 from ml_platform.lifecycle.reading import client
 from ml_platform.registry import promotions
 
@@ -222,27 +224,69 @@ def test_errors_are_told_as_text_with_a_fix(
 
 
 def test_predictions_are_served_over_http_on_loopback(served: Library, environment: dict[str, str]) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     segment = client(served.platform).generation(MODEL).by_partition[SERVED[1]].segment_id
     key = served.platform.cache.neighbours(segment, SERVED[1], 1)[0]
-    command = [sys.executable, "-c", "from ml_platform.cli import main; main()", "serve", "--port", str(port)]
+    with command_serving("serve", environment) as (server, address):
+        prediction = json.loads(_ask(server, f"{address}/v1/{MODEL}/{key}"))
+        assert prediction["key"] == key and "probably" in prediction["text"]
+
+
+def test_pages_are_shown_where_the_ui_links_to(
+    served: Library, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    html = story_page(served.platform, served.target, served.now).encode()
+    digest = pages.publish(served.platform, served.target, "chart", SERVED[1], html, served.now)
+    model = promotions.champion(served.platform.ledger, MODEL)
+    assert model is not None
+    with command_serving("pages", environment) as (server, address):
+        monkeypatch.setitem(served.platform.environment, "ML_PLATFORM_PAGES_URL", address)
+        assert _ask(server, pages.address(served.platform, digest)) == html
+        assert f'href="/pages/{digest}"' in _ask(server, address).decode()
+        assert f"{NAME}.branch_late_rate" in _ask(server, f"{address}/catalogue").decode()
+        assert "make demo" in _ask(server, served.platform.readme_address(served.use_case)).decode()
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            _ask(server, f"{address}/pages/{model.model_digest}")
+
+
+@pytest.mark.slow
+def test_mlflow_shows_the_run_that_the_ui_links_to(served: Library, environment: dict[str, str]) -> None:
+    champion = promotions.champion(served.platform.ledger, MODEL)
+    assert champion is not None
+    link = pages.mlflow_address(served.platform, champion.model_digest)
+    assert link is not None
+    experiment, run = link.split("/#/experiments/")[1].split("/runs/")
+    with command_serving("mlflow", environment) as (server, address):
+        answer = json.loads(_ask(server, f"{address}/api/2.0/mlflow/runs/get?run_id={run}"))["run"]
+        assert answer["info"]["experiment_id"] == experiment
+        listed = json.loads(_ask(server, f"{address}/api/2.0/mlflow/artifacts/list?run_id={run}"))
+        assert "model_card.md" in {f["path"] for f in listed["files"]}
+        assert "<html" in _ask(server, link).decode().lower()
+
+
+def test_an_mlflow_server_of_one_s_own_is_named(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ML_PLATFORM_MLFLOW_URI", "http://127.0.0.1:5999")
+    assert "http://127.0.0.1:5999" in cli("mlflow")
+
+
+@contextlib.contextmanager
+def command_serving(name: str, environment: dict[str, str]) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """A command that serves on a free port of loopback, and its address."""
+    port = free_port()
+    command = [sys.executable, "-c", "from ml_platform.cli import main; main()", name, "--port", str(port)]
     server = subprocess.Popen(command, env=os.environ | environment, stderr=subprocess.PIPE)
     try:
-        prediction = _ask(server, f"http://127.0.0.1:{port}/v1/{MODEL}/{key}")
-        assert prediction["key"] == key and "probably" in prediction["text"]
+        yield server, f"http://127.0.0.1:{port}"
     finally:
         server.terminate()
         server.wait(timeout=30)
 
 
-def _ask(server: subprocess.Popen[bytes], url: str) -> Any:
+def _ask(server: subprocess.Popen[bytes], url: str) -> bytes:
     for _ in range(600):
         assert server.poll() is None, server.stderr and server.stderr.read().decode()
         try:
             with urllib.request.urlopen(url, timeout=30) as answer:
-                return json.load(answer)
+                return bytes(answer.read())
         except urllib.error.HTTPError:
             raise
         except OSError:

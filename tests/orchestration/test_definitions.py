@@ -86,6 +86,12 @@ def test_every_asset_that_is_made_has_a_kind(location: Definitions) -> None:
     assert {k for k, s in made.items() if not s.kinds} == set()
 
 
+def test_the_use_case_s_assets_link_to_a_readme(location: Definitions) -> None:
+    made = {k: s for k, s in own(location).items() if k.startswith(NAME) and not k.endswith("/cutoffs")}
+    links = {s.metadata["readme"].value for s in made.values()}
+    assert links == {"http://127.0.0.1:8090/readme/platform"}, "the library has no README of its own"
+
+
 def test_owners_are_those_of_the_use_case(location: Definitions) -> None:
     assert {tuple(s.owners) for s in own(location).values()} == {("lending@example.org", "team:lending")}
 

@@ -6,6 +6,7 @@ import pytest
 from dagster import AssetKey, DagsterEventType, DagsterRun, DagsterRunStatus
 from library import FIRST_WEEK, NAME
 
+from ml_platform.lifecycle import pages
 from ml_platform.lifecycle.caching import committed_generation
 from ml_platform.registry.promotions import champion
 
@@ -77,6 +78,20 @@ def test_the_held_week_is_named_by_the_rule_that_held_it(checks: dict[tuple[str,
 
     assert not rule.passed
     assert HELD_WEEK in numbers(rule)["partitions_failed"]
+
+
+def test_runs_and_reports_are_linked(played: Installation) -> None:
+    target = played.platform.target(MODEL)
+    shown = latest(played, NAME, "late_return", "live_performance")["page"]
+    kept = {
+        page.kind: pages.address(played.platform, page.digest)
+        for page in pages.published(played.platform, target)
+    }
+    assert shown == kept["chart"]
+    assert latest(played, NAME, "late_return", "diagnosis")["page"] == kept["diagnosis"]
+    for stage in ("candidate_model", "evaluation", "champion_model"):
+        link = latest(played, NAME, "late_return", stage)["mlflow"]
+        assert link.startswith("http://127.0.0.1:5000/#/experiments/")
 
 
 def test_gates_show_measured_value_and_limit(checks: dict[tuple[str, str], Any]) -> None:

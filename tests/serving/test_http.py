@@ -14,7 +14,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-import uvicorn
 from fastapi import FastAPI
 from servers import free_port
 
@@ -24,25 +23,10 @@ from ml_platform.serving.client import PredictionClient
 from ml_platform.serving.http import MOST_KEYS, TOKEN_VARIABLE, create_app, run
 
 from .conftest import AS_OF, MODEL, WORDS, publish_days
+from .loopback import served
 
 ONE, TWO = "2024-05-01", "2024-05-02"
 NOW = AS_OF + timedelta(hours=3)
-
-
-@contextlib.contextmanager
-def served(app: FastAPI) -> Iterator[httpx.Client]:
-    port = free_port()
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="error"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        while not server.started:
-            time.sleep(0.005)
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as http:
-            yield http
-    finally:
-        server.should_exit = True
-        thread.join()
 
 
 def app_of(cache: ServingCache, *models: str, token: str | None = None) -> FastAPI:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 
 from ml_platform.diagnosis.page import html, markdown, story_html
 from ml_platform.diagnosis.verdict import Diagnosis
+from ml_platform.lifecycle import pages
 from ml_platform.lifecycle.guard.records import verdicts
 from ml_platform.lifecycle.guard.retraining import attempts
 from ml_platform.lifecycle.monitors import performance
@@ -33,16 +33,16 @@ class Shown:
     Attributes:
         markdown: For Dagster's metadata.
         evidence: PNG: each question's deciding estimate against its floor.
-        page: Where the self-contained HTML page lies.
+        page: Digest of the self-contained HTML page.
     """
 
     markdown: str
     evidence: bytes
-    page: Path
+    page: str
 
 
 def show(platform: Platform, target: Target, diagnosis: Diagnosis, chart: bytes | None = None) -> Shown:
-    """Render a diagnosis, and leave its page under home.
+    """Render a diagnosis, and publish its page.
 
     Args:
         platform: The stores.
@@ -52,8 +52,8 @@ def show(platform: Platform, target: Target, diagnosis: Diagnosis, chart: bytes 
     """
     picture = evidence_picture(diagnosis)
     images = {"What convinced it": picture} | ({"The model over time": chart} if chart else {})
-    page = report_path(platform, target, f"diagnosis-{diagnosis.partition}")
-    page.write_text(html(diagnosis, images), encoding="utf-8")
+    data = html(diagnosis, images).encode()
+    page = pages.publish(platform, target, "diagnosis", diagnosis.partition, data, diagnosis.as_of)
     return Shown(markdown(diagnosis), picture, page)
 
 
@@ -68,20 +68,19 @@ def evidence_picture(diagnosis: Diagnosis) -> bytes:
     )
 
 
-def report_path(platform: Platform, target: Target, name: str) -> Path:
-    """A page's place under home."""
-    page = platform.home / "reports" / f"{target.key.replace('/', '-')}-{name}.html"
-    page.parent.mkdir(parents=True, exist_ok=True)
-    return page
+def story_page(platform: Platform, target: Target, as_of: datetime, chart: bytes | None = None) -> str:
+    """The model's chart with its verdicts and actions as one self-contained page of HTML.
 
-
-def story_page(platform: Platform, target: Target, as_of: datetime, page: Path | None = None) -> Path:
-    """The model's chart with its verdicts and actions as one self-contained page.
+    Args:
+        platform: The stores.
+        target: The model.
+        as_of: What was decided later is left out.
+        chart: The chart as PNG, where it has been drawn already.
 
     Raises:
         NotReadyError: Nothing has been served yet.
     """
-    chart = performance(platform, target, as_of).chart
+    picture = performance(platform, target, as_of).chart if chart is None else chart
     rows = [
         (v.partition, v.verdict + (f" ({v.kind})" if v.kind else ""), v.cause, v.sentence)
         for v in reversed(verdicts(platform, target, as_of))
@@ -91,6 +90,4 @@ def story_page(platform: Platform, target: Target, as_of: datetime, page: Path |
         for a in reversed(attempts(platform, target))
         if a.as_of <= as_of
     ]
-    where = page or report_path(platform, target, "story")
-    where.write_text(story_html(target.key, as_of.isoformat(), chart, rows, acted), encoding="utf-8")
-    return where
+    return story_html(target.key, as_of.isoformat(), picture, rows, acted)

@@ -89,6 +89,7 @@ def _diagnosis(target: Target) -> AssetsDefinition:
     def diagnosis(context: AssetExecutionContext, platform: PlatformResource) -> Iterator[Any]:
         from ml_platform.lifecycle.guard.diagnosing import diagnose_now
         from ml_platform.lifecycle.guard.showing import show
+        from ml_platform.lifecycle.pages import address
 
         stores = platform.get()
         now = as_of(context, stores, target.use_case)
@@ -103,7 +104,7 @@ def _diagnosis(target: Target) -> AssetsDefinition:
                 "next": found.diagnosis.next,
                 "diagnosis": MetadataValue.md(shown.markdown),
                 "evidence": metadata.image(shown.evidence, "what convinced it"),
-                "page": MetadataValue.path(str(shown.page)),
+                "page": MetadataValue.url(address(stores, shown.page)),
                 "fingerprint": said.fingerprint,
                 "incident": found.verdict.incident_id or "none",
             }

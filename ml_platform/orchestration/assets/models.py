@@ -11,10 +11,11 @@ from dagster import (
     AssetExecutionContext,
     AssetsDefinition,
     MaterializeResult,
+    MetadataValue,
     asset,
 )
 
-from ml_platform.lifecycle.platform import Target
+from ml_platform.lifecycle.platform import Platform, Target
 from ml_platform.orchestration import metadata
 from ml_platform.orchestration.keys import model_key, owners, view_key
 from ml_platform.orchestration.resources import PlatformResource
@@ -26,13 +27,14 @@ def model_assets(target: Target) -> list[AssetsDefinition]:
     return [_training_dataset(target), _candidate_model(target), _evaluation(target), _champion_model(target)]
 
 
-def common(target: Target, stage: str, kinds: set[str]) -> dict[str, Any]:
-    """What all of a model's assets share."""
+def common(target: Target, stage: str, kinds: set[str], **shown: Any) -> dict[str, Any]:
+    """What all of a model's assets share; ``shown`` is further metadata."""
     return {
         "key": model_key(target, stage),
         "group_name": f"{target.use_case.name}__{target.model.name}",
         "owners": owners(target.use_case),
         "kinds": kinds,
+        "metadata": {**metadata.readme(target.use_case), **shown},
     }
 
 
@@ -91,7 +93,7 @@ def _candidate_model(target: Target) -> AssetsDefinition:
         report = train_candidate(
             stores, target, as_of(context, stores, target.use_case), progress=context.log.info
         )
-        return MaterializeResult(metadata=_shown(report.shown()))
+        return MaterializeResult(metadata=_shown(report.shown()) | _mlflow(stores, report.digest))
 
     return candidate_model
 
@@ -116,7 +118,7 @@ def _evaluation(target: Target) -> AssetsDefinition:
 
         stores = platform.get()
         report = evaluate_candidate(stores, target, as_of(context, stores, target.use_case))
-        yield MaterializeResult(metadata=_shown(report.shown()))
+        yield MaterializeResult(metadata=_shown(report.shown()) | _mlflow(stores, report.model_digest))
         for gate in every_gate(target, report.gates):
             yield AssetCheckResult(
                 asset_key=key,
@@ -152,7 +154,8 @@ def _champion_model(target: Target) -> AssetsDefinition:
         report = promote_candidate(stores, target, as_of(context, stores, target.use_case))
         context.log.info(report.sentence())
         if report.champion is not None:
-            yield MaterializeResult(metadata=_shown(report.shown()))
+            link = _mlflow(stores, report.champion.model_digest)
+            yield MaterializeResult(metadata=_shown(report.shown()) | link)
         yield AssetCheckResult(
             asset_key=key,
             check_name="promoted",
@@ -161,6 +164,14 @@ def _champion_model(target: Target) -> AssetsDefinition:
         )
 
     return champion_model
+
+
+def _mlflow(stores: Platform, model_digest: str) -> dict[str, Any]:
+    """A link to the model's run, where there is one."""
+    from ml_platform.lifecycle.pages import mlflow_address
+
+    url = mlflow_address(stores, model_digest)
+    return {} if url is None else {"mlflow": MetadataValue.url(url)}
 
 
 def _shown(values: dict[str, Any]) -> dict[str, Any]:

@@ -108,15 +108,21 @@ def _live_performance(target: Target) -> AssetsDefinition:
         "never mixed in. The one chart of the model is here.",
     )
     def live_performance(context: AssetExecutionContext, platform: PlatformResource) -> Iterator[Any]:
+        from ml_platform.lifecycle.guard.showing import story_page
         from ml_platform.lifecycle.monitors import performance
+        from ml_platform.lifecycle.pages import address, publish
 
         stores = platform.get()
-        view = performance(stores, target, as_of(context, stores, target.use_case))
+        now = as_of(context, stores, target.use_case)
+        view = performance(stores, target, now)
         report = view.report
+        html = story_page(stores, target, now, view.chart).encode()
+        page = publish(stores, target, "chart", target.use_case.scheme.key_at(now), html, now)
         numbers: dict[str, Any] = {m.name: m.value for m in report.metrics if m.value is not None}
         yield MaterializeResult(
             metadata={
                 "chart": metadata.image(view.chart, "realised loss by day"),
+                "page": MetadataValue.url(address(stores, page)),
                 "state": report.state,
                 "matured_partitions": len(report.mature),
                 "immature_partitions": metadata.listed(report.immature),
@@ -144,6 +150,7 @@ def _drift(target: Target) -> AssetsDefinition:
     )
     def drift(context: AssetExecutionContext, platform: PlatformResource) -> Iterator[Any]:
         from ml_platform.lifecycle.monitors import drifting
+        from ml_platform.lifecycle.pages import address
 
         stores = platform.get()
         view = drifting(stores, target, as_of(context, stores, target.use_case))
@@ -165,7 +172,7 @@ def _drift(target: Target) -> AssetsDefinition:
             ),
         }
         if view.evidently:
-            shown["evidently_report"] = MetadataValue.path(view.evidently)
+            shown["evidently_report"] = MetadataValue.url(address(stores, view.evidently))
         yield MaterializeResult(metadata=shown)
         yield state_check(
             target, "drift", "no_drift", report.state, f"alarms: {metadata.listed(report.alarms)}"

@@ -54,18 +54,18 @@ def _predictions(target: Target) -> AssetsDefinition:
         "feature_code_version": ("string", "Hash of the compiled feature SQL."),
     }
 
+    features = view_key(target.use_case, "features")
+    lineage = {
+        "dagster/column_schema": metadata.schema(columns),
+        "dagster/column_lineage": metadata.same_columns(target.model.feature_names, features),
+    }
+
     @asset(
-        **common(target, "predictions", {"parquet", target.model.training.estimator}),
+        **common(target, "predictions", {"parquet", target.model.training.estimator}, **lineage),
         deps=[model_key(target, "champion_model"), *accepted_feeds(target)],
         partitions_def=partitions_of(target.use_case),
         backfill_policy=BackfillPolicy.single_run(),
         output_required=False,
-        metadata={
-            "dagster/column_schema": metadata.schema(columns),
-            "dagster/column_lineage": metadata.same_columns(
-                target.model.feature_names, view_key(target.use_case, "features")
-            ),
-        },
         description="Each partition scored by the champion of its cutoff, on what was known then, with the "
         "features as served: the evidence that a later diagnosis needs.",
     )

@@ -57,7 +57,7 @@ class UseCaseTranslator(DagsterDbtTranslator):  # type: ignore[misc]
 
     def get_metadata(self, dbt_resource_props: Mapping[str, Any]) -> Mapping[str, Any]:
         """dbt's own, and which columns each column is made from."""
-        found = {**super().get_metadata(dbt_resource_props)}
+        found = {**super().get_metadata(dbt_resource_props), **metadata.readme(self.use_case)}
         known = self.lineage.get(dbt_resource_props["name"])
         if known is not None:
             found |= self._lineage(known)
