@@ -260,7 +260,7 @@ def test_mlflow_shows_the_run_that_the_ui_links_to(served: Library, environment:
         assert answer["info"]["experiment_id"] == experiment
         listed = json.loads(_ask(server, f"{address}/api/2.0/mlflow/artifacts/list?run_id={run}"))
         assert "model_card.md" in {f["path"] for f in listed["files"]}
-        assert "<html" in _ask(server, link).decode().lower()
+        assert "<html" in _ask(server, link.replace("http://127.0.0.1:5000", address)).decode().lower()
 
 
 def test_an_mlflow_server_of_one_s_own_is_named(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
