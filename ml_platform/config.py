@@ -153,7 +153,12 @@ class LabelConfig(Strict):
 class WindowConfig(Strict):
     """Which partitions train and which gate, counted back from the last mature one."""
 
-    train: int = Field(ge=2, description="Partitions to train on.")
+    train: int = Field(ge=2, description="Partitions to train on: the last ones before the gate's.")
+    since: date | None = Field(
+        default=None,
+        description="Train on every partition from this date's on instead: a window that grows. A recurring "
+        "season is then not forgotten, at the price of older data.",
+    )
     gate: int = Field(ge=2, description="Later partitions to judge on.")
     minimum_train: int = Field(default=14, ge=2, description="Fewest training partitions accepted.")
     embargo: int = Field(
@@ -417,6 +422,13 @@ class UseCase:
         A partition is mature when ``maturity_partitions`` whole partitions have begun after it.
         """
         return self.scheme.shift(self.scheme.key_at(as_of), -model.label.maturity_partitions)
+
+    def trained_on(self, model: ModelConfig, last: str) -> list[str]:
+        """The partitions that train a model up to ``last``: a trailing window, or a growing one."""
+        first = self.scheme.shift(last, 1 - model.windows.train)
+        if model.windows.since is not None:
+            first = self.scheme.key_of_day(model.windows.since)
+        return self.scheme.keys(first, last)
 
 
 def _named(items: Iterable[_Named], name: str, what: str) -> _Named:

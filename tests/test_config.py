@@ -1,6 +1,6 @@
 """What a product team writes is read strictly; each error names file, line and key."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
@@ -106,6 +106,20 @@ def test_cutoff_due_and_maturity_are_local_times_told_in_utc(file: Path) -> None
     assert use_case.complete_at(returns, "2020-09-07") == datetime(2020, 9, 27, 22, tzinfo=UTC)
     assert use_case.due_at(branches, "static") == datetime(2020, 1, 5, 23, tzinfo=UTC)
     assert use_case.last_mature(use_case.config.models[0], datetime(2020, 9, 6, tzinfo=UTC)) == "2020-08-10"
+
+
+def test_a_training_window_trails_or_grows(file: Path) -> None:
+    use_case = load_use_case(file)
+    model = use_case.config.models[0]
+    trailing = use_case.trained_on(model, "2020-09-07")
+    assert (len(trailing), trailing[-1]) == (model.windows.train, "2020-09-07")
+    # A Wednesday: its week is the first that trains, however far the last one is.
+    growing = model.model_copy(
+        update={"windows": model.windows.model_copy(update={"since": date(2020, 8, 12)})}
+    )
+    assert use_case.trained_on(growing, "2020-08-24") == ["2020-08-10", "2020-08-17", "2020-08-24"]
+    assert use_case.trained_on(growing, "2020-09-07")[0] == "2020-08-10"
+    assert use_case.trained_on(growing, "2020-08-03") == []
 
 
 def test_what_is_not_there_is_answered_with_what_is(file: Path) -> None:

@@ -78,7 +78,7 @@ def windows(target: Target, as_of: datetime) -> Windows:
     gate_first = scheme.shift(last, 1 - settings.gate)
     gate = scheme.keys(gate_first, last)
     last_train = scheme.shift(gate_first, -1 - settings.embargo)
-    train = scheme.keys(scheme.shift(last_train, 1 - settings.train), last_train)
+    train = target.use_case.trained_on(target.model, last_train)
     if not gate or not train:
         raise NotReadyError(
             f"as of {as_of.isoformat()} too little is mature: the last mature partition is {last}",

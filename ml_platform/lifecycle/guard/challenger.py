@@ -108,13 +108,12 @@ def plan(target: Target, as_of: datetime, kind: Kind, onset: str | None = None) 
     last = target.use_case.last_mature(target.model, as_of)
     size = settings.incident_gate if kind == "incident" else settings.freshness_gate
     first_judged = scheme.shift(last, 1 - size)
-    width = target.model.windows.train
     last_train = scheme.shift(first_judged, -1 - target.model.windows.embargo)
-    train_keys = scheme.keys(scheme.shift(last_train, 1 - width), last_train)
+    train_keys = target.use_case.trained_on(target.model, last_train)
     made = Plan(
         kind,
         Windows(train_keys, scheme.keys(first_judged, last)),
-        scheme.keys(scheme.shift(last, 1 - width), last),
+        target.use_case.trained_on(target.model, last),
         onset if kind == "incident" else None,
     )
     if kind == "incident":

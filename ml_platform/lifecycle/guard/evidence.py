@@ -527,9 +527,7 @@ class _Gatherer:
         )
 
     def training_facts(self) -> TrainingFacts:
-        scheme, windows = self.target.use_case.scheme, self.model.windows
-        last = self.live.last_mature
-        keys = set(scheme.keys(scheme.shift(last, 1 - windows.train), last))
+        keys = set(self.target.use_case.trained_on(self.model, self.live.last_mature))
         held = held_partitions(self.platform, self.target, only_open=True)
         held = {k: why for k, why in held.items() if k in keys}
         return TrainingFacts(not_green=held, partitions=len(keys))

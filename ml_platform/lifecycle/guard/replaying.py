@@ -225,11 +225,9 @@ def policies(
     days = sorted(k for k in served if k <= last)
     if not days:
         return []
-    scheme, width = target.use_case.scheme, target.model.windows.train
-    first_train = scheme.shift(
-        target.use_case.last_mature(target.model, target.use_case.cutoff(days[0])), 1 - width
-    )
-    needed = scheme.keys(max(first_train, scheme.first_key), last)
+    use_case = target.use_case
+    mature = use_case.last_mature(target.model, use_case.cutoff(days[0]))
+    needed = use_case.scheme.keys(use_case.trained_on(target.model, mature)[0], last)
     progress(f"building what is missing of {len(needed)} partitions")
     ensure_views(platform, target, needed, as_of)
     rows = _examples(platform, target, needed)
@@ -287,8 +285,8 @@ def _fit(target: Target, rows: Mapping[str, pa.Table], day: str) -> Model:
     """The recipe on the window up to the last partition that is mature at a day's cutoff."""
     use_case = target.use_case
     last = use_case.last_mature(target.model, use_case.cutoff(day))
-    first = use_case.scheme.shift(last, 1 - target.model.windows.train)
-    window = pa.concat_tables([t for k, t in rows.items() if first <= k <= last])
+    keys = use_case.trained_on(target.model, last)
+    window = pa.concat_tables([rows[k] for k in keys if k in rows])
     return train(
         window,
         target.model,

@@ -123,7 +123,7 @@ def guard_facts(
     retrained = [a for a in begun if a.action == "retrain"]
     ages = [scheme.whole(as_of - a.as_of) for a in retrained]
     recent = [a for a, age in zip(retrained, ages, strict=True) if age < settings.budget_partitions]
-    window = set(scheme.keys(scheme.shift(last, 1 - target.model.windows.train), last))
+    window = set(use_case.trained_on(target.model, last))
     held = held_partitions(platform, target, only_open=True)
     head = platform.ledger.heads(predictions_asset(target))
     volume = float(head[max(head)].rows) if head else None

@@ -40,6 +40,7 @@ def common(target: Target, stage: str, kinds: set[str], **shown: Any) -> dict[st
 
 def _training_dataset(target: Target) -> AssetsDefinition:
     windows = target.model.windows
+    trained = str(windows.train) if windows.since is None else f"all since {windows.since}"
 
     @asset(
         **common(target, "training_dataset", {"parquet"}),
@@ -47,7 +48,7 @@ def _training_dataset(target: Target) -> AssetsDefinition:
             AssetDep(view_key(target.use_case, view), partition_mapping=AllPartitionMapping())
             for view in ("features", "labels")
         ],
-        description=f"A content-addressed version of {windows.train} training and {windows.gate} later gate "
+        description=f"A content-addressed version of {trained} training and {windows.gate} later gate "
         "partitions, all with mature labels. The same inputs give the same version, and nothing is rebuilt.",
     )
     def training_dataset(
