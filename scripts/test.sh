@@ -1,16 +1,20 @@
 #!/usr/bin/env bash
-# Everything CI runs: lint, types, layers, tests. Installs redis-server where it is missing and possible.
+# Everything CI runs: lint, types, layers, tests. Installs Redis and Postgres where they are missing and possible.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 bin=.venv/bin
-if ! command -v redis-server >/dev/null; then
+has_redis() { command -v redis-server >/dev/null; }
+has_postgres() { command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; }
+need() { # check, package: install it where that is possible, else say loudly what is not tested
+  "$1" && return
   if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-    echo "installing redis-server for the tests …"
-    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq redis-server; } >/dev/null 2>&1 || true
+    echo "installing $2 for the tests …"
+    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$2"; } >/dev/null 2>&1 || true
   fi
-  command -v redis-server >/dev/null \
-    || echo "WARNING: redis-server is missing, so the Redis tests will be SKIPPED: apt-get install redis-server"
-fi
+  "$1" || echo "WARNING: $2 is missing, so its tests will be SKIPPED: apt-get install $2"
+}
+need has_redis redis-server
+need has_postgres postgresql
 "$bin"/ruff check .
 "$bin"/ruff format --check .
 "$bin"/mypy

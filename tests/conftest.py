@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 from filelock import FileLock
-from servers import aws, aws_endpoint, redis_port
+from servers import aws, aws_endpoint, ledger_url, postgres_server, postgres_url, redis_port
 
 if TYPE_CHECKING:
     from library import Library
 
-__all__ = ["aws", "aws_endpoint", "redis_port"]
+__all__ = ["aws", "aws_endpoint", "ledger_url", "postgres_server", "postgres_url", "redis_port"]
 LIBRARY = Path(__file__).parent / "library_use_case"
 os.environ.setdefault("DO_NOT_TRACK", "true")
 os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")

@@ -1,11 +1,17 @@
-"""Real servers on loopback that tests share: Redis, and S3 and DynamoDB over HTTP."""
+"""Real servers on loopback that tests share: Redis, Postgres, and S3 and DynamoDB over HTTP."""
 
 import contextlib
+import os
 import shutil
+import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -31,6 +37,83 @@ def redis_port() -> Iterator[int]:
     finally:
         server.terminate()
         server.wait(timeout=10)
+
+
+def postgres_binaries() -> Path | None:
+    """Where Postgres's programs are; Debian keeps them off PATH."""
+    found = [str(f) for f in sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))]
+    initdb = found[-1] if found else shutil.which("initdb")
+    return Path(initdb).parent if initdb else None
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """The address of a Postgres of our own, without the database's name."""
+    binaries = postgres_binaries()
+    if binaries is None:
+        pytest.skip("NOT TESTED: Postgres is not installed (Debian and Ubuntu: apt install postgresql)")
+    # Postgres refuses to run as root.
+    owner: dict[str, Any] = {"user": "postgres", "group": "postgres", "extra_groups": []}
+    who = owner if os.getuid() == 0 else {}
+    folder = Path(tempfile.mkdtemp(prefix="ml-platform-postgres-"))
+    if who:
+        shutil.chown(folder, "postgres", "postgres")
+    port = free_port()
+    try:
+        make = [
+            binaries / "initdb",
+            "-D",
+            folder / "data",
+            "-A",
+            "trust",
+            "-U",
+            "test",
+            "-E",
+            "UTF8",
+            "--no-sync",
+        ]
+        subprocess.run(make, check=True, capture_output=True, cwd=folder, **who)
+        options = ["listen_addresses=127.0.0.1", f"port={port}", "unix_socket_directories=", "fsync=off"]
+        settings = [part for option in options for part in ("-c", option)]
+        command = [binaries / "postgres", "-D", folder / "data", *settings]
+        server = subprocess.Popen(command, cwd=folder, stderr=subprocess.DEVNULL, **who)
+        try:
+            _wait_for_postgres(f"postgresql://test@127.0.0.1:{port}/postgres")
+            yield f"127.0.0.1:{port}"
+        finally:
+            server.send_signal(signal.SIGINT)
+            server.wait(timeout=30)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def postgres_url(postgres_server: str) -> str:
+    """An empty database, as the ledger's address."""
+    import psycopg
+
+    name = f"ledger_{uuid4().hex}"
+    with psycopg.connect(f"postgresql://test@{postgres_server}/postgres", autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    return f"postgresql+psycopg://test@{postgres_server}/{name}"
+
+
+def _wait_for_postgres(address: str) -> None:
+    import psycopg
+
+    for _ in range(400):
+        with contextlib.suppress(psycopg.OperationalError), psycopg.connect(address):
+            return
+        time.sleep(0.05)
+    raise AssertionError("Postgres did not answer within 20 seconds")
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of an empty ledger on each database that is supported."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'deep' / 'ledger.db'}"
+    return str(request.getfixturevalue("postgres_url"))
 
 
 def _wait_for_redis(port: int) -> None:

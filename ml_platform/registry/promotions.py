@@ -14,7 +14,7 @@ from sqlalchemy import Select, select, update
 from sqlalchemy.orm import Session
 
 from ml_platform.errors import ConflictError, GateError, NoChampionError, NotFoundError
-from ml_platform.storage.ledger import Ledger, wall_now
+from ml_platform.storage.ledger import Ledger, one_writer, wall_now
 from ml_platform.storage.tables import (
     ABANDONED,
     COMMITTED,
@@ -360,7 +360,7 @@ def _commit(
     """Put a requested promotion in force, unless another came first, in one transaction."""
     try:
         with ledger.begin() as session:
-            # Written before it is read: SQLite locks at the first write, and two runs must not both pass.
+            one_writer(session)
             session.execute(update(Promotion).where(Promotion.id == row.id).values(status=COMMITTED))
             others = _committed(row.model_key).where(Promotion.id != row.id)
             in_force = session.scalars(others.limit(1)).first()

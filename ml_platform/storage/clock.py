@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from ml_platform.config import TimelineConfig
 from ml_platform.errors import NotFoundError, PlatformError
-from ml_platform.storage.ledger import Ledger, wall_now
+from ml_platform.storage.ledger import Ledger, one_writer, wall_now
 from ml_platform.storage.tables import Timeline
 
 
@@ -56,6 +56,7 @@ class Clock:
                 fix="add --back if you mean it; what was recorded later stays in the ledger",
             )
         with self.ledger.begin() as session:
+            one_writer(session)
             session.merge(
                 Timeline(
                     name=self.timeline.name,

@@ -30,6 +30,10 @@ HEAD_REVISION = "0002"
 _CHUNK = 400
 
 
+_WRITER = 0x6D6C5F70
+"""Postgres's number of the lock that a writer holds."""
+
+
 def wall_now() -> datetime:
     """The wall clock, for ``recorded_at`` only: never for meaning."""
     return datetime.now(UTC)
@@ -66,14 +70,15 @@ class Ledger:
         if self.url.startswith("sqlite:///"):
             self._make_folder(Path(self.url.removeprefix("sqlite:///")).parent)
         try:
-            engine = create_engine(self.url)
+            # A server may have been restarted since a connection was used last.
+            engine = create_engine(self.url, pool_pre_ping=not self.url.startswith("sqlite:"))
         except (SQLAlchemyError, ImportError) as error:
             raise self._down(error) from error
         if engine.dialect.name == "sqlite":
             event.listen(engine, "connect", _tune_sqlite)
         try:
             if _revision(engine) != HEAD_REVISION:
-                _migrate(engine, self.url)
+                _migrate(engine)
         except SQLAlchemyError as error:
             raise self._down(error) from error
         return engine
@@ -196,9 +201,7 @@ class Ledger:
 
     def commit_in(self, session: Session, items: Sequence[NewPublication], ids: Sequence[int]) -> None:
         """As :meth:`commit`, inside a transaction of the caller's."""
-        if session.get_bind().dialect.name == "sqlite":
-            # SQLite locks at the first write; without this, two readers could both pass the check.
-            session.execute(update(Head).where(Head.asset == "").values(partition=""))
+        one_writer(session)
         current = _current_heads(session, items)
         new: list[dict[str, Any]] = []
         for item, publication_id in zip(items, ids, strict=True):
@@ -273,6 +276,16 @@ class Ledger:
         )
 
 
+def one_writer(session: Session) -> None:
+    """Let one transaction at a time past this point, until it ends: what it reads then still holds."""
+    dialect = session.get_bind().dialect.name
+    if dialect == "sqlite":
+        # SQLite locks at the first write; without this, two readers could both pass a check.
+        session.execute(update(Head).where(Head.asset == "").values(partition=""))
+    elif dialect == "postgresql":
+        session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _WRITER})
+
+
 def _tune_sqlite(connection: Any, _record: Any) -> None:
     cursor = connection.cursor()
     cursor.execute("PRAGMA busy_timeout=30000")
@@ -289,20 +302,36 @@ def _revision(engine: Engine) -> str | None:
         return connection.execute(text("select version_num from alembic_version")).scalar()
 
 
-def _migrate(engine: Engine, url: str) -> None:
+def _migrate(engine: Engine) -> None:
     """Bring the schema up to date, one process at a time."""
     from alembic import command
     from alembic.config import Config
-    from filelock import FileLock
 
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    lock: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
-    if url.startswith("sqlite:///"):
-        lock = FileLock(url.removeprefix("sqlite:///") + ".lock")
-    with lock, engine.connect() as connection:
+    with _alone(engine), engine.connect() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+
+
+@contextlib.contextmanager
+def _alone(engine: Engine) -> Iterator[None]:
+    if engine.dialect.name == "sqlite":
+        from filelock import FileLock
+
+        with FileLock(f"{engine.url.database}.lock"):
+            yield
+    elif engine.dialect.name == "postgresql":
+        with engine.connect() as holder:
+            holder.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _WRITER})
+            holder.commit()
+            try:
+                yield
+            finally:
+                holder.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": _WRITER})
+                holder.commit()
+    else:
+        yield
 
 
 def _current_heads(session: Session, items: Sequence[NewPublication]) -> dict[tuple[str, str], int]:

@@ -1,4 +1,4 @@
-"""The same lifecycle with an S3 lake over HTTP, and with DynamoDB and Redis as serving caches."""
+"""The same lifecycle with its lake on S3, its ledger on Postgres, and DynamoDB or Redis as serving cache."""
 
 from pathlib import Path
 from uuid import uuid4
@@ -6,6 +6,7 @@ from uuid import uuid4
 import boto3
 import pytest
 from library import MODEL, NEXT_WEEK, SERVED, Library, copy_home, open_library, serve_first, train_first
+from servers import postgres_binaries
 
 from ml_platform.datasets import versions
 from ml_platform.errors import StoreError
@@ -35,8 +36,21 @@ def redis_cache(redis_port: int) -> str:
     return f"redis://127.0.0.1:{redis_port}/0?prefix=test-{uuid4().hex}"
 
 
-def test_the_whole_lifecycle_on_s3_and_dynamodb_gives_the_same_as_on_a_disk(
-    served: Library, aws_endpoint: str, aws: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def ledger_at_scale(request: pytest.FixtureRequest) -> dict[str, str]:
+    """A ledger on Postgres; where there is none the ledger's own tests say so, and S3 is tested still."""
+    if postgres_binaries() is None:
+        return {}
+    return {"ML_PLATFORM_LEDGER_URL": request.getfixturevalue("postgres_url")}
+
+
+def test_the_whole_lifecycle_on_s3_dynamodb_and_postgres_gives_the_same_as_on_a_disk(
+    served: Library,
+    aws_endpoint: str,
+    aws: None,
+    ledger_at_scale: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for name, value in {"AWS_ENDPOINT_URL": aws_endpoint, "AWS_DEFAULT_REGION": "eu-central-1"}.items():
         monkeypatch.setenv(name, value)
@@ -50,6 +64,7 @@ def test_the_whole_lifecycle_on_s3_and_dynamodb_gives_the_same_as_on_a_disk(
         home,
         ML_PLATFORM_LAKE=f"s3://{bucket}/platform",
         ML_PLATFORM_CACHE=f"dynamodb://{bucket}?region=eu-central-1&endpoint={aws_endpoint}&create=true",
+        **ledger_at_scale,
     )
     assert isinstance(remote.platform.lake, S3Lake)
     train_first(remote)

@@ -1,7 +1,9 @@
 """Who serves is a line of entries in the ledger; nothing is ever updated."""
 
+import multiprocessing
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from multiprocessing.synchronize import Barrier
 
 import pytest
 from sqlalchemy.orm import Session
@@ -16,8 +18,10 @@ START = datetime(2024, 3, 1, tzinfo=UTC)
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Ledger:
-    return Ledger(f"sqlite:///{tmp_path / 'ledger.db'}")
+def ledger(ledger_url: str) -> Iterator[Ledger]:
+    made = Ledger(ledger_url)
+    yield made
+    made.engine.dispose()
 
 
 def judged(
@@ -128,6 +132,31 @@ def test_a_promotion_overtaken_by_another_is_given_up(ledger: Ledger) -> None:
             ledger, slow, as_of=START, who="x", why="y", verify=lambda: promote(ledger, quick, 1) and None
         )
     assert in_force(ledger) == "c" and len(promotions.history(ledger, KEY)) == 2
+
+
+def _promoted(url: str, evaluation_id: int, gate: "Barrier", results: "multiprocessing.Queue[str]") -> None:
+    ledger = Ledger(url)
+    row = promotions.evaluation(ledger, evaluation_id)
+    try:
+        promotions.promote(
+            ledger, row, as_of=START, who="ada", why="better", verify=lambda: gate.wait(60) and None
+        )
+        results.put("promoted")
+    except ConflictError:
+        results.put("refused")
+
+
+def test_of_two_processes_that_promote_at_once_one_is_refused(ledger: Ledger) -> None:
+    rows = [judged(ledger, name) for name in "ab"]
+    context = multiprocessing.get_context("spawn")
+    gate, results = context.Barrier(2), context.Queue()
+    workers = [context.Process(target=_promoted, args=(ledger.url, r.id, gate, results)) for r in rows]
+    for worker in workers:
+        worker.start()
+    assert sorted(results.get(timeout=120) for _ in workers) == ["promoted", "refused"]
+    for worker in workers:
+        worker.join(60)
+    assert len([p for p in promotions.history(ledger, KEY) if p.status == "committed"]) == 1
 
 
 def test_a_check_that_fails_stops_the_promotion(ledger: Ledger) -> None:

@@ -1,7 +1,7 @@
 """Each timeline has a clock of its own; a replay's stands still until it is moved."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -14,8 +14,10 @@ START = datetime(2020, 3, 1, 22, tzinfo=UTC)
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Ledger:
-    return Ledger(f"sqlite:///{tmp_path / 'ledger.db'}")
+def ledger(ledger_url: str) -> Iterator[Ledger]:
+    made = Ledger(ledger_url)
+    yield made
+    made.engine.dispose()
 
 
 def replay(name: str = "parcels") -> TimelineConfig:

@@ -1,6 +1,7 @@
 """What is in force is what was committed, and nothing else."""
 
 import multiprocessing
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from sqlalchemy import text
 
 from ml_platform.errors import ConflictError, StoreError
 from ml_platform.storage import ledger as ledger_module
@@ -19,8 +21,10 @@ NOW = datetime(2020, 3, 1, tzinfo=UTC)
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Ledger:
-    return Ledger(f"sqlite:///{tmp_path / 'deep' / 'ledger.db'}")
+def ledger(ledger_url: str) -> Iterator[Ledger]:
+    made = Ledger(ledger_url)
+    yield made
+    made.engine.dispose()
 
 
 def new(partition: str, digest: str = "a", expects: int | None = ANY) -> NewPublication:
@@ -75,6 +79,25 @@ def test_of_two_processes_on_one_partition_exactly_one_wins(ledger: Ledger) -> N
     assert sorted(results.get(timeout=5) for _ in workers) == ["refused"] * 3 + ["won"]
 
 
+def _open(url: str, results: "multiprocessing.Queue[str]") -> None:
+    try:
+        Ledger(url).publish([new("p")], NOW)
+        results.put("opened")
+    except Exception as error:  # whatever it is, the test names it
+        results.put(repr(error))
+
+
+def test_processes_that_open_an_empty_ledger_at_once_make_one_schema(ledger_url: str) -> None:
+    context = multiprocessing.get_context("spawn")
+    results = context.Queue()
+    workers = [context.Process(target=_open, args=(ledger_url, results)) for _ in range(3)]
+    for worker in workers:
+        worker.start()
+    assert [results.get(timeout=60) for _ in workers] == ["opened"] * 3
+    for worker in workers:
+        worker.join(60)
+
+
 def test_many_partitions_are_published_at_once(ledger: Ledger) -> None:
     ledger.publish([new(f"p{n:04}") for n in range(1000)], NOW)
     assert len(ledger.heads("uc/features")) == 1000
@@ -102,6 +125,15 @@ def test_a_ledger_that_is_down_says_where(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(StoreError, match="ledger cannot be used"):
         Ledger(f"sqlite:///{tmp_path / 'file' / 'ledger.db'}").heads("x")
+
+
+def test_a_server_that_was_restarted_is_found_again(postgres_url: str) -> None:
+    ledger = Ledger(postgres_url)
+    ledger.publish([new("p")], NOW)
+    with Ledger(postgres_url).begin() as session:
+        others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
+        session.execute(text(f"{others} AND pid <> pg_backend_pid()"))
+    assert list(ledger.heads("uc/features")) == ["p"]
 
 
 def test_a_password_is_never_shown() -> None:

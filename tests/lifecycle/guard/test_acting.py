@@ -1,9 +1,11 @@
 """From verdict to action: claimed once, guarded again inside the run, and safe to be killed anywhere."""
 
+import multiprocessing
 import os
 import threading
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -62,6 +64,33 @@ def test_a_second_claim_is_a_conflict(fresh: Library, target: Target) -> None:
     with pytest.raises(ConflictError, match="made already"):
         carry_out(fresh.platform, target, verdict.id, 1, fresh.now)
     assert [a.status for a in ledger_attempts(fresh)] == [RUNNING]
+
+
+def _claimed(home: Path, url: str, verdict_id: int, results: "multiprocessing.Queue[str]") -> None:
+    library = open_library(home, ML_PLATFORM_LEDGER_URL=url)
+    with library.platform.ledger.begin() as session:
+        verdict = session.get(Verdict, verdict_id)
+    assert verdict is not None
+    try:
+        claim(library.platform, guarded(library), verdict, 1, library.now)
+        results.put("claimed")
+    except ConflictError:
+        results.put("refused")
+
+
+def test_of_two_processes_that_claim_on_postgres_one_wins(postgres_url: str, tmp_path: Path) -> None:
+    library = open_library(tmp_path / "home", ML_PLATFORM_LEDGER_URL=postgres_url)
+    verdict = give(library, guarded(library))
+    context = multiprocessing.get_context("spawn")
+    results = context.Queue()
+    asked = (tmp_path / "home", postgres_url, verdict.id, results)
+    workers = [context.Process(target=_claimed, args=asked) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    assert sorted(results.get(timeout=120) for _ in workers) == ["claimed", "refused"]
+    for worker in workers:
+        worker.join(60)
+    assert [a.status for a in ledger_attempts(library)] == [RUNNING]
 
 
 def test_of_many_threads_that_claim_at_once_one_wins(fresh: Library, target: Target) -> None:
