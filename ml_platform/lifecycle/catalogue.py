@@ -1,20 +1,23 @@
-"""The catalogue: every feed, feature, dataset, model and prediction, with owner and lineage."""
+"""The catalogue: every feed, feature, dataset, model and prediction, with owner and lineage to the column."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ml_platform.config import UseCase
+from ml_platform.config import FeatureConfig, UseCase
 from ml_platform.datasets.versions import versions
 from ml_platform.features.lineage import ViewLineage, through
 from ml_platform.features.relations import feed_of
 from ml_platform.lifecycle.agenda import predictions_asset
 from ml_platform.lifecycle.column_lineage import column_lineage
-from ml_platform.lifecycle.feed_contracts import contract_of
+from ml_platform.lifecycle.feed_contracts import arrow_schema, contract_of
 from ml_platform.lifecycle.platform import Platform, Target
 from ml_platform.registry.promotions import champion
+
+UNKNOWN = "unknown: "
+"""What the columns of a feature begin with whose SQL could not be followed."""
 
 
 @dataclass(frozen=True)
@@ -24,25 +27,30 @@ class Entry:
     Attributes:
         kind: ``feed``, ``column``, ``feature``, ``label``, ``dataset``, ``model`` or ``predictions``.
         name: Its name.
-        type: Its type or format.
+        type: Its type or extent.
+        format: How it is kept.
         source: Where it comes from.
         owner: Who answers for it.
-        classification: How confidential it is, as its contract says.
+        classification: How confidential it is, as contracts say; of what is derived, that of the columns it
+            is made from.
         lineage: What it is made from.
         description: For people.
         usage: Where it is used.
+        use_cases: Use cases that it belongs to; a feed may serve several.
         columns: For features and labels: the columns of feeds and cutoffs that they are made from.
     """
 
     kind: str
     name: str
     type: str
+    format: str
     source: str
     owner: str
     classification: str
     lineage: str
     description: str
     usage: str
+    use_cases: tuple[str, ...]
     columns: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
@@ -51,129 +59,184 @@ class Entry:
 
 
 def entries(platform: Platform) -> list[Entry]:
-    """All entries: feeds and their columns first, then each use case's features, datasets and models."""
-    found: list[Entry] = []
-    seen: set[str] = set()
+    """All entries: feeds and their columns first, then each use case's features, datasets and models.
+
+    Raises:
+        ConfigError: dbt refuses a use case's project.
+        ContractError: A feed's contract is missing or malformed.
+    """
+    users: dict[str, list[UseCase]] = {}
     for use_case in platform.use_cases.values():
         for feed in use_case.config.feeds:
-            if feed.name not in seen:
-                seen.add(feed.name)
-                found += _feed(use_case, feed.name)
-        lineage = column_lineage(use_case)
+            users.setdefault(feed.name, []).append(use_case)
+    labels = {c: t for u in users.values() for c, t in _classified(u[0]).items()}
+    derived: list[Entry] = []
+    for use_case in platform.use_cases.values():
+        made = list(_views(use_case, labels))
+        derived += made
+        inherited = _together(e.classification for e in made)
         for model in use_case.config.models:
             target = Target(use_case, model)
-            found += [*_features(target, lineage), *_datasets(platform, target), *_model(platform, target)]
-    return found
+            derived += [*_datasets(platform, target, inherited), *_model(platform, target, inherited)]
+    return [e for name, of in users.items() for e in _feed(of, name, derived)] + derived
 
 
-def _feed(use_case: UseCase, name: str) -> Iterator[Entry]:
+def of_use_case(found: Iterable[Entry], name: str) -> list[Entry]:
+    """The entries that belong to a use case."""
+    return [e for e in found if name in e.use_cases]
+
+
+def _classified(use_case: UseCase) -> dict[str, str]:
+    return {
+        f"{feed.name}.{column.name}": column.classification
+        for feed in use_case.config.feeds
+        for column in contract_of(use_case, feed.name).columns
+    }
+
+
+def _together(classifications: Iterable[str]) -> str:
+    return ", ".join(sorted({c for text in classifications for c in text.split(", ") if c}))
+
+
+def _feed(users: list[UseCase], name: str, derived: list[Entry]) -> Iterator[Entry]:
+    use_case, names = users[0], tuple(u.name for u in users)
     contract, feed = contract_of(use_case, name), use_case.feed(name)
-    users = f"{use_case.name}: {use_case.config.views.features}, {use_case.config.views.labels}"
     yield Entry(
         kind="feed",
         name=name,
         type="reference" if feed.static else f"{use_case.scheme.width} partitions",
+        format="Parquet, every revision kept",
         source=feed.origin,
         owner=contract.owner,
-        classification=", ".join(sorted({c.classification for c in contract.columns if c.classification})),
+        classification=_together(c.classification for c in contract.columns),
         lineage=f"feed/{name}/landed → feed/{name}/accepted",
         description=contract.description,
-        usage=users,
+        usage="; ".join(
+            f"{u.name}: {u.config.views.features}, {u.config.views.labels}"
+            for u in users
+            if name in (u.config.views.feeds or tuple(f.name for f in u.config.feeds))
+        ),
+        use_cases=names,
     )
+    schema = arrow_schema(contract)
     for column in contract.columns:
+        full = f"{name}.{column.name}"
         yield Entry(
             kind="column",
-            name=f"{name}.{column.name}",
+            name=full,
             type=column.logical_type,
+            format=str(schema.field(column.name).type),
             source=name,
             owner=contract.owner,
             classification=column.classification,
             lineage=f"feed/{name}/accepted",
             description=column.description,
-            usage=", ".join(f.name for m in use_case.config.models for f in m.features if name in f.feeds),
+            usage=", ".join(e.name for e in derived if full in e.columns),
+            use_cases=names,
         )
 
 
-def _features(target: Target, lineage: Mapping[str, ViewLineage]) -> Iterator[Entry]:
-    use_case, model = target.use_case, target.model
-    features, labels = (
-        through(lineage, v) for v in (use_case.config.views.features, use_case.config.views.labels)
-    )
-    owner = use_case.config.owner.team
-    for feature in model.features:
+def _views(use_case: UseCase, classified: Mapping[str, str]) -> Iterator[Entry]:
+    """Features and labels; models that share one share its entry."""
+    views, lineage = use_case.config.views, column_lineage(use_case)
+    features, labels = through(lineage, views.features), through(lineage, views.labels)
+    shared: dict[str, tuple[FeatureConfig, list[str]]] = {}
+    targets: dict[str, list[Target]] = {}
+    for model in use_case.config.models:
+        targets.setdefault(model.label.column, []).append(Target(use_case, model))
+        for feature in model.features:
+            shared.setdefault(feature.name, (feature, []))[1].append(f"{use_case.name}/{model.name}")
+    for feature, models in shared.values():
+        columns = _columns(features, feature.name)
         yield Entry(
             kind="feature",
             name=f"{use_case.name}.{feature.name}",
             type=feature.kind,
-            source=f"dbt model {use_case.config.views.features}",
-            owner=owner,
-            classification="",
+            format="string" if feature.kind == "categorical" else "double",
+            source=f"dbt model {views.features}",
+            owner=use_case.config.owner.team,
+            classification=_together(classified.get(c, "") for c in columns),
             lineage=", ".join(feature.feeds) or ", ".join(f.name for f in use_case.config.feeds),
             description=feature.description,
-            usage=target.key,
-            columns=_columns(features, feature.name),
+            usage=", ".join(models),
+            use_cases=(use_case.name,),
+            columns=columns,
         )
-    yield Entry(
-        kind="label",
-        name=f"{use_case.name}.{model.label.column}",
-        type=model.kind,
-        source=f"dbt model {use_case.config.views.labels}",
-        owner=owner,
-        classification="",
-        lineage=f"mature after {model.label.maturity_partitions} partitions",
-        description=model.label.description,
-        usage=target.key,
-        columns=_columns(labels, model.label.column),
-    )
+    for column, of in targets.items():
+        columns, label = _columns(labels, column), of[0].model.label
+        yield Entry(
+            kind="label",
+            name=f"{use_case.name}.{column}",
+            type=of[0].model.kind,
+            format="null while it is not known",
+            source=f"dbt model {views.labels}",
+            owner=use_case.config.owner.team,
+            classification=_together(classified.get(c, "") for c in columns),
+            lineage=f"mature after {label.maturity_partitions} partitions",
+            description=label.description,
+            usage=", ".join(t.key for t in of),
+            use_cases=(use_case.name,),
+            columns=columns,
+        )
 
 
 def _columns(lineage: ViewLineage, name: str) -> tuple[str, ...]:
     if lineage.problem is not None:
-        return (f"unknown: {lineage.problem}",)
+        return (f"{UNKNOWN}{lineage.problem}",)
     return tuple(f"{feed_of(s.relation) or s.relation}.{s.column}" for s in lineage.columns.get(name, ()))
 
 
-def _datasets(platform: Platform, target: Target) -> Iterator[Entry]:
+def _datasets(platform: Platform, target: Target, classification: str) -> Iterator[Entry]:
     for row in versions(platform.ledger, target.key):
         yield Entry(
             kind="dataset",
             name=row.version,
-            type=f"{row.rows:,} rows, Parquet",
+            type=f"{row.rows:,} rows",
+            format="Parquet, one object per partition and a manifest",
             source=f"{row.first_partition} to {row.last_partition}",
             owner=target.use_case.config.owner.team,
-            classification="",
+            classification=classification,
             lineage=f"{target.use_case.name}/features, {target.use_case.name}/labels",
             description=f"as of {row.as_of.isoformat()}",
             usage=target.key,
+            use_cases=(target.use_case.name,),
         )
 
 
-def _model(platform: Platform, target: Target) -> Iterator[Entry]:
+_FORMATS = {"lightgbm": "LightGBM text", "logistic": "skops"}
+
+
+def _model(platform: Platform, target: Target, classification: str) -> Iterator[Entry]:
     owner = target.use_case.config.owner.team
     promotion = champion(platform.ledger, target.key)
     serving = (
         f"version {promotion.version}, {promotion.model_digest[:12]}" if promotion else "no champion yet"
     )
+    estimator = target.model.training.estimator
     yield Entry(
         kind="model",
         name=target.key,
-        type=f"{target.model.kind}, {target.model.training.estimator}",
+        type=f"{target.model.kind}, {estimator}",
+        format=_FORMATS.get(estimator, estimator),
         source=serving,
         owner=owner,
-        classification="",
+        classification=classification,
         lineage=target.asset("training_dataset"),
         description=target.model.title,
         usage="predictions, serving cache",
+        use_cases=(target.use_case.name,),
     )
     heads = platform.ledger.heads(predictions_asset(target))
     yield Entry(
         kind="predictions",
         name=predictions_asset(target),
-        type=f"{sum(h.rows for h in heads.values()):,} rows, Parquet",
+        type=f"{sum(h.rows for h in heads.values()):,} rows",
+        format="Parquet, one object per partition",
         source=f"{min(heads)} to {max(heads)}" if heads else "none yet",
         owner=owner,
-        classification="",
+        classification=classification,
         lineage=f"{target.asset('champion_model')}, {target.use_case.name}/features",
         description="Scores with the features as served.",
         usage="serving cache, export, monitoring",
+        use_cases=(target.use_case.name,),
     )

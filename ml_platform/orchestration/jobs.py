@@ -39,11 +39,12 @@ def asset_jobs(use_case: UseCase) -> list[UnresolvedAssetJobDefinition]:
     views = [view_key(use_case, v) for v in ("entities", "features", "labels")]
     training, scoring = _stages(use_case, _TRAINING), _stages(use_case, _SCORING)
     monitoring = _stages(use_case, _MONITORING)
+    catalogue = view_key(use_case, "catalogue")
     return [
         _job(
             use_case,
             "lifecycle",
-            [*feeds, *views, *training, *scoring, *monitoring],
+            [*feeds, *views, *training, *scoring, *monitoring, catalogue],
             "The whole lifecycle: land, accept, build features and labels, version, train, judge, promote, "
             "score, serve, monitor. Launch it over a range of partitions as one run.",
         ),

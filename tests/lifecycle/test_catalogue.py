@@ -1,10 +1,14 @@
 """The catalogue names everything there is, with source, type, owner and lineage."""
 
 import json
+import shutil
+from pathlib import Path
 
+import yaml
 from library import MODEL, Library
 
-from ml_platform.lifecycle.catalogue import Entry, entries
+from ml_platform.lifecycle.catalogue import Entry, entries, of_use_case
+from ml_platform.lifecycle.platform import Platform
 from ml_platform.registry import promotions
 
 
@@ -19,7 +23,13 @@ def test_every_kind_of_thing_is_in_it(served: Library) -> None:
     assert catalogue["feed", "returns"].type == "weekly partitions"
     assert catalogue["feed", "branches"].type == "reference"
     pages = catalogue["column", "loans.pages"]
-    assert (pages.type, pages.classification, pages.usage) == ("integer", "public", "branch, genre, pages")
+    assert (pages.type, pages.format, pages.classification) == ("integer", "int64", "public")
+    assert pages.usage == "library_loans.pages"
+    assert catalogue["feature", "library_loans.pages"].classification == "public"
+    assert (
+        catalogue["model", MODEL].classification
+        == catalogue["predictions", f"{MODEL}/predictions"].classification
+    )
     rate = catalogue["feature", "library_loans.branch_late_rate"]
     assert rate.lineage == "returns" and rate.source == "dbt model library_loans_features"
     assert rate.columns == ("returns.due_at", "returns.returned_at")
@@ -42,3 +52,28 @@ def test_it_is_there_before_anything_has_run(fresh: Library) -> None:
     assert catalogue["model", MODEL].source == "no champion yet"
     assert catalogue["predictions", f"{MODEL}/predictions"].source == "none yet"
     assert not [name for kind, name in catalogue if kind == "dataset" and "library" in name]
+
+
+def test_models_share_entries_of_features_and_feeds_name_all_their_users(
+    own_use_case: Path, tmp_path: Path
+) -> None:
+    other = own_use_case.with_name("other_loans")
+    shutil.copytree(own_use_case, other)
+    text = (
+        (other / "use_case.yaml")
+        .read_text(encoding="utf-8")
+        .replace("name: library_loans\n", "name: other_loans\n")
+    )
+    config = yaml.safe_load(text)
+    config["models"].append(config["models"][0] | {"name": "second"})
+    (other / "use_case.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+
+    made = entries(Platform({"ML_PLATFORM_HOME": str(tmp_path / "home")}))
+
+    feed = [e for e in made if (e.kind, e.name) == ("feed", "loans")]
+    assert [e.use_cases for e in feed] == [("library_loans", "other_loans")]
+    feature = [e for e in made if (e.kind, e.name) == ("feature", "other_loans.pages")]
+    assert [e.usage for e in feature] == ["other_loans/late_return, other_loans/second"]
+    column = next(e for e in made if (e.kind, e.name) == ("column", "loans.pages"))
+    assert column.usage == "library_loans.pages, other_loans.pages"
+    assert {e.kind for e in of_use_case(made, "other_loans")} >= {"feed", "feature", "model"}

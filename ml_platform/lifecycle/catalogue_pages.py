@@ -1,0 +1,181 @@
+"""The catalogue as pages: a static site that needs no server and no network, and Markdown for the UI."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from ml_platform.config import UseCaseConfig
+from ml_platform.errors import StoreError
+from ml_platform.lifecycle.catalogue import Entry, of_use_case
+
+KINDS = ("feed", "column", "feature", "label", "dataset", "model", "predictions")
+_TITLES = {"dataset": "Dataset versions", "predictions": "Predictions"}
+_TEMPLATE = "catalogue.html.j2"
+
+
+@dataclass(frozen=True)
+class Section:
+    """Entries under one heading."""
+
+    title: str
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page of the site."""
+
+    file: str
+    title: str
+    about: tuple[str, ...]
+    sections: tuple[Section, ...]
+
+    @property
+    def size(self) -> int:
+        """How many entries it shows."""
+        return sum(len(s.entries) for s in self.sections)
+
+
+def site(found: Sequence[Entry], use_cases: Iterable[UseCaseConfig], stamp: str = "") -> dict[str, str]:
+    """All pages as HTML by file name; each holds its own style, script and search index.
+
+    Args:
+        found: The catalogue.
+        use_cases: The use cases in it: each has a page.
+        stamp: What to say at the foot, for example as of when.
+    """
+    pages = [
+        Page("index.html", "Overview", ("Everything there is: search it, or open a page.",), ()),
+        _feeds(found),
+        *(_use_case(found, config) for config in use_cases),
+    ]
+    places = {id(e): f"{p.file}#{anchor(e)}" for p in pages for s in p.sections for e in s.entries}
+    linked = _linker({e.name: places[id(e)] for e in found if id(e) in places})
+    index = [
+        {
+            "kind": e.kind,
+            "name": e.name,
+            "description": e.description,
+            "href": places[id(e)],
+            "text": " ".join([*map(str, e.as_dict().values())]),
+        }
+        for e in found
+        if id(e) in places
+    ]
+    environment = Environment(
+        loader=PackageLoader("ml_platform.lifecycle"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+    )
+    template = environment.get_template(_TEMPLATE)
+    shared = {
+        "pages": pages,
+        "kinds": KINDS,
+        "index": index,
+        "anchor": anchor,
+        "linked": linked,
+        "stamp": stamp,
+    }
+    return {page.file: template.render(page=page, **shared) for page in pages}
+
+
+def write_site(pages: Mapping[str, str], folder: Path) -> Path:
+    """Write the pages; returns the first one's file.
+
+    Raises:
+        StoreError: The folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in pages.items():
+            (folder / name).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise StoreError(
+            f"the catalogue cannot be written: {error.strerror or error}",
+            where=str(folder),
+            fix="name a folder that you may write to",
+        ) from error
+    return folder / "index.html"
+
+
+def markdown(found: Sequence[Entry], config: UseCaseConfig) -> str:
+    """One use case's catalogue as a Markdown page."""
+    mine = of_use_case(found, config.name)
+    parts = [f"## {config.title}", config.description, f"Owner: {config.owner.team}, {config.owner.email}"]
+    for section in _sections(mine, KINDS):
+        rows = [
+            "| name | what | type | source | owner | classification | made from | usage |",
+            "|---|---|---|---|---|---|---|---|",
+            *(
+                _row(
+                    e.name, e.description, e.type, e.source, e.owner, e.classification, _made_from(e), e.usage
+                )
+                for e in section.entries
+            ),
+        ]
+        parts += [f"### {section.title}", "\n".join(rows)]
+    return "\n\n".join(parts)
+
+
+def anchor(entry: Entry) -> str:
+    """An entry's anchor on its page."""
+    return re.sub(r"[^A-Za-z0-9_.]+", "-", f"{entry.kind}-{entry.name}")
+
+
+def _made_from(entry: Entry) -> str:
+    return ", ".join(entry.columns) or entry.lineage
+
+
+def _row(*cells: str) -> str:
+    return "| " + " | ".join(c.replace("|", "\\|").replace("\n", " ") or "–" for c in cells) + " |"
+
+
+def _feeds(found: Sequence[Entry]) -> Page:
+    feeds = [e for e in found if e.kind == "feed"]
+    columns = [e for e in found if e.kind == "column"]
+    sections = [Section(f.name, (f, *(c for c in columns if c.name.startswith(f"{f.name}.")))) for f in feeds]
+    return Page("feeds.html", "Feeds", (f"{len(feeds)} feeds, {len(columns)} columns.",), tuple(sections))
+
+
+def _use_case(found: Sequence[Entry], config: UseCaseConfig) -> Page:
+    derived = [k for k in KINDS if k not in ("feed", "column")]
+    return Page(
+        f"use_case_{config.name}.html",
+        config.title,
+        (config.description, f"{config.name}, owned by {config.owner.team} ({config.owner.email})."),
+        tuple(_sections(of_use_case(found, config.name), derived)),
+    )
+
+
+def _sections(found: Iterable[Entry], kinds: Iterable[str]) -> list[Section]:
+    found = list(found)
+    made = [
+        Section(_TITLES.get(k, f"{k}s".capitalize()), tuple(e for e in found if e.kind == k)) for k in kinds
+    ]
+    return [s for s in made if s.entries]
+
+
+def _linker(places: Mapping[str, str]) -> Callable[[str], Markup]:
+    """Turns the names of entries in a text into links to them."""
+    names = sorted(places, key=len, reverse=True)
+    pattern = (
+        re.compile(r"(?<![\w./])(" + "|".join(map(re.escape, names)) + r")(?![\w./])") if names else None
+    )
+
+    def linked(text: str) -> Markup:
+        if pattern is None:
+            return escape(text)
+        pieces = pattern.split(text)
+        return Markup("").join(
+            Markup('<a href="{}">{}</a>').format(places[piece], piece) if at % 2 else escape(piece)
+            for at, piece in enumerate(pieces)
+        )
+
+    return linked
