@@ -14,6 +14,7 @@ from ml_platform.discovery import discover
 from ml_platform.errors import ConfigError, PlatformError
 from ml_platform.lifecycle.loadable import require_loadable
 from ml_platform.lifecycle.platform import Target
+from ml_platform.orchestration.assets.catalogue import catalogue_asset
 from ml_platform.orchestration.assets.feeds import feed_assets
 from ml_platform.orchestration.assets.guards import guard_assets
 from ml_platform.orchestration.assets.models import model_assets
@@ -42,6 +43,7 @@ def use_case_definitions(use_case: UseCase, known_feeds: set[str]) -> Definition
         assets=[
             *(a for f in feeds for a in feed_assets(use_case, f)),
             *view_assets(use_case),
+            catalogue_asset(use_case),
             *(
                 a
                 for t in targets
@@ -74,7 +76,7 @@ def build() -> Definitions:
     return Definitions.merge(
         Definitions(
             jobs=[*PERSONS_JOBS, *ACTION_JOBS.values()],
-            sensors=[alert_sensor()],
+            sensors=[alert_sensor({n: u.config.owner for n, u in discovery.use_cases.items()})],
             resources={"platform": PlatformResource()},
             metadata={"use_cases": len(discovery.use_cases), "broken_use_cases": len(discovery.broken)},
         ),

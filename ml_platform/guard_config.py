@@ -83,10 +83,21 @@ class DiagnosisConfig(Strict):
     )
 
 
+class DecisionValueConfig(Strict):
+    """What one decision is worth when it turns out right, and costs when it turns out wrong."""
+
+    right: float = Field(ge=0, description="Worth of a decision that was right.")
+    false_alarm: float = Field(ge=0, description="Cost of deciding positive where the outcome is negative.")
+    missed: float = Field(ge=0, description="Cost of deciding negative where the outcome is positive.")
+
+
 class ValueConfig(Strict):
     """What decisions are worth and cost, in one currency."""
 
     currency: str = Field(default="EUR", description="Unit of all amounts.")
+    decisions: DecisionValueConfig | None = Field(
+        default=None, description="Worth of right and cost of wrong decisions; without it roi cannot know."
+    )
     per_loss_unit: float = Field(
         default=1.0, ge=0, description="Worth of one unit of loss less on one prediction."
     )

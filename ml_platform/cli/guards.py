@@ -13,6 +13,8 @@ from ml_platform.cli.shared import console, day_or_instant, one_target, person, 
 from ml_platform.errors import PlatformError
 
 if TYPE_CHECKING:
+    from ml_platform.lifecycle.guard.decisions import DecisionWorth
+    from ml_platform.lifecycle.guard.effects import Reckoning
     from ml_platform.lifecycle.platform import Platform, Target
     from ml_platform.storage.tables import Attempt, Verdict
 
@@ -303,13 +305,34 @@ def write_chart(stores: Platform, target: Target, page: Path | None = None) -> P
 
 
 def roi(model: OptionalModel = None) -> None:
-    """What retrainings, rollbacks and refusals were worth, where it can be known."""
+    """What models, retrainings, rollbacks and refusals were worth, side by side, where it can be known."""
+    from ml_platform.lifecycle.guard.decisions import decision_worth
     from ml_platform.lifecycle.guard.effects import reckon
 
     stores = platform()
     targets = [stores.target(model)] if model else stores.targets()
+    times = {t.key: stores.clock(t.use_case).now() for t in targets}
+    reckoned = {t.key: reckon(stores, t, times[t.key]) for t in targets}
+    console.print(
+        table(
+            "Models, each on its own clock and in its own currency",
+            (
+                "model",
+                "decisions",
+                "right",
+                "worth",
+                "beyond a constant",
+                "actions",
+                "gained",
+                "cost",
+                "net",
+                "why",
+            ),
+            [_roi_row(decision_worth(stores, t, times[t.key]), reckoned[t.key]) for t in targets],
+        )
+    )
     for target in targets:
-        found = reckon(stores, target, stores.clock(target.use_case).now())
+        found = reckoned[target.key]
         rows = [
             (
                 e.as_of.date(),
@@ -326,6 +349,27 @@ def roi(model: OptionalModel = None) -> None:
         columns = ("as of", "action", "outcome", "loss saved", "days", "worth", "cost", "how it is known")
         console.print(table(f"What it was worth: {target.key}", columns, rows))
         console.print(escape(found.sentence()), highlight=False)
+
+
+def _roi_row(decisions: DecisionWorth, reckoned: Reckoning) -> tuple[Any, ...]:
+    def money(amount: float | None) -> str:
+        return "cannot be known" if amount is None else f"{amount:,.2f} {decisions.currency}"
+
+    share = f"{decisions.right / decisions.rows:.1%}" if decisions.rows else "–"
+    known = [e for e in reckoned.effects if e.worth is not None]
+    actions = f"{len(known)} of {len(reckoned.effects)} known" if reckoned.effects else "none"
+    return (
+        decisions.model_key,
+        f"{decisions.rows:,}",
+        share,
+        money(decisions.worth),
+        money(decisions.added),
+        actions,
+        money(reckoned.gained if known else None),
+        money(reckoned.cost),
+        money(reckoned.gained - reckoned.cost if known else None),
+        decisions.reason,
+    )
 
 
 def _verdict_row(verdict: Verdict, attempt: Attempt | None) -> tuple[Any, ...]:

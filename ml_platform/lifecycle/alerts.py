@@ -1,24 +1,44 @@
-"""Alerts through Apprise: addresses only from the environment, the log where there are none."""
+"""Alerts through Apprise: routed by the owner, addresses only from the environment, else the log.
+
+Who is told stands in the use case (``owner``); how, with all addresses and credentials, in the environment:
+
+- ``ML_PLATFORM_ALERT_URLS``: told everything, for example the platform team's channel.
+- ``ML_PLATFORM_ALERT_URLS_<TEAM>``: told what the team owns; its name in capitals, all else than
+  letters and digits as ``_``.
+- ``ML_PLATFORM_ALERT_MAIL``: a mail account as an Apprise address; mail goes to the owner's ``email``.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from urllib.parse import quote
 
 import apprise
 
+from ml_platform.config import OwnerConfig
+
 URLS_VARIABLE = "ML_PLATFORM_ALERT_URLS"
+MAIL_VARIABLE = "ML_PLATFORM_ALERT_MAIL"
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Alert:
-    """What somebody should know."""
+    """What somebody should know.
+
+    Attributes:
+        title: In a line.
+        body: The rest.
+        owner: Whom it concerns; the general addresses alone when None.
+    """
 
     title: str
     body: str
+    owner: OwnerConfig | None = None
 
 
 def send(alert: Alert, environment: Mapping[str, str] | None = None) -> list[str]:
@@ -31,7 +51,7 @@ def send(alert: Alert, environment: Mapping[str, str] | None = None) -> list[str
     Returns:
         What happened, in sentences without the addresses: they may hold secrets.
     """
-    addresses = (os.environ if environment is None else environment).get(URLS_VARIABLE, "").split()
+    addresses = _addresses(alert.owner, os.environ if environment is None else environment)
     _log.warning("%s: %s", alert.title, alert.body)
     if not addresses:
         return [f"alert logged (no {URLS_VARIABLE} is set): {alert.title}"]
@@ -45,3 +65,18 @@ def send(alert: Alert, environment: Mapping[str, str] | None = None) -> list[str
         if not sent:
             _log.error(outcomes[-1])
     return outcomes
+
+
+def team_variable(team: str) -> str:
+    """The variable that holds a team's addresses."""
+    return f"{URLS_VARIABLE}_{re.sub(r'[^A-Z0-9]', '_', team.upper())}"
+
+
+def _addresses(owner: OwnerConfig | None, environment: Mapping[str, str]) -> list[str]:
+    found = environment.get(URLS_VARIABLE, "").split()
+    if owner is not None:
+        found += environment.get(team_variable(owner.team), "").split()
+        account = environment.get(MAIL_VARIABLE, "").strip()
+        if account:
+            found.append(f"{account}{'&' if '?' in account else '?'}to={quote(owner.email)}")
+    return list(dict.fromkeys(found))

@@ -106,7 +106,10 @@ def test_the_chart_is_one_self_contained_page(judged: Library, tmp_path: Path) -
 def test_roi_says_what_it_cannot_know(judged: Library) -> None:
     run("retrain", MODEL)
 
-    assert "1 refusal(s) trained nothing" in run("roi").output
+    told = run("roi").output
+    assert "1 refusal(s) trained nothing" in told
+    assert MODEL in told.split("What it was worth", maxsplit=1)[0] and "cannot be known" in told
+    assert "retraining.value.decisions" in told
 
 
 @pytest.mark.slow

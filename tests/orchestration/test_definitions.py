@@ -64,7 +64,7 @@ def test_assets_are_named_by_feed_use_case_and_model(location: Definitions) -> N
         for feed in ("loans", "returns", "branches")
         for stage in ("landed", "accepted", "quarantine")
     }
-    expected |= {f"{NAME}/{view}" for view in ("entities", "features", "labels", "cutoffs")}
+    expected |= {f"{NAME}/{view}" for view in ("entities", "features", "labels", "cutoffs", "catalogue")}
     expected |= {f"{NAME}/late_return/{stage}" for stage in MODEL_STAGES}
 
     assert set(own(location)) == expected

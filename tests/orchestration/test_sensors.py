@@ -17,7 +17,10 @@ from dagster import (
     op,
 )
 
+from ml_platform.config import OwnerConfig
 from ml_platform.orchestration.sensors import alert_sensor
+
+OWNERS = {"shop": OwnerConfig(team="till", email="till@example.org")}
 
 
 @op
@@ -25,7 +28,7 @@ def breaks() -> None:
     raise ValueError("the store is on fire")
 
 
-@job
+@job(tags={"use_case": "shop"})
 def doomed() -> None:
     breaks()
 
@@ -61,7 +64,7 @@ def alert_about(instance: DagsterInstance, run: ExecuteInProcessResult) -> None:
     """Evaluate the sensor for a failed run, as its daemon does."""
     event = run.get_run_failure_event()
     context = build_run_status_sensor_context("alert_on_failure", event, instance, run.dagster_run)
-    alert_sensor()(context.for_run_failure())
+    alert_sensor(OWNERS)(context.for_run_failure())
 
 
 def test_the_alert_goes_to_the_addresses_of_the_environment(
@@ -110,4 +113,19 @@ def test_without_addresses_the_log_says_it(
 
 
 def test_the_sensor_is_on_from_the_start() -> None:
-    assert alert_sensor().default_status == DefaultSensorStatus.RUNNING
+    assert alert_sensor(OWNERS).default_status == DefaultSensorStatus.RUNNING
+
+
+def test_the_owner_of_the_run_s_use_case_is_told(
+    failed: tuple[DagsterInstance, ExecuteInProcessResult],
+    inbox: tuple[str, list[dict[str, Any]]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    address, received = inbox
+    monkeypatch.delenv("ML_PLATFORM_ALERT_URLS", raising=False)
+    monkeypatch.setenv("ML_PLATFORM_ALERT_URLS_TILL", address)
+    monkeypatch.setenv("ML_PLATFORM_ALERT_URLS_OTHERS", "json://127.0.0.1:1/")
+
+    alert_about(*failed)
+
+    assert [m["title"] for m in received] == ["doomed failed"]

@@ -68,10 +68,20 @@ class Reckoning:
     currency: str
     refusals: int
 
+    @property
+    def gained(self) -> float:
+        """Worth of all actions that is known."""
+        return sum(e.worth for e in self.effects if e.worth is not None)
+
+    @property
+    def cost(self) -> float:
+        """Computing and review of all actions."""
+        return sum(e.cost for e in self.effects)
+
     def sentence(self) -> str:
         """The sum, for people."""
         known = [e for e in self.effects if e.worth is not None]
-        gained, cost = sum(e.worth or 0 for e in known), sum(e.cost for e in self.effects)
+        gained, cost = self.gained, self.cost
         open_ones = len(self.effects) - len(known)
         return (
             f"{len(known)} action(s) known: {gained:,.2f} {self.currency} gained, all cost {cost:,.2f}, "

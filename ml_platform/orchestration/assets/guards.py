@@ -87,8 +87,10 @@ def _diagnosis(target: Target) -> AssetsDefinition:
         "ranked causes, a verdict. A monitor that fires starts this, never a training.",
     )
     def diagnosis(context: AssetExecutionContext, platform: PlatformResource) -> Iterator[Any]:
+        from ml_platform.lifecycle.alerts import send
         from ml_platform.lifecycle.guard.diagnosing import diagnose_now
         from ml_platform.lifecycle.guard.showing import show
+        from ml_platform.lifecycle.guard.telling import alert_about
         from ml_platform.lifecycle.pages import address
 
         stores = platform.get()
@@ -97,6 +99,9 @@ def _diagnosis(target: Target) -> AssetsDefinition:
         shown = show(stores, target, found.diagnosis)
         said = found.diagnosis.verdict
         context.log.info(f"{said.name}: {said.sentence}")
+        alert = alert_about(target, found)
+        for line in send(alert) if alert else ():
+            context.log.info(line)
         yield MaterializeResult(
             metadata={
                 "verdict": said.name,
