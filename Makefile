@@ -12,13 +12,15 @@ export ML_PLATFORM_HOME ?= $(CURDIR)/var
 export DAGSTER_HOME := $(CURDIR)
 export ML_PLATFORM_DAGSTER_DIR := $(ML_PLATFORM_HOME)/dagster
 
-.PHONY: help demo dev test lint fast bench lock clean-demo clean schema
+.PHONY: help setup demo dev test lint fast docs check smoke comment deploy bench lock clean-demo clean schema
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 $(STAMP): requirements.lock pyproject.toml
 	@PYTHON="$(PYTHON)" bash scripts/setup.sh
+
+setup: $(STAMP)  ## Make .venv from the lock
 
 demo: $(STAMP)  ## Play the whole lifecycle on real flights
 	@$(BIN)/ml-platform demo
@@ -37,6 +39,22 @@ lint: $(STAMP)  ## ruff, mypy, import-linter
 
 fast: $(STAMP)  ## The tests that need no server, browser or full lifecycle
 	@$(BIN)/pytest -m "not slow" -n 2
+
+docs: $(STAMP)  ## Build the documentation into build/docs; a warning is an error
+	@$(BIN)/sphinx-build -W --keep-going -q -b html docs build/docs && echo "build/docs/index.html"
+
+check: $(STAMP)  ## Every use case: settings, contracts, SQL and feed code load
+	@$(BIN)/ml-platform prepare
+	@$(BIN)/ml-platform use-case list
+
+smoke: $(STAMP)  ## A few drills on a sample of each use case's data; MODELS= and DRILLS= choose
+	@$(BIN)/ml-platform smoke $(MODELS) $(foreach d,$(DRILLS),--drill $(d)) --markdown build/smoke.md
+
+comment:  ## Put what smoke found on the pull request PULL_REQUEST (needs gh)
+	@bash scripts/comment.sh
+
+deploy: $(STAMP)  ## On the machine that serves: migrate, check, reload the code location
+	@bash scripts/deploy.sh
 
 bench: $(STAMP)  ## Speed: ratios, measured in turn in one run
 	@$(BIN)/python -m benchmarks

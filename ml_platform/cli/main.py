@@ -21,10 +21,12 @@ from ml_platform.cli import (
     querying,
     running,
     serving,
+    smoke,
     use_cases,
 )
 from ml_platform.cli.shared import console, errors, platform
 from ml_platform.errors import PlatformError
+from ml_platform.lifecycle.platform import Platform
 
 app = typer.Typer(
     name="ml-platform",
@@ -46,6 +48,7 @@ app.command()(champions.rollback)
 app.command()(guards.retrain)
 app.command()(guards.replay)
 app.command()(drills.drill)
+app.command()(smoke.smoke)
 app.command()(guards.roi)
 app.command()(guards.chart)
 app.command()(serving.get)
@@ -76,18 +79,34 @@ def doctor(
 @app.command()
 def catalogue(
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    html: Annotated[Path | None, typer.Option(help="Folder to write a site with search into.")] = None,
 ) -> None:
-    """Every feed, feature, dataset, model and prediction: source, type, owner, lineage."""
+    """Every feed, feature, dataset, model and prediction: source, type, owner, lineage to the column."""
     from ml_platform.cli.shared import table
     from ml_platform.lifecycle.catalogue import entries
 
-    rows = [e.as_dict() for e in entries(platform())]
+    stores = platform()
+    found = entries(stores)
+    if html is not None:
+        from ml_platform.lifecycle.catalogue_pages import site, write_site
+
+        pages = site(found, [u.config for u in stores.use_cases.values()], stamp=_clocks(stores))
+        console.print(
+            f"{len(found):,} entries on {len(pages)} pages → {write_site(pages, html)}", highlight=False
+        )
+        return
+    rows = [e.as_dict() for e in found]
     if as_json:
         sys.stdout.write(json.dumps(rows, indent=2, default=str) + "\n")
         return
     columns = ("kind", "name", "type", "source", "owner", "classification", "lineage", "columns")
     shown = [r | {"columns": ", ".join(r["columns"])} for r in rows]
     console.print(table("Catalogue", columns, [[str(r[c] or "") for c in columns] for r in shown]))
+
+
+def _clocks(stores: Platform) -> str:
+    times = {name: stores.timeline(name).now() for name in stores.timelines}
+    return "As of " + ", ".join(f"{now:%Y-%m-%d %H:%M} UTC on {name}" for name, now in times.items()) + "."
 
 
 @app.command()

@@ -185,6 +185,12 @@ def test_the_catalogue_is_a_table_and_json(served: Library, cli: Cli) -> None:
     assert next(e["columns"] for e in listed if e["name"] == f"{NAME}.staff") == ["branches.staff"]
 
 
+def test_the_catalogue_is_a_site(served: Library, cli: Cli, tmp_path: Path) -> None:
+    assert str(tmp_path / "site" / "index.html") in cli("catalogue", "--html", str(tmp_path / "site"))
+    page = (tmp_path / "site" / f"use_case_{NAME}.html").read_text(encoding="utf-8")
+    assert f"{NAME}.branch_late_rate" in page and "2020-09-06 18:00 UTC on library_2020" in page
+
+
 def test_the_schema_is_printed_or_written(cli: Cli, tmp_path: Path) -> None:
     cli("schema", "--output", str(tmp_path / "s.json"))
     assert json.loads((tmp_path / "s.json").read_text()) == json.loads(cli("schema"))

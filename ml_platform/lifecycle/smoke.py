@@ -1,0 +1,82 @@
+"""A fast look before a merge: does a use case load, and does its guard tell the truth in a few drills?
+
+The clean drill is the smoke on a sample of the data: it lands, accepts, trains, gates, serves and diagnoses
+in a sandbox that is deleted at the end. Nothing of the installation is touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from ml_platform.errors import NotFoundError, PlatformError
+from ml_platform.lifecycle.drills import running
+from ml_platform.lifecycle.drills.mapping import drill_map
+from ml_platform.lifecycle.platform import Target
+from ml_platform.statistics.states import State
+
+DRILLS = ("clean", "null_spike")
+"""What is played where nothing is named: that nothing is found where nothing is, and that a fault is."""
+_MARKS = {"PASS": "✅ pass", "FAIL": "❌ fail", "UNKNOWN": "❔ unknown", "UNDERPOWERED": "❔ underpowered"}
+
+
+@dataclass(frozen=True)
+class Smoked:
+    """One check of one model.
+
+    Attributes:
+        model_key: The model.
+        what: Name of the drill.
+        state: PASS where the verdict was right, FAIL where not, UNKNOWN where it could not be played.
+        said: Why, in a sentence.
+        seconds: How long it took, without what drills share.
+    """
+
+    model_key: str
+    what: str
+    state: State
+    said: str
+    seconds: float = 0.0
+
+
+def smoke(
+    targets: Iterable[Target],
+    names: Sequence[str],
+    settings: running.Settings,
+    progress: Callable[[str], None] = lambda _: None,
+) -> Iterator[Smoked]:
+    """Play some drills on each model; one that cannot be played stops no other.
+
+    Raises:
+        NotFoundError: There is no drill of a name.
+    """
+    chosen = running.chosen(list(names), settings.scenarios)
+    for target in targets:
+        try:
+            drill_map(target.use_case)
+        except NotFoundError as error:
+            yield Smoked(target.key, ", ".join(chosen), "UNKNOWN", f"{error.what}: {error.fix}")
+            continue
+        try:
+            for result in running.drill(target, chosen, settings, progress):
+                state: State = "PASS" if result.right else "FAIL"
+                said = result.error or f"{result.verdict}: {result.why}"
+                yield Smoked(target.key, result.name, state, said, result.seconds)
+        except PlatformError as error:
+            yield Smoked(target.key, ", ".join(chosen), "FAIL", error.what)
+
+
+def markdown(found: Sequence[Smoked]) -> str:
+    """The result as a comment on a change."""
+    failed = sum(s.state == "FAIL" for s in found)
+    unknown = sum(s.state == "UNKNOWN" for s in found)
+    rows = [f"| {s.model_key} | {s.what} | {_MARKS[s.state]} | {_cell(s.said)} |" for s in found]
+    head = f"{len(found)} check(s): {failed} failed, {unknown} could not be judged"
+    return (
+        "\n".join(["## Smoke", "", head, "", "| model | drill | result | why |", "|---|---|---|---|", *rows])
+        + "\n"
+    )
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")

@@ -1,0 +1,48 @@
+"""The smoke before a merge: right, wrong and what could not be played are told apart."""
+
+import pytest
+from library import MODEL, Library
+
+from ml_platform.errors import NotFoundError
+from ml_platform.lifecycle.drills.running import Settings
+from ml_platform.lifecycle.smoke import Smoked, markdown, smoke
+
+
+@pytest.mark.slow
+def test_drills_are_played_and_judged(fresh: Library) -> None:
+    found = list(smoke([fresh.target], ["clean"], Settings(horizon=1)))
+
+    assert [(s.model_key, s.what) for s in found] == [(MODEL, "clean")]
+    assert found[0].state == "PASS" and found[0].said and found[0].seconds > 0
+
+
+def test_a_use_case_without_drills_is_unknown(fresh: Library, own_use_case: object) -> None:
+    from pathlib import Path
+
+    from ml_platform.lifecycle.platform import Platform
+
+    folder = Path(str(own_use_case))
+    (folder / "drills.py").unlink()
+    bare = Platform({"ML_PLATFORM_HOME": str(folder / "home")}).target(MODEL)
+
+    (only,) = smoke([bare], ["clean"], Settings())
+
+    assert only.state == "UNKNOWN" and "no map for drills" in only.said
+
+
+def test_an_unknown_drill_is_named(fresh: Library) -> None:
+    with pytest.raises(NotFoundError, match="earthquake"):
+        list(smoke([fresh.target], ["earthquake"], Settings()))
+
+
+def test_the_comment_counts_and_escapes() -> None:
+    found = [
+        Smoked("a/b", "clean", "PASS", "none: quiet"),
+        Smoked("a/b", "null_spike", "FAIL", "none | missed\nit"),
+        Smoked("c/d", "clean", "UNKNOWN", "no drills.py"),
+    ]
+
+    text = markdown(found)
+
+    assert "3 check(s): 1 failed, 1 could not be judged" in text
+    assert "none \\| missed it" in text and text.count("\n| ") == 4
