@@ -13,7 +13,7 @@ import generate  # noqa: E402  (it lies beside this file)
 project = "ml_platform"
 author = "ml_platform"
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
-exclude_patterns = ["workflows/*", "tutorial/*"]
+exclude_patterns = ["tutorial/*"]
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 

@@ -26,7 +26,6 @@ from ml_platform.cli import (
 )
 from ml_platform.cli.shared import console, errors, platform
 from ml_platform.errors import PlatformError
-from ml_platform.lifecycle.platform import Platform
 
 app = typer.Typer(
     name="ml-platform",
@@ -86,27 +85,19 @@ def catalogue(
     from ml_platform.lifecycle.catalogue import entries
 
     stores = platform()
-    found = entries(stores)
     if html is not None:
-        from ml_platform.lifecycle.catalogue_pages import site, write_site
+        from ml_platform.lifecycle.catalogue_pages import catalogue_of, write_site
 
-        pages = site(found, [u.config for u in stores.use_cases.values()], stamp=_clocks(stores))
-        console.print(
-            f"{len(found):,} entries on {len(pages)} pages → {write_site(pages, html)}", highlight=False
-        )
+        pages = catalogue_of(stores)
+        console.print(f"{len(pages)} pages → {write_site(pages, html)}", highlight=False)
         return
-    rows = [e.as_dict() for e in found]
+    rows = [e.as_dict() for e in entries(stores)]
     if as_json:
         sys.stdout.write(json.dumps(rows, indent=2, default=str) + "\n")
         return
     columns = ("kind", "name", "type", "source", "owner", "classification", "lineage", "columns")
     shown = [r | {"columns": ", ".join(r["columns"])} for r in rows]
     console.print(table("Catalogue", columns, [[str(r[c] or "") for c in columns] for r in shown]))
-
-
-def _clocks(stores: Platform) -> str:
-    times = {name: stores.timeline(name).now() for name in stores.timelines}
-    return "As of " + ", ".join(f"{now:%Y-%m-%d %H:%M} UTC on {name}" for name, now in times.items()) + "."
 
 
 @app.command()

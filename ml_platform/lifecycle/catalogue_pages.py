@@ -12,7 +12,8 @@ from markupsafe import Markup, escape
 
 from ml_platform.config import UseCaseConfig
 from ml_platform.errors import StoreError
-from ml_platform.lifecycle.catalogue import Entry, of_use_case
+from ml_platform.lifecycle.catalogue import Entry, entries, of_use_case
+from ml_platform.lifecycle.platform import Platform
 
 KINDS = ("feed", "column", "feature", "label", "dataset", "model", "predictions")
 _TITLES = {"dataset": "Dataset versions", "predictions": "Predictions"}
@@ -84,6 +85,14 @@ def site(found: Sequence[Entry], use_cases: Iterable[UseCaseConfig], stamp: str 
         "stamp": stamp,
     }
     return {page.file: template.render(page=page, **shared) for page in pages}
+
+
+def catalogue_of(platform: Platform) -> dict[str, str]:
+    """The catalogue of an installation as pages, as of where its clocks stand."""
+    clocks = {name: platform.timeline(name).now() for name in platform.timelines}
+    stamp = ", ".join(f"{now:%Y-%m-%d %H:%M} UTC on {name}" for name, now in clocks.items())
+    configs = [u.config for u in platform.use_cases.values()]
+    return site(entries(platform), configs, f"As of {stamp}." if stamp else "")
 
 
 def write_site(pages: Mapping[str, str], folder: Path) -> Path:

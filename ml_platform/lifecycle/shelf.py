@@ -10,9 +10,9 @@ from pathlib import Path
 from markdown_it import MarkdownIt
 
 from ml_platform.config import project_root
-from ml_platform.diagnosis.page import document, table
+from ml_platform.diagnosis.page import document
 from ml_platform.errors import NotFoundError
-from ml_platform.lifecycle.catalogue import entries
+from ml_platform.lifecycle.catalogue_pages import catalogue_of
 from ml_platform.lifecycle.pages import Kind, page, published
 from ml_platform.lifecycle.platform import PLATFORM, README, Platform
 
@@ -43,12 +43,16 @@ class PlatformShelf:
                 body.append(f"<p>{title}: {', '.join(links) or 'none yet'}</p>")
         return document("Pages", body)
 
-    def catalogue(self) -> str:
-        """The catalogue as a table."""
-        columns = ("kind", "name", "type", "source", "owner", "lineage", "columns", "description")
-        rows = [e.as_dict() | {"columns": ", ".join(e.columns)} for e in entries(self._platform)]
-        cells = [[str(row[c] or "") for c in columns] for row in rows]
-        return document("Catalogue", ["<h1>Catalogue</h1>", table(columns, cells)])
+    def catalogue(self, file: str) -> str:
+        """A page of the catalogue.
+
+        Raises:
+            NotFoundError: It has no such page.
+        """
+        pages = catalogue_of(self._platform)
+        if file not in pages:
+            raise NotFoundError("the catalogue has no such page", where=file, fix="open /catalogue")
+        return pages[file]
 
     def readme(self, name: str) -> str:
         """A README, rendered.

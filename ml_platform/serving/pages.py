@@ -6,7 +6,7 @@ from html import escape
 from typing import Protocol
 
 from fastapi import FastAPI, Path, Request
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, RedirectResponse
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from ml_platform.errors import NotFoundError, PlatformError
@@ -30,8 +30,8 @@ class Shelf(Protocol):
         """The page that lists the others."""
         ...
 
-    def catalogue(self) -> str:
-        """The catalogue as a page."""
+    def catalogue(self, file: str) -> str:
+        """A page of the catalogue, by the name of its file."""
         ...
 
     def readme(self, name: str) -> str:
@@ -44,7 +44,7 @@ class Shelf(Protocol):
 
 
 def create_app(shelf: Shelf) -> FastAPI:
-    """The service: ``/``, ``/catalogue``, ``/readme/<name>`` and ``/pages/<digest>``.
+    """The service: ``/``, ``/catalogue/<file>``, ``/readme/<name>`` and ``/pages/<digest>``.
 
     Args:
         shelf: Where the pages come from.
@@ -57,8 +57,12 @@ def create_app(shelf: Shelf) -> FastAPI:
         return HTMLResponse(shelf.index(), headers=_HEADERS)
 
     @app.get("/catalogue")
-    def catalogue() -> HTMLResponse:
-        return HTMLResponse(shelf.catalogue(), headers=_HEADERS)
+    def catalogue() -> RedirectResponse:
+        return RedirectResponse("/catalogue/index.html", headers=_HEADERS)
+
+    @app.get("/catalogue/{file}")
+    def page_of_catalogue(file: str) -> HTMLResponse:
+        return HTMLResponse(shelf.catalogue(file), headers=_HEADERS)
 
     @app.get("/readme/{name}")
     def readme(name: str) -> HTMLResponse:

@@ -47,7 +47,11 @@ def test_the_shelf_shows_what_there_is(fresh: Library) -> None:
     assert "none yet" in shelf.index() and MODEL in shelf.index()
     digest = publish(fresh, "2020-06-01", b"<p>one")
     assert f'<a href="/pages/{digest}">2020-06-01</a>' in shelf.index()
-    assert "loans.pages" in shelf.catalogue() and "returns.due_at, returns.returned_at" in shelf.catalogue()
+    assert "loans.pages" in shelf.catalogue("feeds.html") and "returns.due_at" in shelf.catalogue(
+        "index.html"
+    )
+    with pytest.raises(NotFoundError, match="no such page"):
+        shelf.catalogue("../secrets")
 
 
 def test_a_readme_stands_alone(fresh: Library) -> None:

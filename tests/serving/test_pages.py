@@ -19,7 +19,9 @@ class Few:
     def index(self) -> str:
         return "<h1>all</h1>"
 
-    def catalogue(self) -> str:
+    def catalogue(self, file: str) -> str:
+        if file != "index.html":
+            return f"<h1>{file}</h1>"
         raise StoreError("the ledger cannot be used", where="<db>", fix="start it")
 
     def readme(self, name: str) -> str:
@@ -87,8 +89,13 @@ def test_it_is_for_reading_only(http: httpx.Client, method: str) -> None:
 
 
 def test_a_store_that_is_down_is_told_as_text(http: httpx.Client) -> None:
-    answer = http.get("/catalogue")
+    answer = http.get("/catalogue", follow_redirects=True)
     assert answer.status_code == 503 and "&lt;db&gt;" in answer.text and "start it" in answer.text
+
+
+def test_each_page_of_the_catalogue_has_an_address(http: httpx.Client) -> None:
+    assert http.get("/catalogue").headers["location"] == "/catalogue/index.html"
+    assert http.get("/catalogue/feeds.html").text == "<h1>feeds.html</h1>"
 
 
 def test_another_host_name_is_refused(http: httpx.Client) -> None:
