@@ -114,7 +114,7 @@ def test_roi_says_what_it_cannot_know(judged: Library) -> None:
 
 @pytest.mark.slow
 def test_a_replay_goes_on_where_the_timeline_stands(home: Library) -> None:
-    words = ("replay", NAME, "--from", "2020-09-07", "--to", "2020-09-21", "--no-compare")
+    words = (NAME, "--from", "2020-09-07", "--to", "2020-09-21", "--no-compare")
 
-    assert "Verdicts" in run(*words).output
-    assert "played already" in run(*words).output
+    assert "Verdicts" in run("replay", *words).output
+    assert "played already" in run("replay", *words).output

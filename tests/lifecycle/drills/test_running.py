@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-import typer
 from library import FOLDER, NAME
 from typer.testing import CliRunner
 
-from ml_platform.cli.drills import drill as command
+from ml_platform.cli.main import app
 from ml_platform.config import load_use_case
 from ml_platform.errors import ConfigError, NotFoundError, NotReadyError
 from ml_platform.lifecycle import promotion
@@ -116,11 +115,9 @@ def test_every_severity_is_told_in_both_units(prefix: Prefix, name: str) -> None
 
 def test_a_plug_in_runs_from_the_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(running, "PROCESSES", 1)
-    app = typer.Typer()
-    app.command()(command)
     asked = ["stuck_column", "--scenarios", str(EXAMPLE), "--use-case", NAME, "--onset", ONSET, "--json"]
 
-    done = CliRunner().invoke(app, [*asked, "--horizon", "2"])
+    done = CliRunner().invoke(app, ["drill", *asked, "--horizon", "2"])
 
     (told,) = json.loads(done.stdout)["drills"]
     assert told["name"] == "stuck_column"
