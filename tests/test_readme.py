@@ -22,6 +22,7 @@ TARGETS_RUN_HERE = {
     "clean-demo": "test_clean_demo_forgets_only_what_is_the_platform_s",
     "bench": "test_a_benchmark_runs",
     "dev": "test_make_dev_starts_what_is_tested",
+    "docs": "test_make_docs_builds_as_it_is_tested",
 }
 Path_ = tuple[str, ...]
 
@@ -184,6 +185,13 @@ def test_make_dev_starts_what_is_tested() -> None:
     tested = (ROOT / "tests/orchestration/test_dagster_dev.py").read_text(encoding="utf-8")
     assert '["dagster", "dev", "-w", "workspace.yaml", "-h", "127.0.0.1", "-p"' in tested
     assert set(re.findall(r"/ml-platform (\w+)", started)) <= {p[0] for p in exercised() if len(p) == 1}
+
+
+def test_make_docs_builds_as_it_is_tested() -> None:
+    """``docs/test_site.py`` builds the site with these options."""
+    assert "sphinx-build -W --keep-going -q -b html docs" in recipe("docs")
+    tested = (ROOT / "tests/docs/test_site.py").read_text(encoding="utf-8")
+    assert '"sphinx", "-W", "--keep-going", "-q", "-b", "html"' in tested
 
 
 def test_clean_demo_forgets_only_what_is_the_platform_s(tmp_path: Path) -> None:

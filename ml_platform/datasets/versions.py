@@ -299,9 +299,10 @@ def load_partition(lake: Lake, manifest: Manifest, part: PartitionObjects) -> pa
     Raises:
         IntegrityError: An object is not what the manifest says.
     """
-    table = labelled_rows(
-        read_table(lake.get(part.features)), read_table(lake.get(part.labels)), manifest.key, manifest.label
-    )
+    key = ("partition_key", *manifest.key)
+    features = _own(lake, manifest, part, part.features, (*key, *(n for n, _ in manifest.features)))
+    labels = _own(lake, manifest, part, part.labels, (*key, manifest.label))
+    table = labelled_rows(features, labels, manifest.key, manifest.label)
     if table.num_rows != part.rows:
         raise IntegrityError(
             f"partition {part.partition} has {table.num_rows} labelled rows, the manifest says {part.rows}",
@@ -310,6 +311,21 @@ def load_partition(lake: Lake, manifest: Manifest, part: PartitionObjects) -> pa
         )
     role = pa.array([part.role] * table.num_rows, pa.string())
     return table.select(_columns(manifest)).append_column("role", role)
+
+
+def _own(
+    lake: Lake, manifest: Manifest, part: PartitionObjects, digest: str, columns: Sequence[str]
+) -> pa.Table:
+    """These columns of an object, whose rows must all be of the partition."""
+    where = f"dataset {manifest.version}, object {digest}"
+    table = read_table(lake.get(digest), list(dict.fromkeys(columns)), where=where)
+    if others := set(table["partition_key"].unique().to_pylist()) - {part.partition}:
+        raise IntegrityError(
+            f"an object of partition {part.partition} has rows of {', '.join(map(str, sorted(others)))}",
+            where=where,
+            fix="run `ml-platform dataset verify`; build the version again",
+        )
+    return table
 
 
 def _columns(manifest: Manifest) -> list[str]:

@@ -164,6 +164,24 @@ def test_a_spoilt_object_or_wrong_count_is_not_trained_on(stores: Stores) -> Non
         versions.load(lake, given)
 
 
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (b"no table at all", "no readable Parquet"),
+        (write_table(pa.table({"partition_key": ["2024-01-01"], "shop": ["s1"]})), "depot"),
+        (
+            write_table(pa.table({"partition_key": ["2024-05-05"], "depot": ["d0"], "weight": [1.0]})),
+            "has rows of 2024-05-05",
+        ),
+    ],
+)
+def test_an_object_of_another_dataset_is_not_trained_on(stores: Stores, data: bytes, why: str) -> None:
+    lake, given = stores[0], example(stores[0])
+    first = replace(given.partitions[0], features=lake.put(data))
+    with pytest.raises(IntegrityError, match=why):
+        versions.load(lake, replace(given, partitions=(first, given.partitions[1])))
+
+
 def test_a_checkout_is_one_file_with_its_manifest(stores: Stores, tmp_path: Path) -> None:
     row, _ = publish(stores, example(stores[0]))
     file = versions.checkout(stores[0], row, tmp_path / "out")

@@ -1,0 +1,118 @@
+"""What bad input gets, and the test of each: a table that cannot name a test that is gone."""
+
+import ast
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parents[2]
+
+BAD_INPUT = {
+    "an unknown or wrong key in use_case.yaml": [
+        "test_config.py::test_an_unknown_or_wrong_key_is_told_with_file_line_and_key",
+        "test_config.py::test_a_missing_key_points_at_what_it_is_missing_from",
+        "test_config.py::test_a_file_that_cannot_be_read_is_told",
+    ],
+    "a malformed contract": [
+        "contracts/test_parse.py::test_an_error_names_line_and_reason",
+        "contracts/test_parse.py::test_a_file_that_is_no_contract_says_so",
+    ],
+    "a truncated feed file": [
+        "use_cases/flight_delay/test_source.py::test_a_truncated_file_is_refused",
+        "use_cases/flight_delay/test_source.py::test_a_truncated_archive_is_refused",
+    ],
+    "an empty feed file or delivery": [
+        "use_cases/flight_delay/test_source.py::test_an_empty_file_is_refused_and_one_with_a_header_only_has_no_rows",
+        "lifecycle/test_landing.py::test_an_empty_delivery_of_a_due_partition_is_an_event_and_keeps_what_was_there",
+    ],
+    "a missing column": ["use_cases/flight_delay/test_source.py::test_a_missing_column_is_named"],
+    "an extra column": ["contracts/test_accept.py::test_an_extra_column_is_told_and_dropped"],
+    "a retyped column": [
+        "contracts/test_accept.py::test_a_retyped_column_holds_everything_back",
+        "use_cases/flight_delay/test_source.py::test_a_retyped_column_is_refused_with_its_value",
+    ],
+    "duplicate keys": ["contracts/test_accept.py::test_contradicting_duplicates_all_go_and_copies_leave_one"],
+    "NaN keys": ["contracts/test_accept.py::test_a_missing_or_nan_key_is_quarantined"],
+    "a wrong encoding": [
+        "ingestion/test_reader.py::test_a_wrong_encoding_is_a_feed_error",
+        "use_cases/flight_delay/test_source.py::test_another_encoding_is_refused",
+    ],
+    "a partition outside the range": [
+        "lifecycle/test_landing.py::test_a_partition_outside_the_range_is_refused"
+    ],
+    "scoring without a champion": ["lifecycle/test_scoring.py::test_without_a_champion_nothing_is_scored"],
+    "a corrupted model bundle": [
+        "modeling/test_bundle.py::test_a_changed_byte_is_found_before_anything_is_read",
+        "lifecycle/test_scoring.py::test_a_spoilt_bundle_of_the_champion_stops_scoring_and_what_was_served_stays",
+        "lifecycle/test_promotion.py::test_a_spoilt_bundle_is_not_promoted",
+    ],
+    "a foreign model bundle": [
+        "modeling/test_bundle.py::test_a_foreign_header_is_refused",
+        "lifecycle/test_promotion.py::test_a_foreign_bundle_is_not_promoted",
+    ],
+    "a corrupted dataset object": [
+        "datasets/test_versions.py::test_a_spoilt_object_or_wrong_count_is_not_trained_on",
+        "lifecycle/test_training.py::test_a_spoilt_object_of_the_dataset_stops_training_and_keeps_the_last_candidate",
+    ],
+    "a foreign dataset object": [
+        "datasets/test_versions.py::test_an_object_of_another_dataset_is_not_trained_on"
+    ],
+    "a corrupted or foreign cache segment": [
+        "lifecycle/test_caching.py::test_a_spoilt_segment_is_found_out_and_the_doctor_writes_it_again",
+        "serving/test_records.py::test_foreign_bytes_are_found_out",
+        "serving/test_records.py::test_a_record_of_another_key_or_model_is_found_out",
+    ],
+    "a corrupted report": ["lifecycle/test_pages.py::test_a_spoilt_page_is_not_shown"],
+    "a full disk": [
+        "storage/test_lake.py::test_a_full_disk_says_so_and_leaves_no_half_object",
+        "lifecycle/test_platform.py::test_a_full_disk_keeps_the_last_good_state",
+        "serving/test_lmdb_cache.py::test_a_full_disk_is_a_store_error_and_keeps_the_last_generation",
+    ],
+    "an unwritable lake": ["storage/test_lake.py::test_an_unwritable_lake_says_so_and_keeps_what_it_has"],
+    "a store that is down": [
+        "storage/test_ledger.py::test_a_ledger_that_is_down_says_where",
+        "storage/test_s3_lake.py::test_a_server_that_is_down_is_a_store_error",
+        "lifecycle/test_caching.py::test_a_cache_that_is_down_changes_nothing_in_the_ledger",
+        "lifecycle/test_promotion.py::test_a_promotion_stands_while_mlflow_is_down_and_the_doctor_catches_up",
+        "serving/test_redis_cache.py::test_a_server_that_is_down_is_a_store_error",
+        "serving/test_dynamodb_cache.py::test_a_service_that_is_down_is_a_store_error",
+    ],
+    "a key that is not in the cache": [
+        "serving/test_client.py::test_a_missing_key_says_what_is_served_and_what_is_near",
+        "serving/test_http.py::test_a_missing_key_is_404_with_what_is_near",
+    ],
+    "two runs on one partition at once": [
+        "storage/test_ledger.py::test_of_two_processes_on_one_partition_exactly_one_wins",
+        "lifecycle/test_acceptance.py::test_of_two_runs_that_land_one_partition_one_wins",
+        "lifecycle/test_acceptance.py::test_of_two_runs_that_accept_one_partition_one_wins",
+        "lifecycle/test_views.py::test_of_two_runs_that_publish_one_partition_one_wins",
+        "lifecycle/test_scoring.py::test_of_two_runs_that_score_one_partition_one_wins",
+        "lifecycle/test_caching.py::test_of_two_runs_that_publish_a_generation_one_wins",
+        "registry/test_promotions.py::test_of_two_processes_that_promote_at_once_one_is_refused",
+    ],
+    "a kill before a dataset is published": [
+        "lifecycle/test_training_data.py::test_a_kill_before_the_version_is_published_leaves_the_last_one_in_force"
+    ],
+    "a kill before a promotion is published": [
+        "lifecycle/test_promotion.py::test_a_kill_before_the_promotion_is_published_leaves_the_last_champion"
+    ],
+    "a kill before a cache generation is published": [
+        "lifecycle/test_caching.py::test_a_kill_before_the_generation_is_published_serves_the_last_one",
+        "serving/test_cache.py::test_a_kill_between_written_aside_and_published_leaves_the_old_generation",
+    ],
+}
+
+
+@cache
+def names_in(file: str) -> set[str]:
+    tree = ast.parse((TESTS / file).read_text(encoding="utf-8"))
+    return {n.name for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)}
+
+
+@pytest.mark.parametrize("what", BAD_INPUT)
+def test_each_kind_of_bad_input_has_its_tests(what: str) -> None:
+    assert BAD_INPUT[what]
+    for test in BAD_INPUT[what]:
+        file, _, name = test.partition("::")
+        assert name in names_in(file), f"{what}: {test} is gone"
