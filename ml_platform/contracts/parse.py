@@ -248,7 +248,8 @@ def _owner(source: ContractSource, document: OpenDataContractStandard) -> str:
 
 def _description(document: OpenDataContractStandard, table: SchemaObject) -> str:
     purpose = document.description.purpose if document.description else None
-    return str(purpose or table.description or "").strip()
+    limits = document.description.limitations if document.description else None
+    return "\n\n".join(str(t).strip() for t in (purpose or table.description, limits) if t)
 
 
 def _digest(document: OpenDataContractStandard) -> str:

@@ -123,3 +123,8 @@ def test_a_truncated_reference_feed_is_held_back(use_case: UseCase, read: Read) 
     context = AcceptanceContext(("static",), frozenset({"static"}))
     acceptance = check(contract(use_case, "planes"), read("planes").slice(0, 20), context)
     assert acceptance.partitions["static"].held.num_rows == 20
+
+
+def test_the_catalogue_says_that_reporting_times_are_made(use_case: UseCase) -> None:
+    contract = load_contract(use_case.contracts_dir / "flight_outcomes.yaml")
+    assert "The source holds no reporting time" in contract.description
