@@ -11,6 +11,7 @@ class StuckColumn(Scenario):
     """A sensor hangs: in a share of the rows it tells the partition's first value."""
 
     name = "stuck_column"
+    needs = ("unit",)
     cause = "data:contract"
     summary = "A numeric column repeats one value."
     right = frozenset({"fix_data"})

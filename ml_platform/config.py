@@ -294,6 +294,10 @@ class ModelConfig(Strict):
 class DemoConfig(Strict):
     """What ``ml-platform demo`` plays."""
 
+    build_from: date | None = Field(
+        default=None,
+        description="First partition whose features and labels are built; feeds land from the very first.",
+    )
     promote_at: datetime = Field(description="The clock when the first champion is trained.")
     serve_first: date = Field(description="First partition served.")
     serve_last: date = Field(description="Last partition served.")

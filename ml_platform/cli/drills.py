@@ -13,6 +13,7 @@ import typer
 from rich.markup import escape
 
 from ml_platform.cli.shared import console, errors, one_target, platform, table
+from ml_platform.errors import NotFoundError
 
 if TYPE_CHECKING:
     from ml_platform.lifecycle.drills.running import Result
@@ -52,6 +53,14 @@ def drill(
         date.fromisoformat(onset)
     names = running.chosen([incident] if incident else [], scenarios)
     target = one_target(platform(), use_case)
+    left_out = running.inapplicable(target, names, scenarios)
+    names = [n for n in names if n not in left_out]
+    if not names:
+        raise NotFoundError(
+            "; ".join(f"{n} does not apply: {why}" for n, why in left_out.items()),
+            where=target.key,
+            fix="choose another drill, or name in drills.py where this one strikes",
+        )
     settings = running.Settings(onset, severity, seed, calendar, horizon, scenarios)
     started = time.perf_counter()
     results = []
@@ -68,6 +77,8 @@ def drill(
         sys.stdout.write(json.dumps(told, indent=2, default=str) + "\n")
     elif len(results) > 1:
         _summary(results, seconds)
+        for name, why in left_out.items():
+            console.print(f"{name} was not played: {escape(why)}", highlight=False)
     if not all(r.right for r in results):
         raise typer.Exit(1)
 

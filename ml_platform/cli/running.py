@@ -9,8 +9,10 @@ import time
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from ml_platform.cli.shared import console, platform
+from ml_platform.errors import PlatformError
 from ml_platform.lifecycle.platform import Platform
 
 
@@ -29,7 +31,10 @@ def prepare() -> None:
 def demo(
     use_case: Annotated[str | None, typer.Argument(help="Use case; all with a demo when left out.")] = None,
 ) -> None:
-    """Play a use case's first months as real runs, then say what happened and where to look."""
+    """Play the first months of use cases as real runs; say what happened in each, and where to look.
+
+    A use case that fails holds up no other; the exit status is then 1.
+    """
     os.environ.setdefault("DO_NOT_TRACK", "true")
     os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
     started = time.perf_counter()
@@ -38,6 +43,7 @@ def demo(
     with console.status("opening the platform …"):
         prepare()
         # Dagster costs seconds of import; only commands that run jobs pay them.
+        from ml_platform.cli.summary import print_next
         from ml_platform.orchestration.demo import open_instance
 
         instance = open_instance(stores)
@@ -51,17 +57,30 @@ def demo(
             contextlib.redirect_stdout(file),
             contextlib.redirect_stderr(file),
         ):
-            for each in chosen:
-                if each.config.demo is not None:
-                    _play(stores, instance, each.name, started)
+            names = [each.name for each in chosen if each.config.demo is not None]
+            failed = [name for name in names if not _played(stores, instance, name)]
+        print_next(stores, names, time.perf_counter() - started)
     finally:
         console.file = None  # type: ignore[assignment]  # again whatever stdout is
+    if failed:
+        raise typer.Exit(1)
 
 
-def _play(stores: Platform, instance: Any, name: str, started: float) -> None:
+def _played(stores: Platform, instance: Any, name: str) -> bool:
+    """Whether a use case was played to its end; says why where it was not."""
+    try:
+        _play(stores, instance, name)
+    except PlatformError as error:
+        console.print(f"[red]{name}: {escape(str(error))}[/]", highlight=False)
+        return False
+    return True
+
+
+def _play(stores: Platform, instance: Any, name: str) -> None:
     from ml_platform.cli.summary import print_summary
     from ml_platform.orchestration.demo import play
 
+    started = time.perf_counter()
     use_case = stores.use_case(name)
     console.print(f"\n[bold]{use_case.config.title}[/]  ({name})", highlight=False)
     with console.status("") as status:

@@ -36,7 +36,7 @@ _STAGES = (
 
 
 def print_summary(stores: Platform, use_case: UseCase, played: Sequence[Any], seconds: float) -> None:
-    """Print what the demo did, and what to do next."""
+    """Print what the demo of a use case did."""
     console.print()
     _feeds(stores, use_case)
     for model in use_case.config.models:
@@ -45,7 +45,6 @@ def print_summary(stores: Platform, use_case: UseCase, played: Sequence[Any], se
         _serving(stores, target)
         _monitoring(stores, target)
     _times(played, seconds)
-    _next(stores, use_case)
 
 
 def _feeds(stores: Platform, use_case: UseCase) -> None:
@@ -188,25 +187,32 @@ def _times(played: Sequence[Any], seconds: float) -> None:
             or any(step.endswith(e) for e in endings)
         )
         rows.append((stage, f"{took:.1f} s"))
-    console.print(table(f"Time per stage (this command took {seconds:.0f} s)", ("stage", "time"), rows))
+    console.print(table(f"Time per stage ({seconds:.0f} s in all)", ("stage", "time"), rows))
 
 
-def _next(stores: Platform, use_case: UseCase) -> None:
-    model = use_case.config.models[0].name
-    key = f"{use_case.name}/{model}"
-    console.print("\n[bold]Next[/]")
+def print_next(stores: Platform, use_cases: Sequence[str], seconds: float) -> None:
+    """Print what to do after the demo of some use cases."""
+    console.print(f"\n[bold]{len(use_cases)} use case(s) in {seconds:.0f} s. Next[/]", highlight=False)
+    keys = [f"{name}/{stores.use_case(name).config.models[0].name}" for name in use_cases]
+    per_model = [
+        command
+        for key in keys
+        for command in (
+            (f"ml-platform verdict show {key}", "what is wrong with the model, and how sure that is"),
+            (f"ml-platform retrain {key} --explain", "every guard on a retraining"),
+            (f"ml-platform champion history {key}", "the story of the model"),
+        )
+    ]
     for command, why in (
         ("make dev", "the graph, its checks and plots on http://127.0.0.1:3000"),
-        (f"ml-platform verdict show {key}", "what is wrong with the model, and how sure that is"),
-        (f"ml-platform retrain {key} --explain", "every guard on a retraining"),
-        (f"ml-platform champion history {key}", "the story of the model"),
+        *per_model,
         ("ml-platform quarantine list", "what was not let in, and why"),
         ("ml-platform dataset list", "the versions it was trained on"),
         ("ml-platform pages", "reports, charts and the catalogue on " + stores.pages_url),
         ("ml-platform serve", "predictions over HTTP on 127.0.0.1:8080"),
         ("make clean-demo", "start afresh"),
     ):
-        console.print(f"  {command:52} {why}", highlight=False)
+        console.print(f"  {command:58} {why}", highlight=False)
     console.print(f"  (ml-platform is .venv/bin/ml-platform; state lies in {stores.home})", highlight=False)
 
 

@@ -13,7 +13,9 @@ from datetime import datetime
 from pathlib import Path
 
 import duckdb
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ml_platform.errors import ConfigError, IntegrityError
 from ml_platform.features.dbt import CompiledViews, View
@@ -118,10 +120,10 @@ def split(table: pa.Table, key: Sequence[str], partitions: Sequence[str], view: 
         )
     order = [("partition_key", "ascending"), *((k, "ascending") for k in key)]
     table = table.sort_by(order).combine_chunks()
-    distinct = table.group_by(["partition_key", *key]).aggregate([]).num_rows
-    if distinct != table.num_rows:
+    repeated = _repeated(table, ["partition_key", *key])
+    if repeated:
         raise IntegrityError(
-            f"{table.num_rows - distinct} row(s) repeat a key ({', '.join(key)})",
+            f"{repeated} row(s) repeat a key ({', '.join(key)})",
             where=view,
             fix="make the entities' SQL return each key once per partition",
         )
@@ -143,12 +145,24 @@ def normalised(table: pa.Table) -> pa.Table:
     return table.cast(pa.schema(fields))
 
 
+def _repeated(table: pa.Table, columns: Sequence[str]) -> int:
+    """Rows of a sorted table that equal the row before them in some columns; null equals null."""
+    if table.num_rows < 2:
+        return 0
+    same = np.ones(table.num_rows - 1, dtype=bool)
+    for name in columns:
+        before, after = table[name].slice(0, table.num_rows - 1), table[name].slice(1)
+        equal = pc.or_kleene(pc.equal(before, after), pc.and_(pc.is_null(before), pc.is_null(after)))
+        same &= pc.fill_null(equal, False).to_numpy()
+    return int(same.sum())
+
+
 def _slices(table: pa.Table, partitions: Sequence[str]) -> dict[str, pa.Table]:
-    keys = table["partition_key"].to_pylist()
-    bounds: dict[str, tuple[int, int]] = {}
-    for index, key in enumerate(keys):
-        first, _ = bounds.get(key, (index, index))
-        bounds[key] = (first, index + 1)
+    """Slices of a table that is sorted by partition."""
+    runs = pc.run_end_encode(table["partition_key"].combine_chunks(), run_end_type=pa.int64())
+    ends = runs.run_ends.to_pylist()
+    names = runs.values.to_pylist()
+    bounds = dict(zip(names, zip([0, *ends[:-1]], ends, strict=True), strict=True)) if names else {}
     empty = table.slice(0, 0)
     return {
         p: table.slice(bounds[p][0], bounds[p][1] - bounds[p][0]) if p in bounds else empty

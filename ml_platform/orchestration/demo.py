@@ -56,16 +56,17 @@ def open_instance(platform: Platform) -> DagsterInstance:
 def acts(use_case: UseCase, demo: DemoConfig) -> list[Act]:
     """What the demo of a use case consists of."""
     scheme = use_case.scheme
-    first, serve_first, serve_last = (
-        scheme.first_key,
-        demo.serve_first.isoformat(),
-        demo.serve_last.isoformat(),
-    )
+    serve_first, serve_last = demo.serve_first.isoformat(), demo.serve_last.isoformat()
+    built = demo.build_from.isoformat() if demo.build_from else scheme.first_key
     after, judged = scheme.shift(serve_last, 1), scheme.key_at(demo.judge_at)
+    history = [
+        Act("history for the features", "land", (scheme.first_key, scheme.shift(built, -1)), demo.promote_at)
+    ]
     return [
-        Act("lifecycle to the first champion", "lifecycle", (first, serve_first), demo.promote_at),
+        *(history if built > scheme.first_key else []),
+        Act("lifecycle to the first champion", "lifecycle", (built, serve_first), demo.promote_at),
         Act(
-            "the days it served",
+            "the partitions it served",
             "score_day",
             (scheme.shift(serve_first, 1), serve_last),
             use_case.cutoff(serve_last),
@@ -95,7 +96,7 @@ def play(
         done = _finished(instance, name, tag)
         if done is not None:
             yield Played(act, done.run_id, _durations(instance, done.run_id), 0.0, before=True)
-            if not _anything_serves(platform, use_case):
+            if act.job != "land" and not _anything_serves(platform, use_case):
                 return
             continue
         if clock.now() < act.clock:
@@ -118,7 +119,7 @@ def play(
             )
         wall = time.perf_counter() - started
         yield Played(act, run.run_id, _durations(instance, run.run_id), wall, before=False)
-        if not _anything_serves(platform, use_case):
+        if act.job != "land" and not _anything_serves(platform, use_case):
             return
 
 

@@ -50,6 +50,12 @@ def asset_jobs(use_case: UseCase) -> list[UnresolvedAssetJobDefinition]:
         ),
         _job(
             use_case,
+            "land",
+            feeds,
+            "Land and accept a range of partitions: history that later stages look back on.",
+        ),
+        _job(
+            use_case,
             "score_day",
             [*moving, *scoring, *monitoring],
             "What a day needs: land and accept what has come, score the partition, refresh the cache, look "

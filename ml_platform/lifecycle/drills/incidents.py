@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from ml_platform.diagnosis.evidence import BIAS
 from ml_platform.ingestion.reader import KNOWN_AT
-from ml_platform.lifecycle.drills.mapping import Columns, Mask
+from ml_platform.lifecycle.drills.mapping import Columns, Mask, needed
 from ml_platform.lifecycle.drills.scenario import (
     FRESHNESS,
     PATIENCE,
@@ -47,6 +47,7 @@ class BenignShift(Scenario):
     """A feature that matters little moves, and the outcomes do not care."""
 
     name = "benign_shift"
+    needs = ("benign",)
     cause = "benign_drift"
     summary = "A numeric feature that matters little is higher; outcomes are as before."
     right = PATIENCE | {FRESHNESS}
@@ -54,13 +55,13 @@ class BenignShift(Scenario):
 
     def amount(self, context: DrillContext) -> str:
         """In standard deviations, and in the raw unit."""
-        where = context.map.benign
+        where = needed(context.map.benign)
         moves = ", ".join(f"{c} + {self._move(where, c, context):.3g}" for c in where.columns)
         return f"{where.feed}: {moves} ({context.severity:g} × 1 standard deviation of the raw rows)"
 
     def feed(self, name: str, table: pa.Table, partition: str, context: DrillContext) -> pa.Table:
         """Add some standard deviations."""
-        where = context.map.benign
+        where = needed(context.map.benign)
         if name != where.feed:
             return table
         for column in where.columns:
@@ -76,6 +77,7 @@ class UnitChange(Scenario):
     """A source reports in another unit."""
 
     name = "unit_change"
+    needs = ("unit",)
     cause = "data:units"
     summary = "A source reports numeric columns in another unit."
     right = frozenset({"fix_data"})
@@ -86,7 +88,7 @@ class UnitChange(Scenario):
 
     def amount(self, context: DrillContext) -> str:
         """Share of rows, and the distance it makes."""
-        where, share = context.map.unit, _share(context)
+        where, share = needed(context.map.unit), _share(context)
         before = context.before(where.feed)[where.columns[0]].drop_null().to_numpy().astype(float)
         distance = share * ks_distance(np.sort(before), before * where.factor)
         return (
@@ -97,7 +99,7 @@ class UnitChange(Scenario):
 
     def feed(self, name: str, table: pa.Table, partition: str, context: DrillContext) -> pa.Table:
         """Multiply."""
-        where = context.map.unit
+        where = needed(context.map.unit)
         if name != where.feed:
             return table
         hit = context.rng(partition, "unit").random(table.num_rows) < _share(context)
@@ -114,6 +116,7 @@ class NullSpike(Scenario):
     """A column loses its values."""
 
     name = "null_spike"
+    needs = ("nulls",)
     cause = "data:contract"
     summary = "A feature's raw columns are null in many rows."
     right = frozenset({"fix_data"})
@@ -124,7 +127,7 @@ class NullSpike(Scenario):
 
     def amount(self, context: DrillContext) -> str:
         """Share of nulls."""
-        share, where = self._nulls(context), context.map.nulls
+        share, where = self._nulls(context), needed(context.map.nulls)
         return (
             f"{share:.0%} nulls in {where.feed}: {', '.join(where.columns)} ({share / RISING_NULLS:.0f} × "
             f"the rise of {RISING_NULLS:.0%} that is reported)"
@@ -132,7 +135,7 @@ class NullSpike(Scenario):
 
     def feed(self, name: str, table: pa.Table, partition: str, context: DrillContext) -> pa.Table:
         """Delete cells, of all columns in the same rows."""
-        where = context.map.nulls
+        where = needed(context.map.nulls)
         if name != where.feed:
             return table
         hit = pa.array(context.rng(partition, "nulls").random(table.num_rows) < self._nulls(context))
@@ -186,6 +189,7 @@ class LateLabels(Scenario):
     """Outcomes are reported later than they were."""
 
     name = "late_labels"
+    needs = ("outcome",)
     cause = "data:label_delay"
     summary = "Outcomes are known later after their partition's begin."
     right = frozenset({"fix_data", "wait_for_labels"})
@@ -241,6 +245,7 @@ class PriorShift(Scenario):
     """Positives become more frequent, whatever the features."""
 
     name = "prior_shift"
+    needs = ("outcome", "positive", "flip")
     cause = "prior_shift"
     summary = "Negative outcomes become positive at random."
     right = frozenset({"recalibrate", "wait_for_labels"})
@@ -265,7 +270,8 @@ class PriorShift(Scenario):
         if name != context.map.outcome:
             return table
         hit = context.rng(partition, "prior").random(table.num_rows) < self._flipped(context)
-        return context.map.flip(table, hit & (context.map.positive(table) == 0), _never(table))
+        negative = needed(context.map.positive)(table) == 0
+        return needed(context.map.flip)(table, hit & negative, _never(table))
 
     def _flipped(self, context: DrillContext) -> float:
         effect = context.severity * context.smallest("concept", BIAS)
@@ -276,6 +282,7 @@ class ConceptDrift(Scenario):
     """The risk is inverted in some segments."""
 
     name = "concept_drift"
+    needs = ("outcome", "positive", "flip", "segment")
     cause = "concept"
     summary = "In some values of a segment, outcomes are inverted in many rows."
     right = frozenset({"retrain"})
@@ -289,7 +296,7 @@ class ConceptDrift(Scenario):
         """Share of inverted outcomes, and the contrast it makes."""
         share, smallest = self._inverted(context), self._smallest(context)
         effect = share * (1 - 2 * self._segment_rate(context))
-        where = context.map.segment
+        where = needed(context.map.segment)
         return (
             f"{share:.0%} of the outcomes are inverted in {where.column} {', '.join(where.values)}: contrast "
             f"{effect:+.3f} = {effect / smallest:.1f} × {smallest:.3f}"
@@ -301,22 +308,22 @@ class ConceptDrift(Scenario):
             return table
         hit = context.rng(partition, "concept").random(table.num_rows) < self._inverted(context)
         hit &= self._inside(table, context)
-        positive = context.map.positive(table)
-        return context.map.flip(table, hit & (positive == 0), hit & (positive == 1))
+        positive = needed(context.map.positive)(table)
+        return needed(context.map.flip)(table, hit & (positive == 0), hit & (positive == 1))
 
     def _inside(self, table: pa.Table, context: DrillContext) -> Mask:
-        where = context.map.segment
+        where = needed(context.map.segment)
         values = table[where.column].cast(pa.string())
         mask: Mask = pc.is_in(values, pa.array(where.values, pa.string())).to_numpy(zero_copy_only=False)
         return mask
 
     def _smallest(self, context: DrillContext) -> float:
-        where = context.map.segment
+        where = needed(context.map.segment)
         return context.smallest("concept", "contrast", [f"{where.column}={v}" for v in where.values])
 
     def _segment_rate(self, context: DrillContext) -> float:
-        table = context.before(context.map.outcome)
-        return float(np.nanmean(context.map.positive(table)[self._inside(table, context)]))
+        table = context.before(needed(context.map.outcome))
+        return float(np.nanmean(needed(context.map.positive)(table)[self._inside(table, context)]))
 
     def _inverted(self, context: DrillContext) -> float:
         share = context.severity * self._smallest(context) / max(1 - 2 * self._segment_rate(context), 0.1)
@@ -348,7 +355,8 @@ def _lost(context: DrillContext) -> float:
 
 
 def _rate(context: DrillContext) -> float:
-    return float(np.nanmean(context.map.positive(context.before(context.map.outcome))))
+    table = context.before(needed(context.map.outcome))
+    return float(np.nanmean(needed(context.map.positive)(table)))
 
 
 def _never(table: pa.Table) -> Mask:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from datetime import date
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ from ml_platform.strict import Strict
 Mask: TypeAlias = npt.NDArray[np.bool_]
 Shift: TypeAlias = Callable[[str, pa.Table, int], pa.Table]
 Positive: TypeAlias = Callable[[pa.Table], npt.NDArray[np.float64]]
+_Value = TypeVar("_Value")
 Flip: TypeAlias = Callable[[pa.Table, Mask, Mask], pa.Table]
 
 
@@ -45,19 +46,28 @@ class Segment(Strict):
 class DrillMap(Strict):
     """Where the generic incidents strike in one use case. Values are never told to the platform.
 
+    An incident whose key is left out does not apply to the use case, and is not played.
+
     The use case's ``drills.py`` holds a plain ``DRILLS = {...}`` with these keys, so that it need import
     nothing from here.
     """
 
-    unit: Columns = Field(description="A feature's raw columns whose unit changes.")
-    nulls: Columns = Field(description="A feature's raw columns that lose values.")
-    benign: Columns = Field(description="Raw columns of a feature that matters little.")
-    outcome: str = Field(description="Feed of the outcomes; its known_at delays the labels.")
-    positive: Positive = Field(description="1, 0 or NaN (unknown) for each raw row of the outcome feed.")
-    flip: Flip = Field(
-        description="Raw outcomes with some rows made positive and some negative, all columns consistent."
+    unit: Columns | None = Field(default=None, description="A feature's raw columns whose unit changes.")
+    nulls: Columns | None = Field(default=None, description="A feature's raw columns that lose values.")
+    benign: Columns | None = Field(default=None, description="Raw columns of a feature that matters little.")
+    outcome: str | None = Field(
+        default=None, description="Feed of the outcomes; its known_at delays the labels."
     )
-    segment: Segment = Field(description="Where the outcome's law changes in a concept drift.")
+    positive: Positive | None = Field(
+        default=None, description="1, 0 or NaN (unknown) for each raw row of the outcome feed."
+    )
+    flip: Flip | None = Field(
+        default=None,
+        description="Raw outcomes with some rows made positive and some negative, all columns consistent.",
+    )
+    segment: Segment | None = Field(
+        default=None, description="Where the outcome's law changes in a concept drift."
+    )
     skewed: tuple[str, ...] = Field(
         default=(),
         description="Features served wrongly; the numeric ones that do not run with time if empty.",
@@ -67,9 +77,28 @@ class DrillMap(Strict):
         description="(feed, table, days) -> table: moves dates that are kept as text or numbers. Timestamps "
         "and dates are moved before.",
     )
+    permuted_from: date | None = Field(
+        default=None,
+        description="Partitions before this one stay where they are: a beginning that does not repeat.",
+    )
     first: date | None = Field(
         default=None, description="First partition served; as early as the windows allow when left out."
     )
+
+
+def needed(value: _Value | None) -> _Value:
+    """A key of the map that the incident needs.
+
+    Raises:
+        NotFoundError: The use case's map leaves it out.
+    """
+    if value is None:
+        raise NotFoundError(
+            "this incident strikes where the use case's map names nothing",
+            where="drills.py",
+            fix="add the key that the incident `needs`, or play another incident",
+        )
+    return value
 
 
 def drill_map(use_case: UseCase) -> DrillMap:

@@ -188,6 +188,13 @@ def chosen(names: Sequence[str], file: Path | None = None) -> list[str]:
     return list(names or known)
 
 
+def inapplicable(target: Target, names: Sequence[str], file: Path | None = None) -> dict[str, str]:
+    """Scenarios that do not apply to a use case, with the reason."""
+    mapped, known = drill_map(target.use_case), scenarios_of(file)
+    lacking = {n: [k for k in known[n].needs if getattr(mapped, k) is None] for n in names}
+    return {n: f"{target.use_case.name}/drills.py has no {', '.join(k)}" for n, k in lacking.items() if k}
+
+
 def drill(
     target: Target,
     names: Sequence[str],

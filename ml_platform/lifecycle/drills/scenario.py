@@ -135,6 +135,7 @@ class Scenario:
         meanwhile: Verdicts that are neither right nor wrong; everything else is a wrong one.
         settles: Verdicts that end the drill as right; when None, those of ``right`` that act. An empty set
             means that all days are played and nothing wrong may be said in any of them.
+        needs: Keys of the :class:`DrillMap` without which it does not apply to a use case.
     """
 
     name: ClassVar[str]
@@ -143,6 +144,7 @@ class Scenario:
     right: ClassVar[frozenset[str]]
     meanwhile: ClassVar[frozenset[str]] = PATIENCE | {"escalate"}
     settles: ClassVar[frozenset[str] | None] = None
+    needs: ClassVar[tuple[str, ...]] = ()
 
     def identifiable_after(self, context: DrillContext) -> int:
         """Partitions from the onset until the cause can be identified."""

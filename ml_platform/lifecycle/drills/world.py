@@ -110,7 +110,8 @@ class World:
             if not feed.static:
                 rows = read_feed(use_case, feed, partitions, _EVERYTHING)
                 read[feed.name] = split_partitions(rows, keys)
-        whole = frozenset(k for k in keys if all(t[k].num_rows for t in read.values()))
+        settled = mapped.permuted_from.isoformat() if mapped.permuted_from else ""
+        whole = frozenset(k for k in keys if k >= settled and all(t[k].num_rows for t in read.values()))
         if not whole:
             raise NotReadyError("no partition has rows of every feed", where=use_case.name)
         source = {k: k for k in keys} if seed is None else permutation(scheme, keys, whole, seed)

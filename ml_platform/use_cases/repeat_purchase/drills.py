@@ -1,0 +1,21 @@
+"""Where the generic incidents of a drill strike here; see ml_platform.lifecycle.drills.mapping.
+
+No line of the feed is an outcome: whether a customer bought is a matter of 90 days. So the incidents that
+turn one outcome into another (prior shift, concept drift) cannot be expressed on raw rows, and are left out.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+
+DRILLS = {
+    # Dollars become cents.
+    "unit": {"feed": "purchases", "columns": ["value_usd"], "factor": 100},
+    "nulls": {"feed": "purchases", "columns": ["value_usd"]},
+    "benign": {"feed": "purchases", "columns": ["cds"], "step": 1},
+    "outcome": "purchases",
+    "skewed": ["mean_value_usd", "mean_cds"],
+    # Until the end of March customers are acquired; weeks after that may change places.
+    "permuted_from": date(1997, 4, 7),
+    "first": date(1997, 12, 15),
+}
