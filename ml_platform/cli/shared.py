@@ -23,10 +23,18 @@ def platform() -> Platform:
 
 
 def one_target(stores: Platform, name: str | None) -> Target:
-    """The model named, or the only one there is."""
+    """The model named; else the only one there is, or the only one that has a champion.
+
+    Raises:
+        NotFoundError: There are several.
+    """
     if name:
         return stores.target(name)
     targets = stores.targets()
+    if len(targets) > 1:
+        from ml_platform.registry.promotions import champion
+
+        targets = [t for t in targets if champion(stores.ledger, t.key) is not None] or targets
     if len(targets) == 1:
         return targets[0]
     from ml_platform.errors import NotFoundError

@@ -11,7 +11,10 @@ from typer.testing import CliRunner
 
 from ml_platform.cli import running
 from ml_platform.cli.main import app
+from ml_platform.config import DemoConfig, load_use_case
 from ml_platform.definitions import build
+from ml_platform.errors import PlatformError
+from ml_platform.orchestration.demo import acts
 
 from .conftest import enter, write_use_case
 
@@ -21,6 +24,38 @@ DEMO = {
     "serve_last": "2020-09-14",
     "judge_at": "2020-10-11T20:00:00+02:00",
 }
+
+
+def test_history_is_landed_before_what_is_built() -> None:
+    use_case = load_use_case(FOLDER / NAME / "use_case.yaml")
+    late = DemoConfig.model_validate({**DEMO, "build_from": "2020-03-02"})
+
+    whole, cut = acts(use_case, DemoConfig.model_validate(DEMO)), acts(use_case, late)
+
+    assert [a.job for a in whole] == ["lifecycle", "score_day", "monitor"]
+    assert [a.job for a in cut] == ["land", "lifecycle", "score_day", "monitor"]
+    assert cut[0].partitions == ("2020-01-06", "2020-02-24")
+    assert cut[1].partitions == ("2020-03-02", "2020-08-31") and whole[0].partitions[0] == "2020-01-06"
+    assert cut[0].clock == cut[1].clock
+
+
+def test_a_use_case_that_fails_holds_up_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    played: list[str] = []
+
+    def play(_stores: Any, _instance: Any, name: str) -> None:
+        played.append(name)
+        if len(played) == 1:
+            raise PlatformError("it broke", where=name)
+
+    write_use_case(tmp_path / "use_cases" / NAME, demo=DEMO)
+    enter(monkeypatch, tmp_path / "home", tmp_path / "use_cases")
+    monkeypatch.setattr(running, "_play", play)
+    monkeypatch.setattr(running, "prepare", lambda: None)
+
+    result = CliRunner().invoke(app, ["demo"])
+
+    assert NAME in played and len(played) > 1 and result.exit_code == 1
+    assert "it broke" in result.output
 
 
 @pytest.fixture

@@ -139,3 +139,23 @@ def test_names_files_and_onsets_that_cannot_be(tmp_path: Path, prefix: Prefix) -
     target = library()
     with pytest.raises(NotReadyError, match="first partition served"):
         make_prefix(tmp_path, target, drill_map(target.use_case), "2020-08-31", 2, 1)
+
+
+def test_incidents_that_do_not_apply_are_named_and_not_played(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = library()
+    assert running.inapplicable(target, chosen([])) == {}
+    bare = drill_map(target.use_case).model_copy(update={"flip": None, "segment": None})
+    monkeypatch.setattr(running, "drill_map", lambda _: bare)
+
+    left_out = running.inapplicable(target, chosen([]))
+
+    assert set(left_out) == {"prior_shift", "concept_drift"}
+    assert "flip, segment" in left_out["concept_drift"]
+    monkeypatch.setenv("ML_PLATFORM_HOME", str(tmp_path))
+    monkeypatch.setenv("ML_PLATFORM_USE_CASES", str(FOLDER))
+    app = typer.Typer()
+    app.command()(command)
+    result = CliRunner().invoke(app, ["prior_shift", "--use-case", NAME])
+    assert isinstance(result.exception, NotFoundError) and "does not apply" in str(result.exception)

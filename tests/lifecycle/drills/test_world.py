@@ -54,6 +54,18 @@ def test_a_permutation_keeps_weekdays_parts_neighbours_and_leaves_odd_days() -> 
     assert source != permutation(DAILY, keys, whole, 2)
 
 
+def test_a_beginning_that_does_not_repeat_stays_where_it_is(
+    use_case: UseCase, mapped: DrillMap, tmp_path: Path
+) -> None:
+    kept = mapped.model_copy(update={"permuted_from": date(2020, 4, 6)})
+    real = World.make(tmp_path / "real", use_case, mapped, "2020-12-21", None)
+    world = World.make(tmp_path / "world", use_case, kept, "2020-12-21", 5)
+
+    keys = use_case.scheme.keys("2020-01-06", "2020-12-21")
+    same = [k for k in keys if world.clean("loans", k).equals(real.clean("loans", k))]
+    assert same[:13] == keys[:13] and len(same) < 20
+
+
 def test_moved_rows_keep_their_time_of_day_on_local_clocks(mapped: DrillMap) -> None:
     winter, summer = DAILY.partition("2013-01-08"), DAILY.partition("2013-07-09")
     table = pa.table(
