@@ -155,7 +155,6 @@ def test_incidents_that_do_not_apply_are_named_and_not_played(
     assert "flip, segment" in left_out["concept_drift"]
     monkeypatch.setenv("ML_PLATFORM_HOME", str(tmp_path))
     monkeypatch.setenv("ML_PLATFORM_USE_CASES", str(FOLDER))
-    app = typer.Typer()
-    app.command()(command)
-    result = CliRunner().invoke(app, ["prior_shift", "--use-case", NAME])
-    assert isinstance(result.exception, NotFoundError) and "does not apply" in str(result.exception)
+    result = CliRunner().invoke(app, ["drill", "prior_shift", "--use-case", NAME])
+    assert result.exit_code and isinstance(result.exception, NotFoundError)
+    assert "does not apply" in str(result.exception)
