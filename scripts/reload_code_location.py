@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import socket
 import sys
 
 from dagster_graphql import DagsterGraphQLClient, ReloadRepositoryLocationStatus
 
-LOCATION = "ml_platform"
+HOST, LOCATION = "127.0.0.1", "ml_platform"
 
 
 def main() -> int:
@@ -16,13 +17,12 @@ def main() -> int:
     parser.add_argument("--port", type=int, default=3000)
     port = parser.parse_args().port
     try:
-        client = DagsterGraphQLClient("127.0.0.1", port_number=port, timeout=120)
-        found = client.reload_repository_location(LOCATION)
-    except Exception as error:
-        if "refused" not in str(error).lower():
-            raise
+        socket.create_connection((HOST, port), timeout=5).close()
+    except OSError:
         sys.stdout.write(f"no Dagster runs on port {port}: the next start takes the new code\n")
         return 0
+    client = DagsterGraphQLClient(HOST, port_number=port, timeout=120)
+    found = client.reload_repository_location(LOCATION)
     if found.status == ReloadRepositoryLocationStatus.SUCCESS:
         sys.stdout.write(f"{LOCATION} was reloaded\n")
         return 0

@@ -155,6 +155,17 @@ def test_the_location_loads_a_job_runs_and_it_stops(server: Server, succeeded: L
     assert stop(server.process), "it did not stop by itself"
 
 
+@pytest.mark.slow
+def test_a_deploy_reloads_the_code_location(server: Server) -> None:
+    script = str(ROOT / "scripts" / "reload_code_location.py")
+    done = subprocess.run(
+        [sys.executable, script, "--port", str(server.port)], capture_output=True, text=True, check=False
+    )
+
+    assert (done.returncode, done.stdout) == (0, "ml_platform was reloaded\n"), done.stderr
+    assert_location_loads(server)
+
+
 def assert_location_loads(server: Server) -> None:
     """No load error; assets, jobs, schedule and sensor are there, and the schedule waits for a person."""
     (entry,) = server.ask(WORKSPACE)["workspaceOrError"]["locationEntries"]
