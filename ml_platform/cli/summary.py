@@ -155,7 +155,8 @@ def _monitoring(stores: Platform, target: Target) -> None:
 
 def _told(monitor: str, summary: dict[str, Any]) -> str:
     if monitor == "label_maturity":
-        return f"mature up to {summary['last_mature']}, {len(summary['immature'])} partitions immature"
+        young, weighted = len(summary["immature"]), len(summary["weighted"])
+        return f"mature up to {summary['last_mature']}, {young} partitions immature ({weighted} weighted)"
     if monitor == "drift":
         alarms = summary["alarms"]
         return (

@@ -16,6 +16,8 @@ NOT_MEASURED = "was not measured"
 BIAS = "bias"
 DELAY_HAZARD = "delay_hazard"
 """On ``maturity``: labels arrive by another law than the reference's."""
+POSITIVE_HAZARD = "positive_hazard"
+"""The same where negatives come at the horizon only: the outcome, or its delay, changed."""
 ESTIMATED_LOSS_CHANGE = "estimated_loss_change"
 """On ``covariates``: loss change expected from X alone, in the unit of the loss."""
 UNSEEN_REGION = frozenset({"unseen_region", "new_categories"})

@@ -59,6 +59,7 @@ class GuardFacts:
         compute_spent: Seconds of training in the budget's window.
         running: Retrainings that run now.
         onset_partitions: Matured partitions after the onset; None when the onset is not known.
+        calibration_partitions: Matured ones that the champion served, for a recalibration.
         value: Expected value of the retraining.
         days_per_partition: Width of a partition.
     """
@@ -72,6 +73,7 @@ class GuardFacts:
     running: int | None
     onset_partitions: int | None
     value: ExpectedValue | None
+    calibration_partitions: int | None = None
     days_per_partition: float = 1
 
 
@@ -123,6 +125,13 @@ def guards(request: RetrainRequest, facts: GuardFacts, settings: RetrainingConfi
     )
     judged = tuple(guard(request, facts, settings) for guard in known)
     return tuple(_overridden(g, request.override) for g in judged) if request.override else judged
+
+
+def calibration_guard(request: RetrainRequest, facts: GuardFacts, settings: RetrainingConfig) -> Guard:
+    """A recalibration needs many matured days to be fitted on and some later ones to be judged on."""
+    limit = settings.calibration_partitions + settings.calibration_gate
+    what = "matured partitions served by the champion"
+    return _at_least("calibration", what, facts.calibration_partitions, limit, request, facts)
 
 
 def _overridden(guard: Guard, override: Override | None) -> Guard:

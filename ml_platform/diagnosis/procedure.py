@@ -186,6 +186,9 @@ def _labels(evidence: Evidence, settings: DiagnosisConfig) -> _Draft | None:
             partitions[0] if partitions else None,
             partitions,
         )
+    early = [f for f in findings.failed if f.statistic == ev.POSITIVE_HAZARD]
+    if early:
+        return _early_positives(early)
     if findings.state in ("FAIL", "UNDERPOWERED"):
         return _Draft(
             "wait_for_labels",
@@ -194,6 +197,18 @@ def _labels(evidence: Evidence, settings: DiagnosisConfig) -> _Draft | None:
             recheck=max(1, settings.label_horizon),
         )
     return None
+
+
+def _early_positives(failed: list[Finding]) -> _Draft:
+    """Until the horizon a positive that is missing may come late or never: only a person can ask around."""
+    partitions = tuple(sorted({p for f in failed for p in f.partitions}))
+    change = max((f.estimate or 0.0 for f in failed), key=abs)
+    sentence = (
+        f"Positives of young cohorts arrive at a rate {change:+.0%} from the reference's; whether there are "
+        f"{'more' if change > 0 else 'fewer'} of them or they come {'sooner' if change > 0 else 'later'} "
+        "cannot be told before their labels are complete."
+    )
+    return _Draft("escalate", "positive_hazard", sentence, _subjects(failed), next(iter(partitions), None))
 
 
 def _volume(evidence: Evidence) -> _Draft | None:

@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from ml_platform.errors import PlatformError
 from ml_platform.lifecycle import caching
-from ml_platform.lifecycle.guard.asked import mark_failed, running
+from ml_platform.lifecycle.guard.asked import mark_ended, running
 from ml_platform.lifecycle.health import examine as examine_use_cases
 from ml_platform.lifecycle.platform import Platform, Target
 from ml_platform.registry import promotions
@@ -87,8 +87,8 @@ def _attempts(platform: Platform, target: Target, repair: bool) -> Iterator[Find
     for attempt in running(platform, target):
         what = f"{target.key}: attempt {attempt.id} ({attempt.action}) never said how it ended"
         if repair:
-            mark_failed(platform, attempt, "its process ended without saying how")
-            yield Finding("repaired", f"{what}: closed as failed")
+            made = mark_ended(platform, attempt, "its process ended without saying how")
+            yield Finding("repaired", f"{what}: closed as {'done' if made else 'failed'}")
         else:
             yield Finding("broken", what)
 

@@ -6,7 +6,7 @@ The results and what they were computed from are stored: a diagnosis later needs
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from ml_platform.errors import NotReadyError
 from ml_platform.lifecycle import pages
+from ml_platform.lifecycle.maturity import label_keys, maturity_of
 from ml_platform.lifecycle.platform import Platform, Target
 from ml_platform.lifecycle.recorded import results
 from ml_platform.lifecycle.reference import Reference, daily_losses, reference_of
@@ -27,21 +28,36 @@ from ml_platform.monitoring.daily import DailyDistance, daily_distance
 from ml_platform.monitoring.drift import DriftReport, drift
 from ml_platform.monitoring.drift_chart import drift_chart
 from ml_platform.monitoring.estimated import estimated_loss
-from ml_platform.monitoring.maturity import ArrivalReport, label_arrival
+from ml_platform.monitoring.label_maturity import LabelMaturity
+from ml_platform.monitoring.maturity_chart import maturity_chart
 from ml_platform.monitoring.performance import PerformanceReport, live_performance
 from ml_platform.registry import promotions
 from ml_platform.storage.ledger import wall_now
 from ml_platform.storage.tables import MonitorResult
 
-_COHORTS = 45
 _REPORT_EVERY = 7
 
 
 @dataclass(frozen=True)
+class MaturityView:
+    """Label maturity and its plot."""
+
+    report: LabelMaturity
+    chart: bytes
+
+
+@dataclass(frozen=True)
 class PerformanceView:
-    """Live performance and the chart of the model."""
+    """Live performance and the chart of the model.
+
+    Attributes:
+        report: Realised losses, and weighted ones of young partitions.
+        estimated: Loss of each served partition as expected without labels.
+        chart: PNG.
+    """
 
     report: PerformanceReport
+    estimated: Mapping[str, float]
     chart: bytes
 
 
@@ -54,27 +70,21 @@ class DriftView:
     evidently: str | None
 
 
-def arrival(platform: Platform, target: Target, as_of: datetime) -> ArrivalReport:
-    """How labels arrive, over the partitions before the present."""
-    scheme = target.use_case.scheme
-    today = scheme.key_at(as_of)
-    wait = target.model.label.maturity_partitions
-    keys = scheme.keys(scheme.shift(today, -(_COHORTS + wait)), scheme.shift(today, -1))
-    report = label_arrival(
-        _labels(platform, target, keys, as_of),
-        as_of,
-        last_aged=target.use_case.last_mature(target.model, as_of),
-        label=target.model.label.column,
-    )
+def label_arrival(platform: Platform, target: Target, as_of: datetime) -> MaturityView:
+    """How labels arrive, and which partitions may be judged, up to the present."""
+    labels = _labels(platform, target, label_keys(target, as_of), as_of)
+    report = maturity_of(target, labels, as_of)
     summary = {
         "state": report.state,
         "last_mature": report.last_mature,
-        "immature": report.immature,
-        "share_known": report.share_known,
-        "horizon_hours": {c.group: c.horizon_hours for c in report.curves},
+        "weighted": report.named("weighted"),
+        "immature": report.named("weighted", "immature", "overdue"),
+        "share_known": {c.partition_key: c.share_known for c in report.cohorts},
+        "horizon_hours": report.law.horizon(target.model.diagnosis.mature_share),
+        "sentence": report.sentence(),
     }
-    _remember(platform, target, "label_maturity", report.state, summary, asdict(report), as_of)
-    return report
+    _remember(platform, target, "label_maturity", report.state, summary, report.record(), as_of)
+    return MaturityView(report, maturity_chart(target.key, report))
 
 
 def performance(platform: Platform, target: Target, as_of: datetime) -> PerformanceView:
@@ -85,16 +95,13 @@ def performance(platform: Platform, target: Target, as_of: datetime) -> Performa
     """
     served = _served(platform, target)
     keys = sorted(set(served["partition_key"].to_pylist()))
-    past = [k for k in keys if target.use_case.scheme.partition(k).start <= as_of]
-    labels = _labels(platform, target, past or keys[:1], as_of)
-    aged = target.use_case.last_mature(target.model, as_of)
-    maturity = label_arrival(labels, as_of, last_aged=aged, label=target.model.label.column)
+    labels = _labels(platform, target, label_keys(target, as_of, keys[0]), as_of)
     before = reference(platform, target).rows
     report = live_performance(
         served,
         labels,
         key=target.use_case.config.views.key,
-        mature=set(maturity.mature),
+        maturity=maturity_of(target, labels, as_of),
         as_of=as_of,
         reference=_loss_by_day(target, before) if before is not None else None,
         settings=target.model.monitoring,
@@ -103,17 +110,20 @@ def performance(platform: Platform, target: Target, as_of: datetime) -> Performa
         maximum_bias=target.model.gates.maximum_bias,
     )
     distance = _distance(target, before, served)
-    told = replace(story_of(platform, target, keys, as_of), estimated=_estimated(target, before, served))
+    estimated = _estimated(target, before, served)
+    told = replace(story_of(platform, target, keys, as_of), estimated=estimated)
     chart = model_chart(target.key, report, distance=distance, story=told)
     summary = {
         "state": report.state,
         "matured_partitions": len(report.mature),
         "immature_partitions": report.immature,
+        "weighted_partitions": report.weighted,
+        "estimated_log_loss": estimated,
         "rows": report.rows,
         "metrics": {m.name: asdict(m) for m in report.metrics},
     }
     _remember(platform, target, "live_performance", report.state, summary, asdict(report), as_of)
-    return PerformanceView(report, chart)
+    return PerformanceView(report, estimated, chart)
 
 
 def drifting(platform: Platform, target: Target, as_of: datetime) -> DriftView:

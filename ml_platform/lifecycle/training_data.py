@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 from sqlalchemy import select
 
@@ -17,6 +18,7 @@ from ml_platform.errors import NotReadyError
 from ml_platform.features.dbt import CompiledViews, compiled_views
 from ml_platform.lifecycle import pointers, views
 from ml_platform.lifecycle.feed_contracts import contract_digests
+from ml_platform.lifecycle.maturity import label_keys, maturity_of
 from ml_platform.lifecycle.platform import Platform, Target
 from ml_platform.storage.parquet import read_table
 from ml_platform.storage.tables import Dataset, Hold, Incident, Publication
@@ -105,8 +107,8 @@ def assemble(
 ) -> tuple[DatasetReport, Dataset]:
     """Publish the dataset version of some windows.
 
-    Partitions without published features, without mature labels, or held by an open incident are left out
-    and reported.
+    Partitions without published features, whose labels are not mature by the law of their arrival, or that
+    an incident holds are left out and reported.
 
     Raises:
         NotReadyError: Fewer partitions are left than ``windows.minimum_train``, or less than half the gate.
@@ -115,12 +117,14 @@ def assemble(
     held = held_partitions(platform, target)
     features = platform.ledger.heads(f"{use_case.name}/features", [*window.train, *window.gate])
     labels = platform.ledger.heads(f"{use_case.name}/labels", [*window.train, *window.gate])
+    short = immature_labels(platform, target, labels, as_of)
     left_out: dict[str, str] = {}
     parts: list[PartitionObjects] = []
     views_ = compiled_views(use_case)
     for role, keys in (("train", window.train), ("gate", window.gate)):
         for key in keys:
             reason = held.get(key) or _unusable(features.get(key), labels.get(key), views_.versions)
+            reason = reason or short.get(key)
             if reason:
                 left_out[key] = reason
             else:
@@ -161,11 +165,40 @@ def ensure_views(platform: Platform, target: Target, keys: Sequence[str], as_of:
     use_case, views_ = target.use_case, compiled_views(target.use_case)
     features = platform.ledger.heads(f"{use_case.name}/features", keys)
     labels = platform.ledger.heads(f"{use_case.name}/labels", keys)
-    lacking = [k for k in keys if _unusable(features.get(k), labels.get(k), views_.versions)]
+    short = immature_labels(platform, target, labels, as_of)
+    lacking = [k for k in keys if k in short or _unusable(features.get(k), labels.get(k), views_.versions)]
     if lacking:
         views.materialise(platform, use_case, "features", lacking, as_of)
         views.materialise(platform, use_case, "labels", lacking, as_of)
     return lacking
+
+
+def immature_labels(
+    platform: Platform, target: Target, labels: Mapping[str, Publication], as_of: datetime
+) -> dict[str, str]:
+    """Published labels that may not enter a dataset by the model of label maturity, with the reason.
+
+    The law is fitted on the last aged partitions that are published; labels that were built before they were
+    mature, or by older code, have other reasons and are left to them.
+    """
+    recent = platform.ledger.heads(f"{target.use_case.name}/labels", label_keys(target, as_of))
+    version = compiled_views(target.use_case).label_version
+    known = {
+        k: h
+        for k, h in {**recent, **labels}.items()
+        if h.details["mature"] and h.details["code_version"] == version
+    }
+    if not known:
+        return {}
+    columns = ["partition_key", "event_time", target.model.label.column, "label_known_at"]
+    platform.lake.paths(h.digest for h in known.values())
+    tables = [read_table(platform.lake.get(h.digest), columns) for h in known.values()]
+    report = maturity_of(target, pa.concat_tables(tables, promote_options="permissive"), as_of)
+    return {
+        c.partition_key: f"its labels are {c.maturity}: {c.known} of {c.rows} are known"
+        for c in report.cohorts
+        if c.partition_key in labels and c.maturity != "mature"
+    }
 
 
 def _code(platform: Platform, compiled: CompiledViews) -> dict[str, Any]:

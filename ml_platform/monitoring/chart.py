@@ -187,6 +187,7 @@ def _summary(performance: PerformanceReport) -> str:
 def _loss_panel(axis: Axes, performance: PerformanceReport, keys: list[str], story: Story) -> None:
     place = {key: i for i, key in enumerate(keys)}
     handles: list[Line2D | Patch] = [*_reference(axis, performance), *_losses(axis, performance.days, place)]
+    handles += _weighted(axis, performance.days, place)
     handles += _estimated(axis, story.estimated, place)
     handles += _immature(axis, performance.immature, place)
     _incidents(axis, story.incidents, keys)
@@ -250,7 +251,21 @@ def _trailing(loss: Floats) -> Floats:
 def _immature(axis: Axes, immature: Sequence[str], place: dict[str, int]) -> list[Patch]:
     for key in immature:
         axis.axvspan(place[key] - 0.5, place[key] + 0.5, color=AMBER, alpha=0.1, lw=0, zorder=0)
-    return [Patch(facecolor=AMBER, alpha=0.25, label="immature, not judged")] if immature else []
+    return [Patch(facecolor=AMBER, alpha=0.25, label="immature")] if immature else []
+
+
+def _weighted(axis: Axes, days: Sequence[DayPerformance], place: dict[str, int]) -> list[Line2D | Patch]:
+    """Losses weighted by label arrival: open marks, since they are no realised ones yet."""
+    drawn = False
+    for day in days:
+        if day.weighted_loss is None or day.weighted_low is None or day.weighted_high is None:
+            continue
+        drawn, x = True, place[day.partition_key]
+        axis.vlines(x, day.weighted_low, day.weighted_high, color=BLUE, lw=0.8, alpha=0.5, zorder=2)
+        axis.plot(x, day.weighted_loss, "o", color=BLUE, mfc=PAPER, ms=4, mew=1.1, zorder=3)
+    if not drawn:
+        return []
+    return [Line2D([], [], color=BLUE, lw=0.8, marker="o", mfc=PAPER, ms=4, label="young, weighted by 1/F")]
 
 
 def _estimated(axis: Axes, estimated: Mapping[str, float], place: dict[str, int]) -> list[Line2D | Patch]:

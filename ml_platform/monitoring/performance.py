@@ -1,12 +1,14 @@
 """Live performance: realised loss, bias and discrimination on matured partitions only.
 
+Younger partitions may have a loss weighted by the law of label arrival; it is shown beside, never mixed in.
+
 Totals are means of daily values: the day is the sample, so a busy day weighs no more than a quiet
 one, and intervals and detectable effects allow for days that resemble their neighbours.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -16,6 +18,7 @@ import pandas as pd
 from scipy import stats
 
 from ml_platform.config import MonitoringConfig
+from ml_platform.monitoring.label_maturity import LabelMaturity
 from ml_platform.monitoring.scoring import (
     DayPerformance,
     area_under_curve,
@@ -26,12 +29,12 @@ from ml_platform.statistics.blocks import Alternative, Estimate, Floats, change_
 from ml_platform.statistics.frames import PARTITION, Table, as_frame, finite, require_unique
 from ml_platform.statistics.states import State, worst
 
-MetricName = Literal["log_loss", "brier", "auc", "bias", "base_rate"]
+MetricName = Literal["log_loss", "brier", "auc", "bias", "base_rate", "weighted_log_loss"]
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric over all matured partitions.
+    """A metric over all matured partitions (``weighted_log_loss``: over the weighted ones).
 
     Attributes:
         name: What is measured.
@@ -107,8 +110,13 @@ class PerformanceReport:
 
     @property
     def immature(self) -> list[str]:
-        """Partitions that were not judged."""
+        """Partitions that were not judged; some of them have a weighted loss."""
         return [d.partition_key for d in self.days if d.maturity != "mature"]
+
+    @property
+    def weighted(self) -> list[str]:
+        """Young partitions with a weighted loss."""
+        return [d.partition_key for d in self.days if d.weighted_loss is not None]
 
     def metric(self, name: MetricName) -> Metric:
         """The total with this name."""
@@ -120,14 +128,13 @@ def live_performance(
     labels: Table,
     *,
     key: Sequence[str],
-    mature: Collection[str],
+    maturity: LabelMaturity,
     as_of: datetime,
     reference: Table | None,
     settings: MonitoringConfig,
     label: str = "label",
     probability: str = "probability",
     maximum_bias: float = 0.05,
-    minimum_share: float = 0.95,
 ) -> PerformanceReport:
     """Predictions against labels, on matured partitions only.
 
@@ -137,27 +144,27 @@ def live_performance(
 
     Args:
         predictions: One row per entity: ``partition_key``, key columns, probability of a positive.
-        labels: ``partition_key``, key columns, label (0/1 or null), ``label_known_at``. What is
-            known after ``as_of`` counts as unknown.
+        labels: ``partition_key``, key columns, ``event_time``, label (0/1 or null), ``label_known_at``.
+            What is known after ``as_of`` counts as unknown.
         key: Columns that identify an entity in a partition.
-        mature: Partitions that may be judged (``ArrivalReport.mature``).
+        maturity: Which partitions may be judged, and the law for the weights of younger ones; a partition
+            that it does not know is immature.
         as_of: Instant with an offset.
         reference: Out-of-sample daily losses: ``partition_key``, ``log_loss``. None: UNKNOWN.
         settings: ``loss_effect`` (share of the reference loss) and ``drift_p_value``.
         label: Column of the label.
         probability: Column of the probability.
         maximum_bias: Least absolute bias that alarms.
-        minimum_share: A partition in ``mature`` with a lower share of known labels is overdue
-            and not judged.
 
     Raises:
         IntegrityError: A column is missing, a key occurs twice, or a probability is not in [0, 1].
         ConfigError: ``as_of`` has no offset.
     """
     keys = [PARTITION, *key]
-    rows = join_labels(predictions, labels, keys, label, probability, as_of)
+    rows = join_labels(predictions, labels, keys, label, probability, as_of, maturity)
+    by_key = {c.partition_key: c.maturity for c in maturity.cohorts}
     days = tuple(
-        day_performance(str(name), day, str(name) in mature, minimum_share)
+        day_performance(str(name), day, by_key.get(str(name), "immature"))
         for name, day in rows.groupby(PARTITION, sort=True)
     )
     judged = [d for d in days if d.maturity == "mature"]
@@ -169,6 +176,7 @@ def live_performance(
         _shown("brier", mean_of_days(_values(judged, "brier")), settings),
         _auc(pooled, settings),
         _shown("base_rate", mean_of_days(_values(judged, "base_rate")), settings),
+        _shown("weighted_log_loss", mean_of_days(_weighted(days)), settings),
     )
     return PerformanceReport(
         as_of=as_of.isoformat(),
@@ -182,6 +190,10 @@ def live_performance(
 
 def _values(days: Sequence[DayPerformance], name: MetricName) -> Floats:
     return np.array([getattr(d, name) for d in days], dtype=np.float64)
+
+
+def _weighted(days: Sequence[DayPerformance]) -> Floats:
+    return np.array([d.weighted_loss for d in days if d.weighted_loss is not None], dtype=np.float64)
 
 
 def _reference(reference: Table | None) -> Floats:

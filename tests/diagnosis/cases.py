@@ -46,6 +46,7 @@ UNIT = ("units", finding("unit", "stock.temp", estimate=0.9, floor=0.2, partitio
 SKEW = ("skew", finding("mismatch", "temp", estimate=0.5, floor=0.01, partitions=(DAY,)))
 LABEL = ("label_definition", finding("mismatch", estimate=0.2, floor=0.01))
 HAZARD = ("maturity", finding("delay_hazard", estimate=1.5))
+FEWER = ("maturity", finding("positive_hazard", estimate=-0.4, partitions=(DAY,)))
 YOUNG = ("maturity", finding("share_known", estimate=0.6, floor=0.95))
 FEW = ("volume", finding("rows", estimate=500.0, floor=1000.0, blocks=5))
 HARM = ("harm", finding("loss_change", estimate=0.08, floor=0.05))
@@ -129,6 +130,7 @@ CASES = [
         "data:label_definition",
     ),
     case("delay hazard", E(HAZARD), "fix_data", "data:label_delay"),
+    case("positives of young cohorts stay away", E(FEWER, HARM), "escalate", "positive_hazard", onset=DAY),
     case("delay hazard before immaturity", E(HAZARD, YOUNG, HARM), "fix_data", "data:label_delay"),
     case(
         "immature, not degraded",

@@ -3,13 +3,16 @@
 import json
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from library import MODEL, SERVED, Library, copy_home, open_library
+from library import MODEL, NAME, SERVED, Library, copy_home, open_library
 
 from ml_platform.errors import NotReadyError
-from ml_platform.lifecycle import monitors, recorded
-from ml_platform.storage.parquet import read_table
+from ml_platform.lifecycle import monitors, recorded, training_data
+from ml_platform.lifecycle.guard.evidence import gather
+from ml_platform.storage.ledger import NewPublication
+from ml_platform.storage.parquet import read_table, write_table
 
 LATER = ["2020-09-14", "2020-09-21", "2020-09-28", "2020-10-05"]
 
@@ -31,10 +34,45 @@ def watched(watched_home: Path, tmp_path: Path) -> Library:
 
 
 def test_label_arrival_knows_which_weeks_may_be_judged(watched: Library) -> None:
-    report = monitors.arrival(watched.platform, watched.target, watched.now)
-    assert report.last_mature == SERVED[1] and set(LATER[:2]) <= set(report.immature)
-    assert report.share_known[SERVED[0]] == 1.0 > report.share_known[LATER[1]] > 0
-    assert {c.group for c in report.curves} == {"all", "positive", "negative"}
+    view = monitors.label_arrival(watched.platform, watched.target, watched.now)
+    report = view.report
+    assert report.last_mature == SERVED[1] and not set(LATER) & set(report.named("mature"))
+    known = {c.partition_key: c.share_known for c in report.cohorts}
+    assert known[SERVED[0]] == 1.0 > known[LATER[2]] > 0
+    assert report.law.by_class().keys() == {"positive", "negative"}
+    assert view.chart.startswith(b"\x89PNG")
+
+
+def test_training_monitors_and_diagnosis_have_one_law(watched: Library) -> None:
+    """The same labels on the same day: what one of them lets in, no other one holds back."""
+    seen = monitors.label_arrival(watched.platform, watched.target, watched.now).report
+    judged = gather(watched.platform, watched.target, watched.now).maturity
+    assert judged is not None
+    assert judged.cohorts == seen.cohorts and judged.law.rows == seen.law.rows
+    weeks = watched.weeks("2020-06-01", SERVED[1])
+    watched.build("labels", weeks)
+    heads = watched.platform.ledger.heads(f"{NAME}/labels", weeks)
+    held_back = training_data.immature_labels(watched.platform, watched.target, heads, watched.now)
+    assert set(weeks) - set(held_back) == set(weeks) & set(seen.named("mature"))
+
+
+def test_labels_that_stay_away_are_overdue_and_do_not_train(trained: Library) -> None:
+    """A week whose labels never came, and which was built all the same, is left out with the reason."""
+    week = trained.weeks("2020-06-01", SERVED[0])[3]
+    before = trained.platform.ledger.heads(f"{NAME}/labels", [week])[week]
+    table = read_table(trained.platform.lake.get(before.digest))
+    some = pa.array([i % 2 == 0 for i in range(table.num_rows)])
+    column = trained.target.model.label.column
+    late = pc.if_else(some, table[column], pa.scalar(None, table[column].type))
+    table = table.set_column(table.column_names.index(column), column, late)
+    digest = trained.platform.lake.put(write_table(table))
+    item = NewPublication(f"{NAME}/labels", week, digest, table.num_rows, before.details, before.id)
+    trained.platform.ledger.publish([item], trained.now)
+    report = training_data.build(trained.platform, trained.target, trained.now)
+    assert report.left_out == {week: "its labels are overdue: 45 of 90 are known"}
+    built = training_data.ensure_views(trained.platform, trained.target, [week], trained.now)
+    assert built == [week], "a challenger builds them again, in case they have come since"
+    assert training_data.build(trained.platform, trained.target, trained.now).left_out == {}
 
 
 def test_live_performance_is_of_matured_weeks_only(watched: Library) -> None:
@@ -47,7 +85,7 @@ def test_live_performance_is_of_matured_weeks_only(watched: Library) -> None:
 
 def test_a_sound_model_does_not_drift(watched: Library) -> None:
     view = monitors.drifting(watched.platform, watched.target, watched.now)
-    assert view.report.current == tuple(LATER[1:]) and len(view.report.reference) == 8
+    assert view.report.current == tuple(LATER[1:]) and len(view.report.reference) == 26
     names = [c.name for c in view.report.columns]
     assert names == [*watched.target.model.feature_names, monitors.SCORE]
     assert view.report.alarms == [] and view.evidently is None
@@ -56,7 +94,7 @@ def test_a_sound_model_does_not_drift(watched: Library) -> None:
 
 def test_results_are_kept_with_what_they_were_computed_from(watched: Library) -> None:
     monitors.performance(watched.platform, watched.target, watched.now)
-    monitors.arrival(watched.platform, watched.target, watched.now)
+    monitors.label_arrival(watched.platform, watched.target, watched.now)
     (kept,) = recorded.results(watched.platform, watched.target, "live_performance")
     assert kept.summary["matured_partitions"] == 2 and kept.as_of == watched.now
     evidence = json.loads(watched.platform.lake.get(kept.evidence_digest or ""))

@@ -7,10 +7,12 @@ import pandas as pd
 import pytest
 
 from ml_platform.config import FeatureConfig, MonitoringConfig
+from ml_platform.guard_config import DiagnosisConfig
 from ml_platform.monitoring import chart
 from ml_platform.monitoring.daily import DailyDistance, daily_distance
 from ml_platform.monitoring.drift import drift
 from ml_platform.monitoring.drift_chart import drift_chart
+from ml_platform.monitoring.label_maturity import label_maturity
 from ml_platform.monitoring.performance import PerformanceReport, live_performance
 
 SETTINGS = MonitoringConfig()
@@ -35,6 +37,7 @@ def parcels(keys: list[str]) -> pd.DataFrame:
                 "depot": rng.choice(["north", "south"], 80),
                 "probability": rng.beta(2, 5, 80),
                 "label": rng.integers(0, 2, 80).astype(float),
+                "event_time": pd.Timestamp(key, tz="UTC"),
                 "label_known_at": pd.Timestamp(AS_OF) - pd.Timedelta(hours=1),
             }
         )
@@ -44,13 +47,13 @@ def parcels(keys: list[str]) -> pd.DataFrame:
 
 
 def performance(mature: int) -> PerformanceReport:
-    rows = parcels(KEYS)
+    rows, last_aged = parcels(KEYS), ["", *KEYS][mature]
     losses = pd.DataFrame({"partition_key": KEYS, "log_loss": np.linspace(0.6, 0.9, 20)})
     return live_performance(
         rows,
         rows,
         key=["parcel"],
-        mature=KEYS[:mature],
+        maturity=label_maturity(rows, AS_OF, last_aged=last_aged, settings=DiagnosisConfig()),
         as_of=AS_OF,
         reference=losses,
         settings=SETTINGS,

@@ -9,6 +9,8 @@ from sklearn.metrics import log_loss, roc_auc_score
 
 from ml_platform.config import MonitoringConfig
 from ml_platform.errors import IntegrityError
+from ml_platform.guard_config import DiagnosisConfig
+from ml_platform.monitoring.label_maturity import LabelMaturity, label_maturity
 from ml_platform.monitoring.performance import PerformanceReport, live_performance
 
 AS_OF = datetime(2024, 5, 1, tzinfo=UTC)
@@ -31,6 +33,7 @@ def parcels(days: int, *, noise: float = 0.0, bias: float = 0.0, seed: int = 1) 
                     "parcel": np.arange(300),
                     "probability": 1 / (1 + np.exp(-logit - bias - noise * rng.normal(size=300))),
                     "label": (rng.random(300) < 1 / (1 + np.exp(-logit))).astype(float),
+                    "event_time": pd.Timestamp(key(day), tz="UTC"),
                     "label_known_at": pd.Timestamp(AS_OF) - pd.Timedelta(days=1),
                 }
             )
@@ -44,14 +47,23 @@ def reference(days: int = 28) -> pd.DataFrame:
     return pd.DataFrame(losses, columns=["partition_key", "log_loss"])
 
 
+def labelled(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows[["partition_key", "parcel", "event_time", "label", "label_known_at"]]
+
+
+def maturity(rows: pd.DataFrame, mature: int) -> LabelMaturity:
+    """The first ``mature`` days are aged."""
+    return label_maturity(labelled(rows), AS_OF, last_aged=key(mature - 1), settings=DiagnosisConfig())
+
+
 def judge(
     rows: pd.DataFrame, mature: int, against: pd.DataFrame | None = None, **more: float
 ) -> PerformanceReport:
     return live_performance(
         rows[["partition_key", "parcel", "probability"]],
-        rows[["partition_key", "parcel", "label", "label_known_at"]].sample(frac=1, random_state=0),
+        labelled(rows).sample(frac=1, random_state=0),
         key=["parcel"],
-        mature=[key(d) for d in range(mature)],
+        maturity=maturity(rows, mature),
         as_of=AS_OF,
         reference=reference() if against is None else against,
         settings=SETTINGS,
@@ -95,6 +107,36 @@ def test_a_partition_of_age_whose_labels_are_missing_is_overdue() -> None:
     assert report.days[3].maturity == "overdue"
     assert report.days[3].share_known == pytest.approx(2 / 3)
     assert key(3) not in report.mature
+
+
+def slow_positives(days: int) -> pd.DataFrame:
+    """Negatives known within a day, positives in the course of a week: the youngest days know few of them."""
+    rng, rows = np.random.default_rng(4), parcels(days)
+    hours = np.where(rows.label == 1, rng.uniform(0, 168, len(rows)), rng.uniform(0, 24, len(rows)))
+    age = 24 * (days - rows.partition_key.rank(method="dense"))
+    event = pd.Timestamp(AS_OF) - pd.to_timedelta(age, "h")
+    return rows.assign(event_time=event, label_known_at=event + pd.to_timedelta(hours, "h"))
+
+
+def test_the_loss_of_young_days_is_weighted_and_never_mixed_in() -> None:
+    """Where slow positives are missing the known labels flatter; weighted by 1/F they tell the truth."""
+    rows = slow_positives(40)
+    report, older = judge(rows, 30), judge(rows[rows.partition_key < key(30)], 30)
+    assert (report.metric("log_loss"), report.rows) == (older.metric("log_loss"), older.rows)
+    weighted = [d for d in report.days if d.maturity == "weighted"]
+    assert [d.partition_key for d in weighted] == report.weighted and len(weighted) >= 5
+    assert set(report.weighted) < set(report.immature)
+    assert all(d.log_loss is None and (d.effective_share or 0) >= 0.5 for d in weighted)
+    assert all(d.weighted_loss is None for d in report.days if d.maturity != "weighted")
+    chosen = rows[rows.partition_key.isin(report.weighted)]
+    truth = {k: log_loss(d.label, d.probability) for k, d in chosen.groupby("partition_key")}
+    known = chosen[chosen.label_known_at <= pd.Timestamp(AS_OF)]
+    total, right = report.metric("weighted_log_loss"), float(np.mean(list(truth.values())))
+    assert (total.days, total.state) == (len(weighted), None)
+    assert total.value == pytest.approx(right, abs=0.02)
+    assert log_loss(known.label, known.probability) < right - 0.015
+    bands = [(d.weighted_low or 1) <= truth[d.partition_key] <= (d.weighted_high or 0) for d in weighted]
+    assert sum(bands) >= len(weighted) - 1
 
 
 def test_labels_known_after_as_of_are_not_used() -> None:
@@ -142,7 +184,7 @@ def test_without_a_reference_the_loss_is_unknown() -> None:
         rows,
         rows,
         key=["parcel"],
-        mature=[key(d) for d in range(28)],
+        maturity=maturity(rows, 28),
         as_of=AS_OF,
         reference=None,
         settings=SETTINGS,

@@ -6,7 +6,8 @@ select
     e.origin,
     e.event_time,
     {{ is_late('o') }} as late,
-    case when {{ is_late('o') }} is not null then o.visible_from end as label_known_at,
+    case when {{ is_late('o') }} is not null then k.first_known end as label_known_at,
+    k.revision,
     o.arr_delay,
     o.dep_delay,
     o.cancelled,
@@ -22,3 +23,20 @@ left join {{ source('lake', 'feed_flight_outcomes') }} as o
     and o.flight = e.flight
     and o.origin = e.origin
     and {{ visible_at('o', 'c.as_of') }}
+-- A label that is revised was known before: its age is that of its first arrival.
+left join (
+    select
+        f.partition_key,
+        f.carrier,
+        f.flight,
+        f.origin,
+        min(f.visible_from) as first_known,
+        count(distinct {{ is_late('f') }}) as revision
+    from {{ source('lake', 'feed_flight_outcomes') }} as f
+    where {{ is_late('f') }} is not null
+    group by all
+) as k
+    on k.partition_key = e.partition_key
+    and k.carrier = e.carrier
+    and k.flight = e.flight
+    and k.origin = e.origin

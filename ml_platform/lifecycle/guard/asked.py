@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from sqlalchemy import select, update
 
 from ml_platform.lifecycle.platform import Platform, Target
 from ml_platform.storage.ledger import wall_now
-from ml_platform.storage.tables import Attempt, Verdict
+from ml_platform.storage.tables import COMMITTED, Attempt, Promotion, Verdict
 
 ACTIONS = ("retrain", "recalibrate", "rollback")
 RUNNING, DONE, REFUSED, FAILED = "running", "done", "refused", "failed"
@@ -98,6 +98,9 @@ def _next_attempt(
                 settled=False,
             )
         close_ended(platform, verdict.id)
+        ended = _settled_attempt(platform, verdict, day)
+        if ended is not None:
+            return ended
     failed = sum(state == "failed" for state in runs.values())
     if failed >= MOST_ATTEMPTS:
         return Silence(
@@ -138,6 +141,12 @@ def attempts_on(platform: Platform, verdict: Verdict) -> list[Attempt]:
         return list(session.scalars(query))
 
 
+def is_settled(made: Sequence[Attempt]) -> bool:
+    """Done, refused, or failed so often that it is left to a person."""
+    ended = any(a.status in (DONE, REFUSED) for a in made)
+    return ended or sum(a.status == FAILED for a in made) >= MOST_ATTEMPTS
+
+
 def run_key(target: Target, verdict: Verdict, number: int) -> str:
     """Model, incident, data version and attempt: what makes two attempts the same."""
     data = target.use_case.last_mature(target.model, verdict.as_of)
@@ -157,14 +166,33 @@ def close_ended(platform: Platform, verdict_id: int) -> None:
         query = select(Attempt).where(Attempt.verdict_id == verdict_id, Attempt.status == RUNNING)
         left = list(session.scalars(query))
     for attempt in left:
-        mark_failed(platform, attempt, "its run ended without saying how")
+        mark_ended(platform, attempt, "its run ended without saying how")
 
 
-def mark_failed(platform: Platform, attempt: Attempt, why: str) -> None:
-    """Close an attempt whose run is over."""
+def mark_ended(platform: Platform, attempt: Attempt, why: str) -> Promotion | None:
+    """Close an attempt whose run is over: failed, or done where it had come as far as its promotion.
+
+    Returns:
+        The promotion that it made before it ended.
+    """
     with platform.ledger.begin() as session:
+        made = session.scalars(
+            select(Promotion)
+            .where(
+                Promotion.model_key == attempt.model_key,
+                Promotion.status == COMMITTED,
+                Promotion.who == attempt.who,
+                Promotion.as_of == attempt.as_of,
+                Promotion.recorded_at >= attempt.recorded_at,
+            )
+            .order_by(Promotion.id.desc())
+        ).first()
+        values: dict[str, Any] = {"status": FAILED, "outcome": why, "finished_at": wall_now()}
+        if made is not None:
+            outcome = "rolled_back" if made.action == "rollback" else "promoted"
+            details = {"warning": f"{why}, after its promotion"}
+            values |= {"status": DONE, "outcome": outcome, "promotion_id": made.id, "details": details}
         session.execute(
-            update(Attempt)
-            .where(Attempt.id == attempt.id, Attempt.status == RUNNING)
-            .values(status=FAILED, outcome=why, finished_at=wall_now())
+            update(Attempt).where(Attempt.id == attempt.id, Attempt.status == RUNNING).values(**values)
         )
+    return made

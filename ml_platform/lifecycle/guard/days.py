@@ -6,11 +6,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from ml_platform.errors import NotReadyError
 from ml_platform.lifecycle.agenda import predictions_asset
 from ml_platform.lifecycle.caching import refresh
 from ml_platform.lifecycle.evaluation import evaluate_candidate
-from ml_platform.lifecycle.guard.asked import ACTIONS
+from ml_platform.lifecycle.guard.asked import (
+    ACTIONS,
+    FAILED,
+    REFUSED,
+    attempts_on,
+    is_settled,
+    newest_verdict,
+)
 from ml_platform.lifecycle.guard.diagnosing import Diagnosed, diagnose_now
 from ml_platform.lifecycle.guard.retraining import carry_out, consider
 from ml_platform.lifecycle.platform import Platform, Target
@@ -20,7 +26,7 @@ from ml_platform.lifecycle.training import train_candidate
 from ml_platform.lifecycle.training_data import build, ensure_views, windows
 from ml_platform.lifecycle.views import compute
 from ml_platform.registry.promotions import champion
-from ml_platform.storage.tables import Attempt
+from ml_platform.storage.tables import Attempt, Verdict
 
 
 @dataclass(frozen=True)
@@ -66,16 +72,38 @@ def play_day(
     if scored.rows:
         refresh(platform, target, as_of)
     found = diagnose_now(platform, target, as_of, features)
-    explained = consider(platform, target, found.verdict)
+    attempt, refusal = _act(platform, target, found.verdict, as_of, progress)
+    return Day(key, scored.rows, found, attempt, refusal)
+
+
+def finish_day(
+    platform: Platform, target: Target, as_of: datetime, progress: Callable[[str], None] = lambda _: None
+) -> Day | None:
+    """Carry out what the present day's verdict asks for, where a kill came between verdict and action.
+
+    Raises:
+        PlatformError: The action failed; its attempt says so.
+    """
+    verdict = newest_verdict(platform, target)
+    if verdict is None or verdict.as_of != as_of or verdict.verdict not in ACTIONS:
+        return None
+    if is_settled(attempts_on(platform, verdict)):
+        return None
+    attempt, refusal = _act(platform, target, verdict, as_of, progress)
+    what = f" → {attempt.outcome}" if attempt else f" → refused: {refusal}"
+    return Day(verdict.partition, 0, None, attempt, refusal, f"{verdict.verdict}: {verdict.sentence}{what}")
+
+
+def _act(
+    platform: Platform, target: Target, verdict: Verdict, as_of: datetime, progress: Callable[[str], None]
+) -> tuple[Attempt | None, str]:
+    """What a verdict's next attempt came to, and why nothing was done."""
+    explained = consider(platform, target, verdict)
     if explained is None or not explained.allowed:
-        refusal = explained.sentence() if explained else ""
-        return Day(key, scored.rows, found, refusal=refusal)
-    assert found.verdict.verdict in ACTIONS
-    try:
-        attempt = carry_out(platform, target, found.verdict.id, 1, as_of, progress=progress)
-    except NotReadyError as error:
-        return Day(key, scored.rows, found, refusal=error.what)
-    return Day(key, scored.rows, found, attempt)
+        return None, explained.sentence() if explained else ""
+    number = sum(a.status == FAILED for a in attempts_on(platform, verdict)) + 1
+    attempt = carry_out(platform, target, verdict.id, number, as_of, progress=progress)
+    return (None, attempt.outcome) if attempt.status == REFUSED else (attempt, "")
 
 
 def first_champion(platform: Platform, target: Target, as_of: datetime) -> PromotionReport:

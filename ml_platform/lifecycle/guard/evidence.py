@@ -22,16 +22,17 @@ from ml_platform.errors import PlatformError
 from ml_platform.features.dbt import compiled_views
 from ml_platform.lifecycle import views
 from ml_platform.lifecycle.guard.live import Live
+from ml_platform.lifecycle.maturity import label_keys, maturity_of
 from ml_platform.lifecycle.platform import Platform, Target
 from ml_platform.lifecycle.reference import Reference, daily_losses, reference_of
 from ml_platform.lifecycle.scoring import SCORE
 from ml_platform.lifecycle.training_data import held_partitions
-from ml_platform.monitoring.arrival_law import MaturityReport, arrival_law, maturity_state
 from ml_platform.monitoring.breaks import data_breaks
 from ml_platform.monitoring.concept import ConceptReport, concept_change
 from ml_platform.monitoring.covariates import CovariateReport, covariate_shift
 from ml_platform.monitoring.estimated import EstimatedReport, estimated_loss
 from ml_platform.monitoring.harm import judge_harm
+from ml_platform.monitoring.label_maturity import LabelMaturity
 from ml_platform.monitoring.label_replay import label_replay
 from ml_platform.monitoring.leakage import leakage
 from ml_platform.monitoring.season import season
@@ -39,12 +40,8 @@ from ml_platform.monitoring.skew import SkewReport, feature_breaks, serving_skew
 from ml_platform.monitoring.units import unit_changes
 from ml_platform.registry import promotions
 from ml_platform.statistics.finding import Finding, Findings
-from ml_platform.statistics.states import worst
 from ml_platform.storage.parquet import read_table
 from ml_platform.storage.tables import Acceptance, Promotion
-
-_AGED = 28
-"""Aged partitions from which the arrival law is fitted."""
 
 
 @dataclass
@@ -64,7 +61,7 @@ class Gathered:
 
     evidence: Evidence
     skew: SkewReport | None = None
-    maturity: MaturityReport | None = None
+    maturity: LabelMaturity | None = None
     concept: ConceptReport | None = None
     covariates: CovariateReport | None = None
     estimated: EstimatedReport | None = None
@@ -188,11 +185,8 @@ class _Gatherer:
     @cached_property
     def label_keys(self) -> list[str]:
         """Partitions whose labels are looked at: aged ones for the law, and all that the champion scored."""
-        scheme = self.target.use_case.scheme
-        first = scheme.shift(self.live.last_mature, -_AGED)
-        if self.live.by_champion:
-            first = min(first, self.live.by_champion[0])
-        return scheme.keys(first, self.live.partition)
+        first = self.live.by_champion[0] if self.live.by_champion else None
+        return label_keys(self.target, self.live.as_of, first)
 
     @cached_property
     def labels(self) -> pa.Table:
@@ -379,14 +373,8 @@ class _Gatherer:
         )
 
     def maturity(self) -> Findings:
-        law = arrival_law(
-            self.labels, self.live.as_of, last_aged=self.live.last_mature, label=self.model.label.column
-        )
-        self.reports.maturity = maturity_state(self.labels, law, self.live.as_of, self.settings)
-        found = self.reports.maturity.findings
-        # A delay test that saw nothing has often too little power: it may alarm, and decides nothing else.
-        deciding = [f for f in found.items if f.statistic != names.DELAY_HAZARD or f.state == "FAIL"]
-        return replace(found, state=worst(f.state for f in deciding))
+        self.reports.maturity = maturity_of(self.target, self.labels, self.live.as_of)
+        return self.reports.maturity.findings
 
     def volume(self) -> Findings:
         settings, label = self.settings, self.model.label.column

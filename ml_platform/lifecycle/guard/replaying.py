@@ -22,9 +22,10 @@ from ml_platform.errors import NotReadyError, PlatformError
 from ml_platform.features.dbt import compiled_views
 from ml_platform.lifecycle import views
 from ml_platform.lifecycle.agenda import predictions_asset
-from ml_platform.lifecycle.guard.asked import mark_failed, running
-from ml_platform.lifecycle.guard.days import Day, first_champion, play_day
+from ml_platform.lifecycle.guard.asked import mark_ended, running
+from ml_platform.lifecycle.guard.days import Day, finish_day, first_champion, play_day
 from ml_platform.lifecycle.guard.records import verdicts
+from ml_platform.lifecycle.guard.retraining import follow
 from ml_platform.lifecycle.ingesting import ingest
 from ml_platform.lifecycle.platform import Platform, Target
 from ml_platform.lifecycle.scoring import SCORE
@@ -67,6 +68,8 @@ def replay(
 ) -> Iterator[Day]:
     """Play partitions one by one: each at its cutoff; days that have been played are left out.
 
+    What the last day's verdict asked for and a kill prevented is carried out first.
+
     Args:
         platform: The stores; the timeline of the use case must have a replay clock.
         target: The model.
@@ -81,9 +84,12 @@ def replay(
     """
     use_case = target.use_case
     keys = _to_play(platform, target, use_case.scheme.keys(first, last))
+    _close_attempts(platform, target)
+    left = finish_day(platform, target, platform.clock(use_case).now(), progress)
+    if left is not None:
+        yield left
     if not keys:
         return
-    _close_attempts(platform, target)
     _catch_up(platform, use_case, keys[0])
     with _Ingestion(platform, use_case, keys, ahead=ahead) as ingestion:
         for key in keys:
@@ -114,7 +120,9 @@ def _to_play(platform: Platform, target: Target, keys: Sequence[str]) -> list[st
 def _close_attempts(platform: Platform, target: Target) -> None:
     """Close what a replay that was killed has left running: it would refuse all others for good."""
     for attempt in running(platform, target):
-        mark_failed(platform, attempt, "the replay that made it ended")
+        promotion = mark_ended(platform, attempt, "the replay that made it ended")
+        if promotion is not None:
+            follow(platform, target, promotion, attempt.as_of)
 
 
 def _fresh(platform: Platform, use_case: UseCase) -> bool:

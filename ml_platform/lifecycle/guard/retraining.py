@@ -6,7 +6,7 @@ duplicate tick make one training. Every guard is judged again when the attempt b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from time import perf_counter
@@ -21,15 +21,17 @@ from ml_platform.diagnosis.guards import (
     Override,
     RetrainRequest,
     allowed,
+    calibration_guard,
     guards,
 )
 from ml_platform.diagnosis.value import expected_value
 from ml_platform.diagnosis.verdict import Diagnosis
-from ml_platform.errors import ConflictError, GateError, PlatformError
+from ml_platform.errors import ConflictError, GateError, NotReadyError, PlatformError
 from ml_platform.lifecycle import caching, scoring
 from ml_platform.lifecycle.agenda import predictions_asset
 from ml_platform.lifecycle.guard.asked import ACTIONS, DONE, FAILED, REFUSED, RUNNING, attempts_on, run_key
 from ml_platform.lifecycle.guard.challenger import Challenge, as_facts, challenge, plan
+from ml_platform.lifecycle.guard.live import Live
 from ml_platform.lifecycle.guard.recalibration import recalibrate
 from ml_platform.lifecycle.guard.records import diagnosis_of, verdict_by_id
 from ml_platform.lifecycle.platform import Platform, Target
@@ -93,9 +95,12 @@ def explain(
     """
     facts = guard_facts(platform, target, diagnosis, as_of, ignoring)
     request = RetrainRequest(diagnosis, _usual_seconds(platform, target), override)
-    judged = guards(request, facts, target.model.retraining)
+    settings = target.model.retraining
+    judged = guards(request, facts, settings)
     if action != "retrain":
         judged = tuple(_for_safety(g, action, diagnosis) for g in judged if g.name in _SAFETY)
+    if action == "recalibrate":
+        judged = (*judged, calibration_guard(request, facts, settings))
     return Explained(action, judged, allowed(judged))
 
 
@@ -118,7 +123,8 @@ def guard_facts(
     made = [a for a in attempts(platform, target) if a.as_of <= as_of and a.id != ignoring]
     begun = [a for a in made if a.status in (DONE, RUNNING, FAILED)]
     tried = [a for a in begun if not _failed_before(target, diagnosis, a, as_of)]
-    change = _last_change(platform, target, tried, as_of)
+    champion = promotions.champion(platform.ledger, target.key, as_of)
+    change = max([a.as_of for a in tried] + ([champion.as_of] if champion else []), default=None)
     same = [a for a in tried if a.fingerprint == diagnosis.verdict.fingerprint]
     retrained = [a for a in begun if a.action == "retrain"]
     ages = [scheme.whole(as_of - a.as_of) for a in retrained]
@@ -141,6 +147,7 @@ def guard_facts(
         value=expected_value(
             _loss_reduction(diagnosis, target), volume, _usual_seconds(platform, target), settings.value
         ),
+        calibration_partitions=len(Live(platform, target, as_of, champion).matured) if champion else None,
         days_per_partition=scheme.days,
     )
 
@@ -153,14 +160,6 @@ def _failed_before(target: Target, diagnosis: Diagnosis, attempt: Attempt, as_of
         and attempt.fingerprint == diagnosis.verdict.fingerprint
         and last(target.model, attempt.as_of) == last(target.model, as_of)
     )
-
-
-def _last_change(
-    platform: Platform, target: Target, tried: Sequence[Attempt], as_of: datetime
-) -> datetime | None:
-    champion = promotions.champion(platform.ledger, target.key, as_of)
-    found = [a.as_of for a in tried] + ([champion.as_of] if champion else [])
-    return max(found) if found else None
 
 
 def _matured_between(target: Target, earlier: datetime, later: datetime) -> int:
@@ -350,6 +349,10 @@ def carry_out(
         if not found.allowed:
             return finish(platform, attempt, REFUSED, found.sentence(), found)
         outcome, promotion, facts = _act(platform, target, action, diagnosis, as_of, who, progress)
+    except NotReadyError as error:
+        # What is missing comes by waiting: no failure, which would be tried again at once.
+        outcome = f"{error.what} ({error.fix})"
+        return finish(platform, attempt, REFUSED, outcome, found, seconds=perf_counter() - started)
     except GateError as error:
         outcome = f"rejected: {error.what}"
         return finish(platform, attempt, DONE, outcome, found, seconds=perf_counter() - started)

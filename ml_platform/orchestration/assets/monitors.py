@@ -52,27 +52,33 @@ def _label_maturity(target: Target) -> AssetsDefinition:
     key = model_key(target, "label_maturity")
 
     @asset(
-        **common(target, "label_maturity", {"python"}),
+        **common(target, "label_maturity", {"matplotlib"}),
         deps=accepted_feeds(target),
         check_specs=[
             AssetCheckSpec(
-                "labels_arrive_as_usual", asset=key, description="No cohort is later than aged ones."
+                "labels_arrive_as_usual",
+                asset=key,
+                description="Recent cohorts' labels arrive as aged ones' did, and none is overdue.",
             )
         ],
-        description="Share of labels known by age, per cohort, against cohorts that are fully aged. "
-        f"A partition is mature after {target.model.label.maturity_partitions} partitions.",
+        description="The law by which labels arrive, from fully aged cohorts: which partitions may be judged "
+        "and trained on, which only with weights, and from when on the rest. A partition is aged after "
+        f"{target.model.label.maturity_partitions} partitions.",
     )
     def label_maturity(context: AssetExecutionContext, platform: PlatformResource) -> Iterator[Any]:
-        from ml_platform.lifecycle.monitors import arrival
+        from ml_platform.lifecycle.monitors import label_arrival
 
         stores = platform.get()
-        report = arrival(stores, target, as_of(context, stores, target.use_case))
-        young = [c for c in report.cohorts if c.maturity != "mature"]
+        view = label_arrival(stores, target, as_of(context, stores, target.use_case))
+        report = view.report
+        young = report.named("weighted", "immature", "overdue")
         yield MaterializeResult(
             metadata={
+                "chart": metadata.image(view.chart, "label arrival"),
                 "state": report.state,
                 "last_mature": report.last_mature or "none",
                 "immature_partitions": len(young),
+                "weighted_partitions": len(report.named("weighted")),
                 "known": sum(c.known for c in report.cohorts),
                 "cohorts": metadata.table(
                     {
@@ -80,15 +86,16 @@ def _label_maturity(target: Target) -> AssetsDefinition:
                         "maturity": c.maturity,
                         "rows": c.rows,
                         "share_known": round(c.share_known, 4),
-                        "expected": c.expected_share,
-                        "state": c.state,
+                        "expected": c.expected,
+                        "missing": c.missing,
+                        "effective_share": round(c.effective_share, 4),
+                        "mature_at": c.mature_at or "",
                     }
                     for c in reversed(report.cohorts)
                 ),
             }
         )
-        text = f"{len(young)} of {len(report.cohorts)} cohorts are immature"
-        yield state_check(target, "label_maturity", "labels_arrive_as_usual", report.state, text)
+        yield state_check(target, "label_maturity", "labels_arrive_as_usual", report.state, report.sentence())
 
     return label_maturity
 
@@ -104,8 +111,9 @@ def _live_performance(target: Target) -> AssetsDefinition:
                 "no_harm", asset=key, description="Loss and bias on matured days, by day-blocked bounds."
             )
         ],
-        description="Predictions as served against matured labels; immature days are drawn as immature and "
-        "never mixed in. The one chart of the model is here.",
+        description="Predictions as served against matured labels. The loss of young days, weighted by the "
+        "law of label arrival, and the loss estimated without labels stand beside it and are never mixed in. "
+        "The one chart of the model is here.",
     )
     def live_performance(context: AssetExecutionContext, platform: PlatformResource) -> Iterator[Any]:
         from ml_platform.lifecycle.guard.showing import story_page
@@ -126,8 +134,20 @@ def _live_performance(target: Target) -> AssetsDefinition:
                 "state": report.state,
                 "matured_partitions": len(report.mature),
                 "immature_partitions": metadata.listed(report.immature),
+                "weighted_partitions": metadata.listed(report.weighted),
                 "rows": report.rows,
                 **numbers,
+                "losses": metadata.table(
+                    {
+                        "partition": d.partition_key,
+                        "labels": d.maturity,
+                        "realised": d.log_loss,
+                        "weighted": d.weighted_loss,
+                        "effective_share": d.effective_share,
+                        "estimated without labels": view.estimated.get(d.partition_key),
+                    }
+                    for d in reversed(report.days)
+                ),
                 "metrics": metadata.table(asdict(m) for m in report.metrics),
             }
         )

@@ -259,7 +259,35 @@ def test_safety_actions_pass_a_spent_budget(ready: Library) -> None:
         "one_attempt",
         "nothing_running",
         "mode",
+        "calibration",
     ]
+
+
+def test_a_recalibration_without_enough_days_is_refused_until_the_date_on_which_it_has_them(
+    early: Library,
+) -> None:
+    """Three weeks served, none of them mature: seven are needed, one more each week."""
+    target = guarded(early)
+    verdict = give(early, target, "recalibrate", cause="prior_shift")
+    found = consider(early.platform, target, verdict)
+    assert found is not None and [g.name for g in found.refusals] == ["calibration"]
+    (refusal,) = found.refusals
+    assert (refusal.value, refusal.limit, refusal.could_pass) == (0, 7, "2020-11-02")
+    assert "0 matured partitions served by the champion, 7 are asked for" in found.sentence()
+    (kept,) = ledger_attempts(early)
+    assert (kept.status, kept.action) == (REFUSED, "recalibrate")
+    attempt = run(early, target, verdict)
+    assert attempt.status == REFUSED and refusing(attempt) == {"calibration"}, "launched by hand too"
+
+
+def test_what_is_not_ready_inside_is_refused_and_not_tried_again(ready: Library) -> None:
+    """An incident whose onset leaves too few weeks to train on: what is missing comes by waiting."""
+    target = guarded(ready, onset_minimum=2, incident_gate=4)
+    verdict = give(ready, target, "retrain", "incident", "concept", onset="2020-11-02")
+    attempt = run(ready, target, verdict, override=ADA)
+    assert attempt.status == REFUSED and "are needed before the 4 that judge" in attempt.outcome
+    found = next_ask(ready.platform, target, {"abc": "succeeded"}, ready.now)
+    assert not isinstance(found, Ask) and found.settled
 
 
 # --- overrides --------------------------------------------------------------------------------------
@@ -448,14 +476,17 @@ def test_a_kill_leaves_a_champion_in_force_and_a_later_attempt_works(ready: Libr
     after = caching.committed_generation(ready.platform, target.key)
     assert generation is not None and after is not None and after.id == generation.id, "the cache is whole"
     asked = next_ask(ready.platform, target, {"abc": "failed"}, ready.now)
-    assert isinstance(asked, Ask) and asked.number == 2
-    second = run(ready, target, verdict, asked.number)
     if promoted:
-        # The promotion stands: the second attempt need not train again, and the next refresh serves it.
-        assert second.status == REFUSED and "cooldown" in refusing(second)
+        # The promotion stands, so the attempt was made; the next refresh serves it.
+        assert not isinstance(asked, Ask) and asked.settled and "retrain done: promoted" in asked.reason
+        (closed,) = ledger_attempts(ready)
+        assert (closed.status, closed.promotion_id) == (DONE, champion(ready).id)
+        assert "after its promotion" in closed.details["warning"]
         caching.refresh(ready.platform, target, ready.now)
         served = caching.committed_generation(ready.platform, target.key)
         assert served is not None and served.id != generation.id
     else:
+        assert isinstance(asked, Ask) and asked.number == 2
+        second = run(ready, target, verdict, asked.number)
         assert (second.status, second.outcome) == (DONE, "promoted"), second.outcome
         assert champion(ready).id == second.promotion_id

@@ -64,6 +64,30 @@ def test_a_week_in_which_the_replay_was_killed_is_played_again(early: Library) -
     assert day.partition == week and day.rows == 90 and len(ledger_verdicts(early)) == before + 1
 
 
+def test_an_action_that_a_kill_prevented_is_carried_out_on_resume(
+    early: Library, lived: Library, replayed: Replayed
+) -> None:
+    """Killed between a verdict that asks for a retraining and the retraining: the ledger ends the same."""
+    week = next(d.partition for d in replayed.days if d.attempt or d.refusal)
+    target, before = guarded(early), early.weeks(SNAPSHOT, week)[-2]
+    list(replay(early.platform, target, FIRST, before, ahead=False))
+    early.close()
+
+    def step(library: Library) -> None:
+        list(replay(library.platform, target, FIRST, week, ahead=False))
+
+    killed(early.platform.home, (days, "consider"), step)
+    asking = ledger_verdicts(early)[-1]
+    assert asking.as_of == early.use_case.cutoff(week) and ledger_attempts(early) == []
+    (day,) = replay(early.platform, target, FIRST, week, ahead=False)
+    assert (day.partition, day.diagnosed) == (asking.partition, None) and (day.attempt or day.refusal)
+    assert day.note.startswith("retrain: ")
+    (resumed,) = ledger_attempts(early)
+    first = ledger_attempts(lived)[0]
+    assert (resumed.run_key, resumed.status, resumed.outcome) == (first.run_key, first.status, first.outcome)
+    assert list(replay(early.platform, target, FIRST, week, ahead=False)) == [], "and only once"
+
+
 def test_an_attempt_that_a_killed_replay_left_running_refuses_no_other(early: Library) -> None:
     target, week = guarded(early), early.weeks(SNAPSHOT, LAST)[1]
     left = claim(early.platform, target, ledger_verdicts(early)[-1], 1, early.now)

@@ -1,0 +1,176 @@
+"""Trouble from outside: clocks, restored and locked ledgers, revised labels, fixes that land, rollbacks."""
+
+import shutil
+import sqlite3
+
+import pytest
+from guarded import (
+    FIRST,
+    LAST,
+    Replayed,
+    diagnosed,
+    easy,
+    give,
+    guarded,
+    ledger_attempts,
+    ledger_verdicts,
+    live,
+    returns,
+    rows_of,
+    states,
+    within,
+    world,
+)
+from library import NAME, Library, open_library
+from sqlalchemy import event
+
+from ml_platform.errors import StoreError
+from ml_platform.lifecycle import caching, scoring
+from ml_platform.lifecycle import reference as reading
+from ml_platform.lifecycle.doctor import examine
+from ml_platform.lifecycle.guard.asked import Ask, next_ask
+from ml_platform.lifecycle.guard.replaying import replay
+from ml_platform.lifecycle.guard.resolving import resolve_incident
+from ml_platform.lifecycle.guard.retraining import carry_out
+from ml_platform.lifecycle.training_data import held_partitions
+from ml_platform.registry import promotions
+
+BRANCHES = ("harbour", "market", "north", "station")
+
+
+@pytest.fixture(autouse=True)
+def _quick(unchecked: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bundles are checked elsewhere; each test reads its own champion's reference."""
+    monkeypatch.setattr(reading, "_REFERENCES", {})
+
+
+# --- stores and clocks ------------------------------------------------------------------------------
+
+
+def test_a_ledger_that_is_locked_says_so_and_nothing_is_lost(early: Library) -> None:
+    target, before = guarded(early), rows_of(ledger_verdicts(early))
+    file = early.platform.home / "ledger.db"
+    early.close()
+    impatient = open_library(early.platform.home)
+    event.listen(
+        impatient.platform.ledger.engine, "connect", lambda c, _: c.execute("PRAGMA busy_timeout = 50")
+    )
+    impatient.platform.ledger.engine.dispose()
+    other = sqlite3.connect(file, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(StoreError, match="locked"):
+        live(impatient, target, ["2020-09-21"])
+    other.execute("ROLLBACK")
+    other.close()
+    assert rows_of(ledger_verdicts(early)) == before
+    (day,) = replay(early.platform, target, FIRST, "2020-09-21", ahead=False)
+    assert day.rows == 90 and day.diagnosed is not None
+
+
+def test_a_ledger_restored_from_weeks_ago_plays_on_to_the_same_end(
+    lived: Library, early: Library, replayed: Replayed
+) -> None:
+    """The lake and the cache are those of today: objects are found by digest, the cache is mended."""
+    home, target = lived.platform.home, guarded(lived)
+    wanted, attempts = rows_of(ledger_verdicts(lived)), [a.run_key for a in ledger_attempts(lived)]
+    early.close()
+    lived.close()
+    for leftover in home.glob("ledger.db*"):
+        leftover.unlink()
+    for file in early.platform.home.glob("ledger.db*"):
+        shutil.copy(file, home / file.name)
+    restored = open_library(home)
+    assert restored.now < lived.use_case.cutoff(LAST) and len(ledger_verdicts(restored)) == 3
+    said = examine(restored.platform)
+    assert [f.what for f in said if f.state == "broken"] == []
+    generation = caching.committed_generation(restored.platform, target.key)
+    assert generation is not None and restored.platform.cache.current(target.key) == generation.id
+    list(replay(restored.platform, target, FIRST, LAST, ahead=False))
+    assert rows_of(ledger_verdicts(restored)) == wanted
+    assert [a.run_key for a in ledger_attempts(restored)] == attempts
+    again = caching.committed_generation(restored.platform, target.key)
+    assert again is not None and again.served_partition == LAST
+
+
+def test_a_clock_that_goes_back_neither_acts_twice_nor_forgets(lived: Library) -> None:
+    """What was done later is not known then, and run keys keep it from being done once more."""
+    target = easy(lived)
+    verdict = give(lived, target)
+    done = carry_out(lived.platform, target, verdict.id, 1, lived.now)
+    assert done.outcome == "promoted" or done.status == "refused"
+    before = [(p.version, p.as_of) for p in promotions.history(lived.platform.ledger, target.key)]
+    lived.platform.clock(lived.use_case).set(lived.use_case.cutoff("2020-10-26"), back=True)
+    found = next_ask(lived.platform, target, {}, lived.now)
+    assert not isinstance(found, Ask), "the newest verdict was carried out, whatever the clock says"
+    assert diagnosed(lived, target).diagnosis.as_of == lived.now
+    scoring.score(lived.platform, target, ["2020-10-26"], lived.now)
+    after = [(p.version, p.as_of) for p in promotions.history(lived.platform.ledger, target.key)]
+    assert after == before
+    served = lived.platform.ledger.heads(f"{NAME}/late_return/predictions")
+    assert served["2020-10-26"].details["model_digest"] == lived_champion_at(lived, "2020-10-26")
+
+
+def lived_champion_at(library: Library, week: str) -> str:
+    found = promotions.champion(library.platform.ledger, library.target.key, library.use_case.cutoff(week))
+    assert found is not None
+    return found.model_digest
+
+
+# --- labels -----------------------------------------------------------------------------------------
+
+
+def test_labels_revised_back_and_forth_are_a_revision_and_no_surprise(lived: Library) -> None:
+    """A week's outcomes turn round and back again: the label's age stays that of its first arrival."""
+    target, week = guarded(lived), "2020-10-12"
+    (first,) = lived.build("labels", [week])
+    turned = within(lived, world(returns=returns([week], BRANCHES, late=None)))
+    lived.advance()
+    turned.deliver_all([week])
+    (second,) = turned.build("labels", [week])
+    assert second.digest != first.digest and second.details["known"] == first.details["known"]
+    revised = diagnosed(turned, target)
+    assert states(revised)["label_definition"] == "PASS"
+    finding = next(f for f in revised.gathered.evidence.of("label_definition").items)
+    assert finding.facts["revision_rate"] > 0
+    assert states(revised)["maturity"] != "FAIL", "nothing became late"
+    lived.advance()
+    lived.deliver_all([week])
+    (third,) = lived.build("labels", [week])
+    assert third.status == "new" and third.details["known"] == first.details["known"]
+    back = diagnosed(lived, target)
+    assert states(back)["maturity"] == states(revised)["maturity"]
+    cohort = back.gathered.maturity.of(week) if back.gathered.maturity else None
+    assert cohort is not None and cohort.share_known == 1 and cohort.maturity == "mature"
+
+
+def test_labels_that_were_known_before_their_prediction_are_broken_data(early: Library) -> None:
+    """Whoever knows the outcome when it is asked for predicts nothing."""
+    target, weeks = guarded(early), ["2020-09-21", "2020-09-28", "2020-10-05"]
+    told = world(returns={"known_days_early": 14})
+    live(within(early, told), target, weeks)
+    found = diagnosed(early, target)
+    failed = found.gathered.evidence.of("contract").failed
+    assert [f.statistic for f in failed] == ["label_before_prediction"]
+    assert found.verdict.verdict == "fix_data" and "late" in found.verdict.sentence
+
+
+# --- fixes and rollbacks ----------------------------------------------------------------------------
+
+
+def test_after_the_fix_an_incident_is_resolved_and_the_rollback_offered(early: Library) -> None:
+    """Pages in another unit for a week; the fix lands; what was trained on the week may be undone."""
+    target, bad = guarded(early), "2020-09-21"
+    live(within(early, world(loans={"edits": {bad: {"pages": dict.fromkeys(range(90), 3)}}})), target, [bad])
+    found = diagnosed(early, target)
+    assert found.verdict.verdict == "fix_data" and found.incident is not None, found.verdict.sentence
+    assert bad in held_partitions(early.platform, target)
+    soon = resolve_incident(early.platform, found.incident.id, "ada", "the scale was mended")
+    assert not soon.resolved and "served since" in soon.lines[-1]
+    live(early, target, ["2020-09-28"])
+    done = resolve_incident(early.platform, found.incident.id, "ada", "the scale was mended")
+    assert done.resolved, done.lines
+    assert any("loans" in line and "accepted" in line for line in done.lines), "the fix was delivered"
+    assert any("was not trained on them" in line for line in done.lines)
+    live(early, target, ["2020-10-05"])
+    again = diagnosed(early, target)
+    assert not again.verdict.cause.startswith("data:"), "a resolved day is no new incident"
