@@ -280,6 +280,17 @@ class ModelConfig(Strict):
         default=RetrainingConfig(), description="What verdicts may do, and the gates of challengers."
     )
 
+    @model_validator(mode="after")
+    def _renewals_can_mature(self) -> ModelConfig:
+        floor = self.diagnosis.label_horizon + self.retraining.freshness_gate
+        if self.retraining.freshness_partitions < floor:
+            raise ValueError(
+                f"retraining.freshness_partitions is less than diagnosis.label_horizon + "
+                f"retraining.freshness_gate ({floor}): no renewal could be judged on matured days that came "
+                "after the promotion"
+            )
+        return self
+
     @property
     def feature_names(self) -> list[str]:
         """Names of the features, in order."""

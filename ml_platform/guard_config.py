@@ -82,6 +82,16 @@ class DiagnosisConfig(Strict):
         "young partitions are judged by the arrival of their positives alone.",
     )
 
+    @model_validator(mode="after")
+    def _windows_and_shares_fit(self) -> DiagnosisConfig:
+        if self.maximum_partitions < self.concept_partitions:
+            raise ValueError("maximum_partitions is less than concept_partitions: it could never grow")
+        if self.weighted_share > self.mature_share:
+            raise ValueError("weighted_share is more than mature_share: no partition could have weights")
+        if 2 * self.minimum_class_rows > self.minimum_rows:
+            raise ValueError("minimum_class_rows of either class are more than minimum_rows")
+        return self
+
 
 class DecisionValueConfig(Strict):
     """What one decision is worth when it turns out right, and costs when it turns out wrong."""

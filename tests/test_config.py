@@ -69,6 +69,31 @@ def test_all_errors_are_told_at_once(file: Path) -> None:
         ("schema_version: 1", "schema_version: 2", "schema_version 2, and this platform reads up to 1"),
         ("feeds: [returns]}", "feeds: [retuns]}", "not declared: retuns"),
         ("- {column: branch}", "- {column: colour}", "slices of no feature: colour"),
+        (
+            "    windows: {train",
+            "    retraining: {freshness_partitions: 30}\n    windows: {train",
+            "freshness_partitions is less than diagnosis.label_horizon",
+        ),
+        (
+            "    windows: {train",
+            "    retraining: {freshness_gate: 50}\n    windows: {train",
+            "freshness_partitions is less than freshness_gate",
+        ),
+        (
+            "    windows: {train",
+            "    diagnosis: {concept_partitions: 50}\n    windows: {train",
+            "maximum_partitions is less than concept_partitions",
+        ),
+        (
+            "    windows: {train",
+            "    diagnosis: {mature_share: 0.4}\n    windows: {train",
+            "no partition could have weights",
+        ),
+        (
+            "    windows: {train",
+            "    diagnosis: {minimum_rows: 150}\n    windows: {train",
+            "of either class are more than minimum_rows",
+        ),
         (", start: 2020-08-30T20:00:00+02:00", ", start: 2020-08-30T20:00:00", "UTC offset"),
     ],
 )

@@ -11,6 +11,8 @@ from ml_platform.diagnosis.fingerprint import family_of
 from ml_platform.diagnosis.verdict import Diagnosis
 from ml_platform.partitions import key_time
 
+RECOVERED, REPLACED = "recovered", "replaced by another cause"
+"""Words for the end of an incident that no person closed."""
 _ORDINARY_WAITS = frozenset({"immature_labels", "volume"})
 """Waits that come with every young partition: no incident."""
 
@@ -86,7 +88,7 @@ def apply(
     *,
     model_version: str = "",
     predictions: int = 0,
-    closed_by: str = "recovered",
+    closed_by: str = RECOVERED,
 ) -> Incident | None:
     """The incident after one more diagnosis.
 

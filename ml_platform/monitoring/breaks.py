@@ -33,6 +33,9 @@ USUALLY_REPEATED = 0.8
 """Columns whose reference days repeat this share of values in the median are expected to."""
 FEWEST_DISTINCT, MANY_DISTINCT = 3, 100
 FEWEST_VALUES = 20
+STUCK_STEP = 0.25
+"""By so much one value's share of a day must exceed the largest of a reference day, in a column with at least
+:data:`FEWEST_VALUES` values a day."""
 
 Integers = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
@@ -134,7 +137,8 @@ def data_breaks(
 
     Returns:
         Findings ``row_count``; per column ``null_rate``; per categorical column ``new_categories``; per
-        numeric column ``staleness``. A row count that is only unusual is a PASS with the fact ``warn``.
+        numeric column ``staleness`` and ``stuck_value``. A row count that is only unusual is a PASS with the
+        fact ``warn``.
 
     Raises:
         IntegrityError: A column is missing.
@@ -148,6 +152,7 @@ def data_breaks(
     found += _null_rates(before, now, columns, segments, settings)
     found += [_new_categories(before, now, c, settings) for c in columns if c not in numeric]
     found += [_staleness(before, now, c) for c in numeric]
+    found += [_stuck(before, now, c) for c in numeric]
     return Findings.of(QUESTION, found)
 
 
@@ -340,6 +345,38 @@ def _staleness(before: Days, now: Days, column: str) -> Finding:
         partitions=_named(now, stale),
         facts={} if usual is None else {"usual_share": usual},
     )
+
+
+def _stuck(before: Days, now: Days, column: str) -> Finding:
+    """Days on which one value is told far more often than any was, in a column that usually varies."""
+    counts = [_top(d) for d in np.split(now.numbers(column), now.starts[1:-1])]
+    tops, sizes = (np.array(values, dtype=np.int64) for values in zip(*counts, strict=True))
+    shares = tops / np.maximum(sizes, 1)
+    stuck, usual = (shares > STUCK_STEP) & (sizes >= FEWEST_VALUES), 0.0
+    if stuck.any():  # rare, so the reference is looked at only now
+        old = [d[~np.isnan(d)] for d in np.split(before.numbers(column), before.starts[1:-1])]
+        usual = max((_top(d)[0] / d.size for d in old if d.size), default=1.0)
+        varies = float(np.median([np.unique(d).size for d in old])) >= FEWEST_VALUES
+        stuck &= varies & (shares > usual + STUCK_STEP)
+        stuck &= stats.binom.sf(tops - 1, np.maximum(sizes, 1), usual) < NULL_P
+    worst = int(np.argmax(shares))
+    return Finding(
+        statistic="stuck_value",
+        subject=column,
+        state="FAIL" if stuck.any() else "PASS",
+        detail=f"{shares[worst]:.1%} of the values on {now.keys[worst]} are one and the same",
+        estimate=float(shares[worst]),
+        floor=usual + STUCK_STEP,
+        blocks=len(before.keys) + len(now.keys),
+        rows=int(sizes.sum()),
+        partitions=_named(now, stuck),
+    )
+
+
+def _top(values: Floats) -> tuple[int, int]:
+    """How often the most frequent value occurs, and how many values there are."""
+    known = values[~np.isnan(values)]
+    return int(np.unique(known, return_counts=True)[1].max(initial=0)), known.size
 
 
 def _commonest(values: Floats) -> float:

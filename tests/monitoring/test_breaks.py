@@ -139,3 +139,19 @@ def test_the_distance_of_days_is_that_of_kolmogorov_and_smirnov() -> None:
         mine = pooled.partition_key == before.keys[i]
         expected = ks_2samp(pooled[mine]["measure_0"], pooled[~mine]["measure_0"]).statistic
         assert own[i] == pytest.approx(expected, abs=0.01)
+
+
+def test_a_value_that_is_told_over_and_over_is_stuck() -> None:
+    """Half of a day's rows tell one value of a column that varies; a column that always does so may go on."""
+    current = window(28, 3)
+    day = np.flatnonzero(current.partition_key == key(29))
+    current.loc[day[: len(day) // 2], "measure_3"] = 0.5
+    found = judge(current)
+    assert [(f.statistic, f.subject, f.partitions) for f in found.failed] == [
+        ("stuck_value", "measure_3", (key(29),))
+    ]
+    reference = window(0, 28)
+    for frame in (reference, current):
+        dry = np.random.default_rng(1).random(len(frame)) < 0.7
+        frame["measure_3"] = np.where(dry, 0.0, frame["measure_3"].abs() + 0.1)
+    assert not judge(current, reference).failed

@@ -48,17 +48,26 @@ def diagnose_now(
     target: Target,
     as_of: datetime,
     rebuilt: Mapping[str, pa.Table] | None = None,
+    fixed: Sequence[str] = (),
 ) -> Diagnosed:
     """Gather, diagnose, and enter verdict and incident in the ledger in one transaction.
 
     The same evidence on the same day gives the same entry: nothing is written twice.
+
+    Args:
+        platform: The stores.
+        target: The model.
+        as_of: The present of the timeline.
+        rebuilt: Features of the last served partitions, where they have been rebuilt already.
+        fixed: Partitions of an incident whose fix has landed: what was served on them stays as it was, and
+            says nothing about the present.
 
     Raises:
         NoChampionError: There is no champion to diagnose.
     """
     current = open_incident(platform, target, as_of)
     facts = _facts(platform, target, current, as_of)
-    gathered = gather(platform, target, as_of, facts, rebuilt)
+    gathered = gather(platform, target, as_of, facts, rebuilt, fixed)
     model = target.model
     diagnosis = diagnose(gathered.evidence, model.diagnosis, model.retraining)
     data = json.dumps(diagnosis.to_json(), sort_keys=True).encode()
@@ -144,7 +153,7 @@ def _enter_incident(
         predictions=head.rows if head else 0,
     )
     if row is not None and current is not None and (after is None or after.fingerprint != row.fingerprint):
-        ended = incidents.close(current, diagnosis.partition, "replaced by another cause")
+        ended = incidents.close(current, diagnosis.partition, incidents.REPLACED)
         _store(session, row, ended, as_of)
         row = None
     if after is None:

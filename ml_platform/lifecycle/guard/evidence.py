@@ -22,6 +22,7 @@ from ml_platform.errors import PlatformError
 from ml_platform.features.dbt import compiled_views
 from ml_platform.lifecycle import views
 from ml_platform.lifecycle.guard.live import Live
+from ml_platform.lifecycle.guard.records import cleared_partitions
 from ml_platform.lifecycle.maturity import label_keys, maturity_of
 from ml_platform.lifecycle.platform import Platform, Target
 from ml_platform.lifecycle.reference import Reference, daily_losses, reference_of
@@ -75,6 +76,7 @@ def gather(
     as_of: datetime,
     incident: IncidentFacts | None = None,
     rebuilt: Mapping[str, pa.Table] | None = None,
+    fixed: Sequence[str] = (),
 ) -> Gathered:
     """All evidence on the champion in force at an instant of the timeline.
 
@@ -84,21 +86,27 @@ def gather(
         as_of: The present; what became known later does not count.
         incident: The open incident.
         rebuilt: Features of the last served partitions, where they have been rebuilt already.
+        fixed: Partitions whose features as served are left out of the window, as are those of incidents that
+            a person has closed.
 
     Raises:
         NoChampionError: There was none.
     """
     promotion = promotions.require_champion(platform.ledger, target.key, as_of)
-    return _Gatherer(Live(platform, target, as_of, promotion), incident, rebuilt).gathered()
+    return _Gatherer(Live(platform, target, as_of, promotion), incident, rebuilt, fixed).gathered()
 
 
 class _Gatherer:
     """One gathering: tables are read once and shared by the questions."""
 
     def __init__(
-        self, live: Live, incident: IncidentFacts | None, rebuilt: Mapping[str, pa.Table] | None
+        self,
+        live: Live,
+        incident: IncidentFacts | None,
+        rebuilt: Mapping[str, pa.Table] | None,
+        fixed: Sequence[str],
     ) -> None:
-        self.live, self.incident, self.given = live, incident, rebuilt
+        self.live, self.incident, self.given, self.fixed = live, incident, rebuilt, fixed
         self.platform, self.target = live.platform, live.target
         self.model, self.settings = live.target.model, live.target.model.diagnosis
         self.reports = Gathered(Evidence(live.target.key, live.partition, live.as_of, {}))
@@ -159,14 +167,17 @@ class _Gatherer:
 
     @cached_property
     def window_keys(self) -> list[str]:
-        return list(self.live.heads)[-self.settings.covariate_partitions :]
+        known = {*self.fixed, *cleared_partitions(self.platform, self.target, self.live.as_of)}
+        last = list(self.live.heads)[-self.settings.covariate_partitions :]
+        return [k for k in last if k not in known]
 
     @cached_property
     def window(self) -> pd.DataFrame:
         """The last served partitions, features as served."""
         served = self.live.served(self.window_keys)
         if served is None:
-            raise PlatformError("nothing has been served", where=self.target.key)
+            why = "nothing has been served" + (" since the last incident" if self.live.heads else "")
+            raise PlatformError(why, where=self.target.key)
         frame: pd.DataFrame = served.to_pandas()
         return frame
 
@@ -260,7 +271,35 @@ class _Gatherer:
             segments=(),
             settings=self.settings,
         )
-        return Findings.of("contract", (*self.deliveries(), *found.items), found.reason)
+        items = (*self.deliveries(), *self.premature_labels(), *found.items)
+        return Findings.of("contract", items, found.reason)
+
+    def premature_labels(self) -> list[Finding]:
+        """Labels that were known when their prediction was made: then nothing was predicted."""
+        keys = self.live.by_champion[-self.settings.maximum_partitions :]
+        served = self.live.served(keys)
+        if served is None:
+            return []
+        column = self.model.label.column
+        join = ["partition_key", *self.target.use_case.config.views.key]
+        known = self.labels.filter(pc.is_valid(self.labels[column])).select([*join, "label_known_at"])
+        rows = served.select([*join, "cutoff"]).join(known, keys=join, join_type="inner")
+        early = rows.filter(pc.less_equal(rows["label_known_at"], rows["cutoff"]))
+        if not rows.num_rows:
+            return []
+        share, limit = early.num_rows / rows.num_rows, self.settings.mismatch_share
+        return [
+            Finding(
+                statistic="label_before_prediction",
+                subject=column,
+                state="FAIL" if share > limit else "PASS",
+                detail=f"{early.num_rows:,} of {rows.num_rows:,} labels were known when they were predicted",
+                estimate=share,
+                floor=limit,
+                rows=rows.num_rows,
+                partitions=tuple(sorted(set(early["partition_key"].to_pylist()))) if share > limit else (),
+            )
+        ]
 
     def deliveries(self) -> list[Finding]:
         """Partitions of the use case's feeds that their contract holds back at present."""

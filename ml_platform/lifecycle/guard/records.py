@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from datetime import datetime
 
 from sqlalchemy import select, update
@@ -110,17 +111,45 @@ def open_incident(platform: Platform, target: Target, as_of: datetime | None = N
         return session.scalars(query.order_by(Incident.id.desc()).limit(1)).first()
 
 
-def release(session: Session, incident_id: int, as_of: datetime) -> None:
-    """Let an incident's partitions train again."""
+def cleared_partitions(platform: Platform, target: Target, as_of: datetime) -> set[str]:
+    """Partitions of incidents that a person has closed or resolved: what was served on them is known."""
+    query = select(Hold, Incident).join(Incident, Incident.id == Hold.incident_id)
+    with platform.ledger.begin() as session:
+        found = session.execute(query.where(Hold.model_key == target.key)).all()
+    return {
+        hold.partition
+        for hold, incident in found
+        if (hold.released_at is not None and hold.released_at <= as_of) or _closed_by_hand(incident, as_of)
+    }
+
+
+def _closed_by_hand(incident: Incident, as_of: datetime) -> bool:
+    if incident.closed_at is None or incident.closed_at > as_of:
+        return False
+    return incident.report.get("closed_by") not in (incidents.RECOVERED, incidents.REPLACED)
+
+
+def release(session: Session, incident_id: int, as_of: datetime, keep: Collection[str] = ()) -> None:
+    """Let an incident's partitions train again, but for some."""
     session.execute(
         update(Hold)
-        .where(Hold.incident_id == incident_id, Hold.released_at.is_(None))
+        .where(
+            Hold.incident_id == incident_id, Hold.released_at.is_(None), Hold.partition.not_in(sorted(keep))
+        )
         .values(released_at=as_of)
     )
 
 
 def close_incident(
-    platform: Platform, target: Target, incident_id: int, who: str, why: str, as_of: datetime, *, free: bool
+    platform: Platform,
+    target: Target,
+    incident_id: int,
+    who: str,
+    why: str,
+    as_of: datetime,
+    *,
+    free: bool,
+    keep: Collection[str] = (),
 ) -> Incident:
     """Close an incident by a person's word.
 
@@ -132,6 +161,7 @@ def close_incident(
         why: The cause, as the person found it.
         as_of: The present of the timeline.
         free: Let the partitions it held train again; else they stay out for good.
+        keep: Partitions that stay out all the same.
 
     Raises:
         NotFoundError: There is no such open incident of this model.
@@ -151,5 +181,5 @@ def close_incident(
         row.status, row.closed_at = CLOSED, as_of
         session.merge(row)
         if free:
-            release(session, row.id, as_of)
+            release(session, row.id, as_of, keep)
     return row

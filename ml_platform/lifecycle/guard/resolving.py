@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import select
 
 from ml_platform.datasets import versions
 from ml_platform.errors import ConflictError, NotFoundError
+from ml_platform.lifecycle import views
+from ml_platform.lifecycle.agenda import predictions_asset
 from ml_platform.lifecycle.guard.diagnosing import diagnose_now
 from ml_platform.lifecycle.guard.records import OPEN, close_incident, holds_of, release, require_incident
 from ml_platform.lifecycle.ingesting import ingest
 from ml_platform.lifecycle.platform import Platform, Target
 from ml_platform.lifecycle.quarantine import replay
+from ml_platform.lifecycle.reference import reference_of
+from ml_platform.monitoring.breaks import data_breaks
+from ml_platform.monitoring.units import unit_changes
 from ml_platform.registry import promotions
 from ml_platform.storage.tables import Incident
 
 _DATA = "data:"
+_ABOUT_LABELS = frozenset({"data:label_delay", "data:label_definition"})
+"""Causes whose evidence is labels, which a fix brings in again; all others lie in what was served."""
 
 
 @dataclass(frozen=True)
@@ -48,18 +56,54 @@ def resolve_incident(platform: Platform, incident_id: int, who: str, why: str) -
             where=row.model_key,
             fix="`ml-platform incident list` shows which are open",
         )
-    lines = _deliver_again(platform, target, held or list(row.report["partitions"]))
+    touched = held or list(row.report["partitions"])
+    lines = _deliver_again(platform, target, touched)
     now = platform.clock(target.use_case).now()
-    found = diagnose_now(platform, target, now)
+    cause = str(row.report["cause"])
+    is_served = cause.startswith(_DATA) and cause not in _ABOUT_LABELS
+    if is_served and not _served_since(platform, target, max(touched, default="")):
+        lines.append(f"incident {incident_id} stays open: nothing was served since; ask again after that")
+        return Resolution(False, tuple(lines))
+    found = diagnose_now(platform, target, now, fixed=touched if is_served else ())
     said = found.diagnosis.verdict
     lines.append(f"diagnosed again: {said.name}: {said.sentence}")
-    if said.cause.startswith(_DATA) and said.cause == row.report["cause"]:
+    if said.cause.startswith(_DATA) and said.cause == cause:
         lines.append(f"incident {incident_id} stays open: the same cause is still there")
         return Resolution(False, tuple(lines))
-    _close(platform, target, row, who, why)
-    lines.append(f"incident {incident_id} is closed; {len(held)} partition(s) may train again")
+    spoilt = _still_broken(platform, target, held, now) if is_served else []
+    _close(platform, target, row, who, why, spoilt)
+    lines.append(f"incident {incident_id} is closed; {len(held) - len(spoilt)} partition(s) may train again")
+    if spoilt:
+        lines.append(f"{', '.join(spoilt)} stay out of training: their features, as known then, are broken")
     lines += _offers(platform, target, held)
     return Resolution(True, tuple(lines))
+
+
+def _served_since(platform: Platform, target: Target, last: str) -> bool:
+    """A partition was scored after the incident's: only there a fix of what is served can be seen."""
+    return any(key > last for key in platform.ledger.heads(predictions_asset(target)))
+
+
+def _still_broken(platform: Platform, target: Target, keys: list[str], now: datetime) -> list[str]:
+    """Partitions whose features, rebuilt from what was known at their cutoffs, break contract or unit.
+
+    A correction that comes later is not visible at the cutoff, so that it mends no training row.
+    """
+    frozen = reference_of(platform, target, promotions.require_champion(platform.ledger, target.key, now))
+    if frozen.rows is None:
+        return keys  # missing evidence is no pass
+    settings, names = target.model.diagnosis, target.model.feature_names
+    numeric = [f.name for f in target.model.features if f.kind == "numeric" and not f.runs_with_time]
+    broken = []
+    for key, rows in views.compute(platform, target.use_case, "features", keys, now).items():
+        if not rows.num_rows:
+            continue
+        found = data_breaks(frozen.rows, rows, columns=names, segments=(), settings=settings).failed
+        if numeric:
+            found += unit_changes(frozen.rows, rows, columns=numeric, segment=None, settings=settings).failed
+        if found:
+            broken.append(key)
+    return broken
 
 
 def _deliver_again(platform: Platform, target: Target, keys: list[str]) -> list[str]:
@@ -82,16 +126,16 @@ def _deliver_again(platform: Platform, target: Target, keys: list[str]) -> list[
     return lines or ["the sources deliver what they had delivered before"]
 
 
-def _close(platform: Platform, target: Target, row: Incident, who: str, why: str) -> None:
-    """Close the incident (the diagnosis may have closed it already) and release what it held."""
+def _close(platform: Platform, target: Target, row: Incident, who: str, why: str, keep: list[str]) -> None:
+    """Close the incident (the diagnosis may have closed it already) and release what it held but for some."""
     now = platform.clock(target.use_case).now()
     with platform.ledger.begin() as session:
         current = session.scalars(select(Incident).where(Incident.id == row.id)).one()
         still_open = current.status == OPEN
         if not still_open:
-            release(session, row.id, now)
+            release(session, row.id, now, keep)
     if still_open:
-        close_incident(platform, target, row.id, who, why, now, free=True)
+        close_incident(platform, target, row.id, who, why, now, free=True, keep=keep)
 
 
 def _offers(platform: Platform, target: Target, held: list[str]) -> list[str]:

@@ -70,7 +70,8 @@ def read_loans(request):
 def read_returns(request):
     def build(key, week):
         size = len(week["branch"])
-        known = [max(r, week["monday"]) + dt.timedelta(hours=5) for r in week["returned"]]
+        early = dt.timedelta(days=request.settings.get("known_days_early", 0))
+        known = [max(r, week["monday"]) + dt.timedelta(hours=5) - early for r in week["returned"]]
         return pa.table(
             {
                 "partition_key": pa.array([key] * size, pa.string()),

@@ -3,11 +3,13 @@
 import shutil
 import sqlite3
 
+import pyarrow as pa
 import pytest
 from guarded import (
     FIRST,
     LAST,
     Replayed,
+    champion,
     diagnosed,
     easy,
     give,
@@ -22,18 +24,19 @@ from guarded import (
     world,
 )
 from library import NAME, Library, open_library
-from sqlalchemy import event
+from sqlalchemy import event, select
 
 from ml_platform.errors import StoreError
 from ml_platform.lifecycle import caching, scoring
 from ml_platform.lifecycle import reference as reading
 from ml_platform.lifecycle.doctor import examine
-from ml_platform.lifecycle.guard.asked import Ask, next_ask
+from ml_platform.lifecycle.guard.asked import DONE, Ask, next_ask
 from ml_platform.lifecycle.guard.replaying import replay
 from ml_platform.lifecycle.guard.resolving import resolve_incident
 from ml_platform.lifecycle.guard.retraining import carry_out
 from ml_platform.lifecycle.training_data import held_partitions
 from ml_platform.registry import promotions
+from ml_platform.storage.tables import Hold
 
 BRANCHES = ("harbour", "market", "north", "station")
 
@@ -94,10 +97,10 @@ def test_a_ledger_restored_from_weeks_ago_plays_on_to_the_same_end(
 
 def test_a_clock_that_goes_back_neither_acts_twice_nor_forgets(lived: Library) -> None:
     """What was done later is not known then, and run keys keep it from being done once more."""
-    target = easy(lived)
+    target = easy(lived, budget=9)
     verdict = give(lived, target)
-    done = carry_out(lived.platform, target, verdict.id, 1, lived.now)
-    assert done.outcome == "promoted" or done.status == "refused"
+    done = carry_out(lived.platform, target, verdict.id, 3, lived.now)
+    assert done.outcome == "promoted", done.outcome
     before = [(p.version, p.as_of) for p in promotions.history(lived.platform.ledger, target.key)]
     lived.platform.clock(lived.use_case).set(lived.use_case.cutoff("2020-10-26"), back=True)
     found = next_ask(lived.platform, target, {}, lived.now)
@@ -125,7 +128,8 @@ def test_labels_revised_back_and_forth_are_a_revision_and_no_surprise(lived: Lib
     (first,) = lived.build("labels", [week])
     turned = within(lived, world(returns=returns([week], BRANCHES, late=None)))
     lived.advance()
-    turned.deliver_all([week])
+    since = lived.weeks(week, lived.use_case.scheme.key_at(lived.now))
+    turned.deliver_all(since)
     (second,) = turned.build("labels", [week])
     assert second.digest != first.digest and second.details["known"] == first.details["known"]
     revised = diagnosed(turned, target)
@@ -134,7 +138,7 @@ def test_labels_revised_back_and_forth_are_a_revision_and_no_surprise(lived: Lib
     assert finding.facts["revision_rate"] > 0
     assert states(revised)["maturity"] != "FAIL", "nothing became late"
     lived.advance()
-    lived.deliver_all([week])
+    lived.deliver_all(lived.weeks(week, lived.use_case.scheme.key_at(lived.now)))
     (third,) = lived.build("labels", [week])
     assert third.status == "new" and third.details["known"] == first.details["known"]
     back = diagnosed(lived, target)
@@ -158,19 +162,85 @@ def test_labels_that_were_known_before_their_prediction_are_broken_data(early: L
 
 
 def test_after_the_fix_an_incident_is_resolved_and_the_rollback_offered(early: Library) -> None:
-    """Pages in another unit for a week; the fix lands; what was trained on the week may be undone."""
+    """A week's genres get lost; the fix lands; who was trained on the week is told."""
     target, bad = guarded(early), "2020-09-21"
-    live(within(early, world(loans={"edits": {bad: {"pages": dict.fromkeys(range(90), 3)}}})), target, [bad])
+    lost = world(loans={"edits": {bad: {"genre": dict.fromkeys(range(60))}}})
+    live(within(early, lost), target, [bad])
     found = diagnosed(early, target)
     assert found.verdict.verdict == "fix_data" and found.incident is not None, found.verdict.sentence
     assert bad in held_partitions(early.platform, target)
     soon = resolve_incident(early.platform, found.incident.id, "ada", "the scale was mended")
     assert not soon.resolved and "served since" in soon.lines[-1]
+    assert soon.lines[0] != "the sources deliver what they had delivered before", "the fix was delivered"
     live(early, target, ["2020-09-28"])
     done = resolve_incident(early.platform, found.incident.id, "ada", "the scale was mended")
     assert done.resolved, done.lines
-    assert any("loans" in line and "accepted" in line for line in done.lines), "the fix was delivered"
+    assert done.lines[0] == "the sources deliver what they had delivered before"
     assert any("was not trained on them" in line for line in done.lines)
+    assert any(f"{bad} stay out of training" in line for line in done.lines), "its features are as they were"
+    assert set(held_partitions(early.platform, target)) == {bad}
     live(early, target, ["2020-10-05"])
     again = diagnosed(early, target)
     assert not again.verdict.cause.startswith("data:"), "a resolved day is no new incident"
+
+
+def test_what_was_trained_on_the_bad_days_is_offered_for_a_rollback(lived: Library) -> None:
+    """Served features got lost only in serving, so that what is rebuilt may train again."""
+    target, bad = easy(lived, budget=9), "2020-11-16"
+    verdict = give(lived, target)
+    done = carry_out(lived.platform, target, verdict.id, 3, lived.now)
+    assert done.outcome == "promoted", done.outcome
+
+    def serve(tables: dict[str, pa.Table]) -> dict[str, pa.Table]:
+        return {k: nulled(t, "branch_late_rate") if k == bad else t for k, t in tables.items()}
+
+    live(within(lived, world(served=serve)), target, [bad])
+    found = diagnosed(lived, target)
+    assert found.verdict.verdict == "fix_serving" and found.incident is not None
+    trained = "2020-08-03"
+    with lived.platform.ledger.begin() as session:  # it had been so before, as is found out now
+        hold = session.scalars(select(Hold).where(Hold.incident_id == found.incident.id)).first()
+        assert hold is not None
+        session.add(
+            Hold(
+                model_key=target.key,
+                partition=trained,
+                incident_id=found.incident.id,
+                reason=hold.reason,
+                as_of=hold.as_of,
+                released_at=None,
+                recorded_at=hold.recorded_at,
+            )
+        )
+    live(lived, target, ["2020-11-23"])
+    done_ = resolve_incident(lived.platform, found.incident.id, "ada", "the cable was loose")
+    assert done_.resolved, done_.lines
+    assert f"was trained on {trained}: `ml-platform rollback {target.key}" in done_.lines[-1]
+    assert held_partitions(lived.platform, target) == {}
+
+
+def nulled(table: pa.Table, name: str) -> pa.Table:
+    index = table.column_names.index(name)
+    return table.set_column(index, name, pa.nulls(table.num_rows, table.schema.field(index).type))
+
+
+def test_a_model_that_was_worse_from_its_first_day_is_rolled_back(lived: Library) -> None:
+    """Promoted, and from its first week on the world is another one: the verdict is carried out like any."""
+    first, target = champion(lived), easy(lived, budget=9)
+    retrained = carry_out(lived.platform, target, give(lived, target).id, 3, lived.now)
+    assert retrained.outcome == "promoted"
+    weeks = ["2020-11-16", "2020-11-23", "2020-11-30", "2020-12-07", "2020-12-14", "2020-12-21"]
+    turned = within(lived, world(returns=returns(weeks, BRANCHES, late=None)))
+    live(turned, target, weeks)
+    found = diagnosed(turned, target)
+    assert found.verdict.verdict == "rollback", (states(found), found.diagnosis.steps)
+    asked = next_ask(lived.platform, target, {}, lived.now)
+    assert isinstance(asked, Ask) and asked.action == "rollback"
+    done = carry_out(lived.platform, target, found.verdict.id, asked.number, lived.now)
+    assert (done.status, done.outcome) == (DONE, "rolled_back")
+    now = champion(lived)
+    assert (now.action, now.model_digest) == ("rollback", first.model_digest)
+    served = caching.committed_generation(lived.platform, target.key)
+    assert served is not None and served.model_digest == first.model_digest
+    again = next_ask(lived.platform, target, {}, lived.now)
+    assert not isinstance(again, Ask) and again.settled
