@@ -272,7 +272,7 @@ def test_a_recalibration_without_enough_days_is_refused_until_the_date_on_which_
     found = consider(early.platform, target, verdict)
     assert found is not None and [g.name for g in found.refusals] == ["calibration"]
     (refusal,) = found.refusals
-    assert (refusal.value, refusal.limit, refusal.could_pass) == (0, 7, "2020-11-02")
+    assert (refusal.value, refusal.limit, refusal.could_pass) == (0, 7, "2020-10-26")
     assert "0 matured partitions served by the champion, 7 are asked for" in found.sentence()
     (kept,) = ledger_attempts(early)
     assert (kept.status, kept.action) == (REFUSED, "recalibrate")
