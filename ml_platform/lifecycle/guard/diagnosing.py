@@ -23,6 +23,7 @@ from ml_platform.registry import promotions
 from ml_platform.storage.ledger import wall_now
 from ml_platform.storage.tables import Attempt, Hold, Incident, Verdict
 
+
 @dataclass(frozen=True)
 class Diagnosed:
     """A diagnosis with its entry in the ledger.
