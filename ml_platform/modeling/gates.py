@@ -3,8 +3,8 @@
 ==================  =======================================================================================
 ``auc``             first champion only: AUC at least ``minimum_auc``
 ``base_rate``       first champion only: log loss below that of the training base rate on the same rows
-``bias``            fails where a one-sided bound, blocked by day, shows |bias| above ``maximum_bias``
-``baseline``        the upper bound of the day-paired (model - baseline) log loss is below
+``bias``            fails where a one-sided bound, by block, shows |bias| above ``maximum_bias``
+``baseline``        the upper bound of the block-paired (model - baseline) log loss is below
                     ``baseline_margin``
 ``champion``        the lower bound of the day-paired (champion - model) log loss is above
                     ``-champion_margin``
@@ -13,7 +13,8 @@
                     else the baseline
 ==================  =======================================================================================
 
-Bounds are those of :mod:`ml_platform.modeling.day_bounds`. ``baseline`` and ``champion`` have to be shown;
+A block is what is independent (``ModelConfig.sample``): a day unless the use case says otherwise. Bounds are
+those of :mod:`ml_platform.modeling.day_bounds`. ``baseline`` and ``champion`` have to be shown;
 ``bias`` and ``slices`` fail only where harm is shown. Where the baseline's point estimate is the better
 one, the baseline is judged instead (:func:`assess`).
 """
@@ -205,7 +206,7 @@ def _bias(model: Evaluation, settings: GateConfig) -> Gate:
     require_days(bias)
     low, high = bias.lower(settings.confidence), bias.upper(settings.confidence)
     shown = max(low, -high, 0.0)
-    words = f"|bias| that {settings.confidence:.0%} bounds by day show; point estimate {bias.value:+.4f}"
+    words = f"|bias| that {settings.confidence:.0%} bounds by block show; point estimate {bias.value:+.4f}"
     return _gate(
         "bias",
         shown <= settings.maximum_bias,
@@ -242,7 +243,7 @@ def _baseline(contender: Evidence, baseline: Evidence, settings: GateConfig) -> 
     difference = paired(whole(contender, "the model"), whole(baseline, "the baseline"), "the baseline")
     require_days(difference)
     upper = difference.upper(settings.confidence)
-    words = f"{settings.confidence:.0%} upper bound of log loss over the baseline's, paired by day"
+    words = f"{settings.confidence:.0%} upper bound of log loss over the baseline's, paired by block"
     return _gate("baseline", upper < limit, upper, limit, words, **_numbers(difference))
 
 
@@ -251,7 +252,7 @@ def _champion(contender: Evidence, champion: Evidence, settings: GateConfig) -> 
     gain = paired(incumbent, model, "the champion")
     require_days(gain)
     lower = gain.lower(settings.confidence)
-    words = f"{settings.confidence:.0%} lower bound of the log loss saved over the champion, paired by day"
+    words = f"{settings.confidence:.0%} lower bound of the log loss saved over the champion, paired by block"
     passed = lower > -settings.champion_margin
     return _gate("champion", passed, lower, -settings.champion_margin, words, **_numbers(gain))
 
