@@ -302,16 +302,25 @@ class ModelConfig(Strict):
         return [f.name for f in self.features if f.kind == "categorical"]
 
 
+class LimitsConfig(Strict):
+    """What one run of the use case may take: past it the run ends, and no other use case waits for it."""
+
+    run_time: timedelta = Field(
+        default=timedelta(hours=6), gt=timedelta(0), description="Longest run, for example PT2H."
+    )
+    memory_mb: int = Field(default=8192, gt=0, description="Largest memory of a run's process (MiB).")
+
+
 class DemoConfig(Strict):
-    """What ``ml-platform demo`` plays."""
+    """What ``ml-platform demo`` and ``ml-platform run`` play."""
 
     build_from: date | None = Field(
         default=None,
         description="First partition whose features and labels are built; feeds land from the very first.",
     )
     promote_at: datetime = Field(description="The clock when the first champion is trained.")
-    serve_first: date = Field(description="First partition served.")
-    serve_last: date = Field(description="Last partition served.")
+    serve_first: date | datetime = Field(description="First partition served; of hours an instant.")
+    serve_last: date | datetime = Field(description="Last partition served.")
     judge_at: datetime = Field(description="The clock when live performance is judged.")
 
 
@@ -331,6 +340,7 @@ class UseCaseConfig(Strict):
     feeds: tuple[FeedConfig, ...] = Field(min_length=1, description="Its feeds.")
     views: ViewsConfig = Field(description="Its dbt models.")
     models: tuple[ModelConfig, ...] = Field(min_length=1, description="Its models.")
+    limits: LimitsConfig = Field(default=LimitsConfig(), description="What a run may take.")
     demo: DemoConfig | None = Field(default=None, description="What the demo plays.")
 
     @model_validator(mode="after")

@@ -60,6 +60,9 @@ class SourceConfig(Strict):
     columns: dict[Identifier, str] = Field(
         default={}, description="Contract column: name in the source. All, by their own names, when empty."
     )
+    missing: tuple[str, ...] = Field(
+        default=(), description="Texts of CSV that mean missing, besides an empty cell; for example NA."
+    )
     not_null: tuple[Identifier, ...] = Field(
         default=(), description="Rows without a value here are left out: they are not known yet."
     )

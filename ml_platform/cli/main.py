@@ -57,6 +57,7 @@ app.command()(querying.sql)
 app.command()(pages.pages)
 app.command()(pages.mlflow)
 app.command()(running.demo)
+app.command("run")(running.run)
 app.command()(running.prepare)
 
 

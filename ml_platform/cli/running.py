@@ -1,4 +1,4 @@
-"""``ml-platform demo`` and ``prepare``."""
+"""``ml-platform demo``, ``run`` and ``prepare``."""
 
 from __future__ import annotations
 
@@ -6,26 +6,37 @@ import contextlib
 import os
 import sys
 import time
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
 
 from ml_platform.cli.shared import console, platform
+from ml_platform.config import SEARCH_PATH_VARIABLE, UseCase, load_use_case
 from ml_platform.errors import PlatformError
 from ml_platform.lifecycle.platform import Platform
 
 
 def prepare() -> None:
     """Make the folders, bring the ledger up to date, and compile the dbt projects."""
+    stores = platform()
+    _prepare(stores, list(stores.use_cases.values()))
+
+
+def _prepare(stores: Platform, chosen: Sequence[UseCase]) -> None:
     from ml_platform.features.dbt import compile_project
     from ml_platform.lifecycle.doctor import marker
 
-    stores = platform()
     marker(stores)
     stores.ledger.heads("nothing")
-    for use_case in stores.use_cases.values():
-        compile_project(use_case.dbt_dir)
+    for use_case in chosen:
+        try:
+            compile_project(use_case.dbt_dir)
+        except PlatformError as error:
+            # One broken project stops no other: the graph and the doctor show it.
+            errors.print(f"[yellow]{use_case.name} is broken[/]: {escape(str(error))}", highlight=False)
 
 
 def demo(
@@ -35,13 +46,52 @@ def demo(
 
     A use case that fails holds up no other; the exit status is then 1.
     """
+    stores = platform()
+    chosen = [stores.use_case(use_case)] if use_case else list(stores.use_cases.values())
+    _play_all(stores, [u for u in chosen if u.config.demo is not None])
+
+
+def run(
+    use_case: Annotated[str, typer.Argument(help="Name of the use case, or its folder.")],
+    models: Annotated[
+        str | None, typer.Option(help="Only these models, separated by commas; all when left out.")
+    ] = None,
+) -> None:
+    """All the way to a prediction in the cache and a verdict on it.
+
+    Lands and accepts the feeds, builds features and labels, versions a dataset, trains, judges, promotes
+    where the gates pass, scores, serves, monitors and diagnoses. On a replay clock it plays what `demo` in
+    use_case.yaml says; on the wall clock, and after an edit, the lifecycle as of now. What has been done is
+    not done again.
+    """
+    from ml_platform.lifecycle.loadable import require_loadable
+
+    name = found_by_folder(use_case)
+    stores = platform()
+    chosen = stores.use_case(name)
+    wanted = [m.strip() for m in (models or "").split(",") if m.strip()]
+    for model in wanted:
+        chosen.model(model)
+    require_loadable(chosen, {})
+    _play_all(stores, [chosen], wanted)
+
+
+def found_by_folder(name: str) -> str:
+    """The name of a use case; where it is given by its folder, that becomes one more search path."""
+    folder = Path(name)
+    if not (folder / "use_case.yaml").is_file():
+        return name
+    paths = [p for p in os.environ.get(SEARCH_PATH_VARIABLE, "").split(os.pathsep) if p]
+    os.environ[SEARCH_PATH_VARIABLE] = os.pathsep.join([*paths, str(folder.resolve())])
+    return load_use_case(folder / "use_case.yaml").name
+
+
+def _play_all(stores: Platform, chosen: Sequence[UseCase], models: Sequence[str] = ()) -> None:
     os.environ.setdefault("DO_NOT_TRACK", "true")
     os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
     started = time.perf_counter()
-    stores = platform()
-    chosen = [stores.use_case(use_case)] if use_case else list(stores.use_cases.values())
     with console.status("opening the platform …"):
-        prepare()
+        _prepare(stores, chosen)
         # Dagster costs seconds of import; only commands that run jobs pay them.
         from ml_platform.cli.summary import print_next
         from ml_platform.orchestration.demo import open_instance
@@ -57,26 +107,25 @@ def demo(
             contextlib.redirect_stdout(file),
             contextlib.redirect_stderr(file),
         ):
-            names = [each.name for each in chosen if each.config.demo is not None]
-            failed = [name for name in names if not _played(stores, instance, name)]
-        print_next(stores, names, time.perf_counter() - started)
+            failed = [each.name for each in chosen if not _played(stores, instance, each.name, models)]
+        print_next(stores, [each.name for each in chosen], time.perf_counter() - started)
     finally:
         console.file = None  # type: ignore[assignment]  # again whatever stdout is
     if failed:
         raise typer.Exit(1)
 
 
-def _played(stores: Platform, instance: Any, name: str) -> bool:
+def _played(stores: Platform, instance: Any, name: str, models: Sequence[str]) -> bool:
     """Whether a use case was played to its end; says why where it was not."""
     try:
-        _play(stores, instance, name)
+        _play(stores, instance, name, models)
     except PlatformError as error:
         console.print(f"[red]{name}: {escape(str(error))}[/]", highlight=False)
         return False
     return True
 
 
-def _play(stores: Platform, instance: Any, name: str) -> None:
+def _play(stores: Platform, instance: Any, name: str, models: Sequence[str]) -> None:
     from ml_platform.cli.summary import print_summary
     from ml_platform.orchestration.demo import play
 
@@ -87,9 +136,10 @@ def _play(stores: Platform, instance: Any, name: str) -> None:
 
         def say(act: Any, event: Any) -> None:
             if event is None:
+                when = act.clock or stores.clock(use_case).now()
                 console.print(
                     f"\n[bold cyan]▶ {act.title}[/]  {act.partitions[0]} to {act.partitions[1]}, "
-                    f"as of {act.clock:%Y-%m-%d %H:%M}",
+                    f"as of {when:%Y-%m-%d %H:%M}",
                     highlight=False,
                 )
             elif event.event_type_value == "STEP_START":
@@ -103,7 +153,7 @@ def _play(stores: Platform, instance: Any, name: str) -> None:
             elif event.event_type_value == "STEP_FAILURE":
                 console.print(f"  [red]✗ {_short(event.step_key, name)}[/]", highlight=False)
 
-        played = list(play(stores, _definitions, instance, use_case, say))
+        played = list(play(stores, _definitions, instance, use_case, say, models))
     if all(p.before for p in played):
         console.print("[green]everything has been played already[/]: nothing was done again", highlight=False)
     print_summary(stores, use_case, played, time.perf_counter() - started)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.markup import escape
 
+from ml_platform.cli.new_use_case import new, show_remarks
 from ml_platform.cli.shared import console, platform, table
+from ml_platform.config import use_case_files
+from ml_platform.errors import NotFoundError
 
 app = typer.Typer(help="Use cases: list them, make a new one from a file, check one.", no_args_is_help=True)
+
+app.command("new")(new)
 
 _COLOURS = {"ok": "[green]ok[/]", "broken": "[red]broken[/]", "removed": "[yellow]removed[/]"}
 
@@ -39,3 +45,55 @@ def list_use_cases(
         console.print(escape(str(health.error)), highlight=False)
     if ill:
         raise typer.Exit(1)
+
+
+@app.command("check")
+def check(
+    name: Annotated[str, typer.Argument(help="Name of the use case, or its folder.")],
+    data: Annotated[bool, typer.Option(help="Read a few partitions of its feeds too.")] = True,
+    timeout: Annotated[float, typer.Option(help="Seconds that reading the data may take.")] = 300,
+    memory: Annotated[float, typer.Option(help="MiB of memory that it may take.")] = 4096,
+) -> None:
+    """Everything that is wrong with a use case, at once, each with file and fix. It changes nothing.
+
+    YAML, contracts, feed code and dbt project; then, in a process of its own over a few partitions: what the
+    feeds deliver against their contracts, keys, labels, copies of the label among the features, and whether
+    features see what became known after the cutoff. Exits with 1 when something must be mended.
+    """
+    from ml_platform.lifecycle.checking import check_data, check_files
+    from ml_platform.lifecycle.contract_changes import contract_remarks
+
+    path = _file_of(name)
+    with console.status("reading its files …"):
+        use_case, remarks = check_files(path)
+    if use_case is not None and not any(r.level == "error" for r in remarks):
+        remarks += contract_remarks(platform(), use_case)
+        if data:
+            with console.status("reading a few partitions …"):
+                remarks += check_data(use_case, seconds=timeout, megabytes=memory)
+    show_remarks(remarks)
+    wrong = sum(r.level == "error" for r in remarks)
+    if wrong:
+        console.print(f"\n[red]{wrong} thing(s) must be mended[/]", highlight=False)
+        raise typer.Exit(1)
+    doubtful = sum(r.level == "warning" for r in remarks)
+    told = f", {doubtful} warning(s)" if doubtful else ""
+    console.print(f"[green]nothing is wrong[/] with {name}{told}", highlight=False)
+
+
+def _file_of(name: str) -> Path:
+    """The ``use_case.yaml`` of a use case that may be too broken to say its name."""
+    if (Path(name) / "use_case.yaml").is_file():
+        return Path(name) / "use_case.yaml"
+    stores = platform()
+    if name in stores.use_cases:
+        return stores.use_cases[name].folder / "use_case.yaml"
+    for path in use_case_files():
+        if path.parent.name == name:
+            return path
+    known = sorted({p.parent.name for p in use_case_files()})
+    raise NotFoundError(
+        f"there is no use case '{name}'",
+        where="the built-in folder and ML_PLATFORM_USE_CASES",
+        fix=f"choose one of: {', '.join(known)}, or give its folder",
+    )

@@ -127,7 +127,7 @@ def _files(files: Sequence[_File], feed: FeedConfig, source: SourceConfig) -> pa
                 fix="declare `source: format: csv` or `parquet`",
             )
         try:
-            table = read_file(file.path, kind, source.delimiter)
+            table = read_file(file.path, kind, source.delimiter, source.missing)
         except (pa.ArrowException, OSError) as error:
             raise FeedError(
                 f"feed {feed.name}: the file cannot be read as {kind}: {str(error).splitlines()[0]}",
@@ -139,8 +139,10 @@ def _files(files: Sequence[_File], feed: FeedConfig, source: SourceConfig) -> pa
     return pa.concat_tables(tables, promote_options="permissive")
 
 
-def read_file(path: Path, kind: FileFormat, delimiter: str | None = None) -> pa.Table:
-    """One file; every column of CSV is text, and an empty cell is missing.
+def read_file(
+    path: Path, kind: FileFormat, delimiter: str | None = None, missing: Sequence[str] = ()
+) -> pa.Table:
+    """One file; every column of CSV is text, and an empty cell is missing, as are the texts named.
 
     Raises:
         pyarrow.ArrowException, OSError: It cannot be read; a row of another length is an error, because
@@ -152,7 +154,7 @@ def read_file(path: Path, kind: FileFormat, delimiter: str | None = None) -> pa.
     with csv.open_csv(path, parse_options=parsing) as opened:
         names = opened.schema.names
     converting = csv.ConvertOptions(
-        column_types=dict.fromkeys(names, pa.string()), null_values=[""], strings_can_be_null=True
+        column_types=dict.fromkeys(names, pa.string()), null_values=["", *missing], strings_can_be_null=True
     )
     return csv.read_csv(path, parse_options=parsing, convert_options=converting)
 

@@ -17,6 +17,7 @@ from ml_platform.contracts.model import Contract, RuleResult
 from ml_platform.feed_config import FeedConfig
 from ml_platform.ingestion.history import MergeCounts, MergeResult, merge
 from ml_platform.lifecycle.feed_contracts import contract_of
+from ml_platform.lifecycle.kept_contracts import contract_item
 from ml_platform.lifecycle.platform import Platform
 from ml_platform.lifecycle.views import accepted_asset
 from ml_platform.monitoring.feed_day import feed_evidence
@@ -168,6 +169,8 @@ def judge(
     items, published = _items(platform, use_case, feed, contract, verdicts, merged, heads, as_of)
     items += _quarantine_items(platform, feed, verdicts, quarantine_heads)
     items += _profile_items(platform, feed, contract, verdicts)
+    kept = contract_item(platform, use_case, contract) if verdicts else None
+    items += [kept] if kept else []
     ids = platform.ledger.request(items, as_of)
     with platform.ledger.committing(items, ids) as session:
         session.add_all(

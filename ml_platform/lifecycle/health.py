@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,11 +13,12 @@ from ml_platform.config import UseCase
 from ml_platform.errors import FeedError, NotFoundError, PlatformError
 from ml_platform.lifecycle.loadable import require_loadable
 from ml_platform.lifecycle.platform import Platform
+from ml_platform.limited import run_limited
 from ml_platform.storage.tables import COMMITTED, CacheGeneration, Promotion
 
 State = Literal["ok", "broken", "removed"]
-IMPORT_SECONDS = 60.0
-"""How long a use case's module may take to import before it counts as hanging."""
+IMPORT_SECONDS, IMPORT_MEGABYTES = 60.0, 2048.0
+"""How long a use case's module may take to import, and how much memory, before it counts as hanging."""
 
 _IMPORT = """
 import sys
@@ -86,21 +86,21 @@ def require_importable(use_case: UseCase, seconds: float = IMPORT_SECONDS) -> No
     if not specs:
         return
     command = [sys.executable, "-c", _IMPORT, str(use_case.folder), *specs]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
-    except subprocess.TimeoutExpired:
+    done = run_limited(command, seconds=seconds, megabytes=IMPORT_MEGABYTES)
+    where = f"{use_case.folder} ({', '.join(specs)})"
+    if done.why:
         raise FeedError(
-            f"its feed code does not finish importing within {seconds:g} s",
-            where=f"{use_case.folder} ({', '.join(specs)})",
+            f"importing its feed code was ended: {done.why}",
+            where=where,
             fix="move work from the top of the module into the reader",
-        ) from None
-    if done.returncode == 3:
-        what, where = done.stdout.strip().splitlines()[-2:]
+        )
+    if done.code == 3:
+        what, where = done.output.strip().splitlines()[-2:]
         raise FeedError(what, where=where, fix="correct the module")
-    if done.returncode:
+    if done.code:
         raise FeedError(
-            f"its feed code ended its process ({done.returncode}): {_last_line(done.stderr)}",
-            where=f"{use_case.folder} ({', '.join(specs)})",
+            f"its feed code ended its process ({done.code}): {_last_line(done.errors)}",
+            where=where,
             fix="correct the module",
         )
 

@@ -1,37 +1,50 @@
-"""The demo: a use case's first months, played as real runs on the Dagster instance.
+"""Plays a use case as real runs on the Dagster instance: ``ml-platform demo`` and ``ml-platform run``.
 
-Three runs: the lifecycle up to the first champion, the days that it served, and the look back once their
-labels are mature. A run that has succeeded is recognised and not played again.
+Where a use case says what is played (``demo``), three runs: the lifecycle up to the first champion, the
+partitions that it served, and the look back once their labels are known. Otherwise, and after an edit,
+one: the lifecycle as of now. A run that has succeeded is recognised and not played again.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 
-from dagster import DagsterEvent, DagsterInstance, DagsterRun, DagsterRunStatus, Definitions, RunsFilter
+from dagster import (
+    AssetKey,
+    DagsterEvent,
+    DagsterInstance,
+    DagsterRun,
+    DagsterRunStatus,
+    Definitions,
+    RunsFilter,
+)
 
 from ml_platform.config import DemoConfig, UseCase, project_root
-from ml_platform.errors import PlatformError
+from ml_platform.errors import NotReadyError, PlatformError
+from ml_platform.features.dbt import compiled_views
+from ml_platform.lifecycle.feed_contracts import contract_digests
 from ml_platform.lifecycle.platform import Platform
 from ml_platform.orchestration.jobs import job_name
 from ml_platform.orchestration.local_runs import run_job
+from ml_platform.partitions import PartitionScheme
 
 TAG = "ml_platform/demo"
 
 
 @dataclass(frozen=True)
 class Act:
-    """One run of the demo: its job, its partitions, and where the clock stands."""
+    """One run: its job, its partitions, and where the clock stands; ``None`` leaves it where it is."""
 
     title: str
     job: str
     partitions: tuple[str, str]
-    clock: datetime
+    clock: datetime | None
 
 
 @dataclass(frozen=True)
@@ -56,9 +69,10 @@ def open_instance(platform: Platform) -> DagsterInstance:
 def acts(use_case: UseCase, demo: DemoConfig) -> list[Act]:
     """What the demo of a use case consists of."""
     scheme = use_case.scheme
-    serve_first, serve_last = demo.serve_first.isoformat(), demo.serve_last.isoformat()
-    built = demo.build_from.isoformat() if demo.build_from else scheme.first_key
+    serve_first, serve_last = (_key(scheme, d) for d in (demo.serve_first, demo.serve_last))
+    built = _key(scheme, demo.build_from) if demo.build_from else scheme.first_key
     after, judged = scheme.shift(serve_last, 1), scheme.key_at(demo.judge_at)
+    judged = max(after, judged if scheme.last_key is None else min(judged, scheme.last_key))
     history = [
         Act("history for the features", "land", (scheme.first_key, scheme.shift(built, -1)), demo.promote_at)
     ]
@@ -75,31 +89,72 @@ def acts(use_case: UseCase, demo: DemoConfig) -> list[Act]:
     ]
 
 
+def planned(platform: Platform, instance: DagsterInstance, use_case: UseCase) -> list[Act]:
+    """What is to be played now: the demo from where it stopped, else the lifecycle as of now."""
+    now, demo = platform.clock(use_case).now(), use_case.config.demo
+    if demo is not None:
+        found = acts(use_case, demo)
+        first = found[0]
+        assert first.clock is not None
+        if now <= first.clock or _finished(instance, use_case, first) is not None:
+            return found
+    return [Act("the lifecycle as of now", "lifecycle", _reached(use_case, now), None)]
+
+
+def _reached(use_case: UseCase, now: datetime) -> tuple[str, str]:
+    """The partitions whose cutoff has come."""
+    scheme = use_case.scheme
+    key = scheme.key_at(now) if scheme.last_key is None else min(scheme.key_at(now), scheme.last_key)
+    while key >= scheme.first_key and use_case.cutoff(key) > now:
+        key = scheme.shift(key, -1)
+    if key < scheme.first_key:
+        raise NotReadyError(
+            f"no partition of {use_case.name} has been reached yet: it is {now.isoformat()}",
+            where=f"timeline {use_case.config.timeline.name}",
+            fix=f"wait for the first cutoff, {use_case.cutoff(scheme.first_key).isoformat()}",
+        )
+    return scheme.first_key, key
+
+
+def _key(scheme: PartitionScheme, value: date) -> str:
+    if isinstance(value, datetime):
+        return scheme.key_at(value if value.tzinfo else value.replace(tzinfo=scheme.zone))
+    return scheme.key_of_day(value)
+
+
 def play(
     platform: Platform,
     definitions: Callable[[], Definitions],
     instance: DagsterInstance,
     use_case: UseCase,
     say: Callable[[Act, DagsterEvent | None], None],
+    models: Sequence[str] = (),
 ) -> Iterator[Played]:
     """Play what has not been played yet; the definitions are loaded only when there is something.
 
     Where the gates refuse every first candidate there is nothing to serve, and the play ends there.
 
+    Args:
+        platform: The stores.
+        definitions: The code location.
+        instance: Where runs are recorded.
+        use_case: What to play.
+        say: Told each act as it begins, and each of its events.
+        models: Only these; all when empty.
+
     Raises:
         PlatformError: A run failed; what it did up to there stays, and playing again goes on from there.
     """
-    assert use_case.config.demo is not None
     clock = platform.clock(use_case)
-    for act in acts(use_case, use_case.config.demo):
-        name, tag = job_name(use_case, act.job), f"{use_case.name}:{act.job}"
-        done = _finished(instance, name, tag)
+    for act in planned(platform, instance, use_case):
+        name = job_name(use_case, act.job)
+        done = _finished(instance, use_case, act)
         if done is not None:
             yield Played(act, done.run_id, _durations(instance, done.run_id), 0.0, before=True)
             if act.job != "land" and not _anything_serves(platform, use_case):
                 return
             continue
-        if clock.now() < act.clock:
+        if act.clock is not None and clock.now() < act.clock:
             clock.set(act.clock)
         say(act, None)
         started = time.perf_counter()
@@ -108,19 +163,27 @@ def play(
             instance,
             name,
             partitions=act.partitions,
-            tags={TAG: tag},
+            tags={TAG: _tag(use_case, act)},
+            assets=without_models(use_case, models) if models else None,
             on_event=lambda event, act=act: say(act, event),  # type: ignore[misc]
         )
         if run.status != DagsterRunStatus.SUCCESS:
             raise PlatformError(
                 f"the run of {name} failed: {_why(instance, run.run_id)}",
                 where=f"run {run.run_id}",
-                fix="`make dev` shows it; `make demo` goes on from there once the cause is mended",
+                fix="`make dev` shows it; the same command goes on from there once the cause is mended",
             )
         wall = time.perf_counter() - started
         yield Played(act, run.run_id, _durations(instance, run.run_id), wall, before=False)
         if act.job != "land" and not _anything_serves(platform, use_case):
             return
+
+
+def without_models(use_case: UseCase, models: Sequence[str]) -> Callable[[AssetKey], bool]:
+    """Which assets are played when only some models are: all but the other models'."""
+    wanted = {use_case.model(m).name for m in models}
+    others = {m.name for m in use_case.config.models} - wanted
+    return lambda key: not (key.path[0] == use_case.name and len(key.path) > 2 and key.path[1] in others)
 
 
 def _anything_serves(platform: Platform, use_case: UseCase) -> bool:
@@ -129,8 +192,20 @@ def _anything_serves(platform: Platform, use_case: UseCase) -> bool:
     return any(champion(platform.ledger, use_case.model_key(m.name)) for m in use_case.config.models)
 
 
-def _finished(instance: DagsterInstance, job: str, tag: str) -> DagsterRun | None:
-    filters = RunsFilter(job_name=job, tags={TAG: tag}, statuses=[DagsterRunStatus.SUCCESS])
+def _tag(use_case: UseCase, act: Act) -> str:
+    """What an act is recognised by: an edit of the use case makes it another one."""
+    said = [use_case.config.model_dump_json(), *sorted(contract_digests(use_case).values())]
+    said += compiled_views(use_case).versions
+    digest = hashlib.sha256("\n".join(said).encode()).hexdigest()[:12]
+    return f"{use_case.name}:{act.job}:{act.partitions[1]}:{digest}"
+
+
+def _finished(instance: DagsterInstance, use_case: UseCase, act: Act) -> DagsterRun | None:
+    filters = RunsFilter(
+        job_name=job_name(use_case, act.job),
+        tags={TAG: _tag(use_case, act)},
+        statuses=[DagsterRunStatus.SUCCESS],
+    )
     runs = instance.get_runs(filters, limit=1)
     return runs[0] if runs else None
 

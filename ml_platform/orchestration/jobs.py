@@ -20,6 +20,7 @@ from pydantic import Field
 from ml_platform.config import UseCase
 from ml_platform.lifecycle.platform import Target
 from ml_platform.orchestration.keys import feed_key, model_key, partitions_of, view_key
+from ml_platform.orchestration.limits import limit_tags
 from ml_platform.orchestration.resources import PlatformResource
 
 _TRAINING = ("training_dataset", "candidate_model", "evaluation", "champion_model")
@@ -86,7 +87,7 @@ def _job(
         partitions_def=partitions_of(use_case),
         executor_def=in_process_executor,
         description=description,
-        tags={"use_case": use_case.name},
+        tags={"use_case": use_case.name, **limit_tags(use_case)},
     )
 
 

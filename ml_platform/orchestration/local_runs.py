@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from dagster import DagsterEvent, DagsterInstance, DagsterRun, Definitions
+from dagster import AssetKey, DagsterEvent, DagsterInstance, DagsterRun, Definitions
 from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.execution.api import execute_run_iterator
 from dagster._core.remote_origin import (
@@ -35,6 +35,7 @@ def run_job(
     partitions: tuple[str, str] | None = None,
     tags: Mapping[str, str] | None = None,
     run_config: Mapping[str, Any] | None = None,
+    assets: Callable[[AssetKey], bool] | None = None,
     on_event: Callable[[DagsterEvent], None] = lambda _: None,
 ) -> DagsterRun:
     """Run a job to its end and return its run, as recorded.
@@ -46,9 +47,12 @@ def run_job(
         partitions: First and last partition of a range, for a partitioned job.
         tags: Tags of the run.
         run_config: Its configuration.
+        assets: Which of the job's assets; all when left out.
         on_event: Told each event as it happens, for progress.
     """
     job = definitions.resolve_job_def(name)
+    if assets is not None:
+        job = job.get_subset(asset_selection={k for k in job.asset_layer.selected_asset_keys if assets(k)})
     all_tags = {**job.run_tags, **(tags or {})}
     if partitions is not None:
         all_tags |= {RANGE_START: partitions[0], RANGE_END: partitions[1]}
@@ -62,7 +66,7 @@ def run_job(
         tags=all_tags,
         run_config=QUIET | dict(run_config or {}),
         remote_job_origin=origin,
-        asset_selection=None,
+        asset_selection=job.asset_selection,
     )
     for event in execute_run_iterator(InMemoryJob(job), run, instance):
         on_event(event)

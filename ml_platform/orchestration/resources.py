@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from dagster import ConfigurableResource
+import contextlib
+from collections.abc import Iterator
+
+from dagster import ConfigurableResource, InitResourceContext
 
 from ml_platform.lifecycle.platform import Platform
+from ml_platform.orchestration.limits import watched
 
 
 class PlatformResource(ConfigurableResource[Platform]):
@@ -13,3 +17,11 @@ class PlatformResource(ConfigurableResource[Platform]):
     def get(self) -> Platform:
         """The platform; stores are opened when they are first used."""
         return Platform()
+
+    @contextlib.contextmanager
+    def yield_for_execution(  # type: ignore[override]
+        self, context: InitResourceContext
+    ) -> Iterator[PlatformResource]:
+        """While a run has it, the run's limits are watched."""
+        with watched(context.run.tags if context.run is not None else {}):
+            yield self

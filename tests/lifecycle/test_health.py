@@ -78,7 +78,7 @@ def test_all_that_is_wrong_is_told_at_once(library_environment: dict[str, str], 
 
 def test_code_that_loops_at_import_is_ended(own_use_case: Path) -> None:
     append("feeds.py", "\nwhile True: pass\n")(own_use_case)
-    with pytest.raises(FeedError, match="does not finish importing within 2 s"):
+    with pytest.raises(FeedError, match="did not end within 2 s"):
         require_importable(load_use_case(own_use_case / "use_case.yaml"), seconds=2)
 
 

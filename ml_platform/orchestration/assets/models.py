@@ -18,6 +18,7 @@ from dagster import (
 from ml_platform.lifecycle.platform import Platform, Target
 from ml_platform.orchestration import metadata
 from ml_platform.orchestration.keys import model_key, owners, view_key
+from ml_platform.orchestration.limits import pool_of
 from ml_platform.orchestration.resources import PlatformResource
 from ml_platform.orchestration.run_context import as_of
 
@@ -35,6 +36,7 @@ def common(target: Target, stage: str, kinds: set[str], **shown: Any) -> dict[st
         "owners": owners(target.use_case),
         "kinds": kinds,
         "metadata": {**metadata.readme(target.use_case), **shown},
+        "pool": pool_of(target.use_case),
     }
 
 

@@ -30,6 +30,7 @@ from ml_platform.lifecycle.column_lineage import column_lineage
 from ml_platform.orchestration import metadata, partial
 from ml_platform.orchestration.dbt_selection import known_selection, selected_nodes, selection
 from ml_platform.orchestration.keys import feed_key, owners, partitions_of, view_key
+from ml_platform.orchestration.limits import pool_of
 from ml_platform.orchestration.resources import PlatformResource
 from ml_platform.orchestration.run_context import as_of, partition_keys
 
@@ -117,6 +118,7 @@ def _build_views(use_case: UseCase, manifest: Mapping[str, Any], select: str) ->
         partitions_def=partitions_of(use_case),
         backfill_policy=BackfillPolicy.single_run(),
         name=f"{use_case.name}__views",
+        pool=pool_of(use_case),
         required_resource_keys={dbt_resource_key(use_case), "platform"},
     )
     def build_views(context: AssetExecutionContext) -> Iterator[Any]:

@@ -1,0 +1,194 @@
+"""A contract that changed under data that was already accepted: what changed, and what has to be recomputed.
+
+Nothing is mixed in silence: each accepted partition keeps the digest of the contract that judged it, and each
+contract that judged anything is kept in the lake beside its digest's name.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import func, select
+
+from ml_platform.config import UseCase
+from ml_platform.contracts.model import Contract, Rule
+from ml_platform.datasets.versions import versions
+from ml_platform.lifecycle.feed_contracts import contract_of
+from ml_platform.lifecycle.kept_contracts import kept_contract
+from ml_platform.lifecycle.platform import Platform, Target
+from ml_platform.lifecycle.views import accepted_asset
+from ml_platform.registry import promotions
+from ml_platform.remarks import Remark
+from ml_platform.storage.tables import Acceptance
+
+
+@dataclass(frozen=True)
+class ContractChange:
+    """One earlier contract of a feed, against the one that stands in the file.
+
+    Attributes:
+        feed: The feed.
+        old_version, new_version: Their own versions.
+        old_digest, new_digest: Of their content.
+        partitions: Accepted partitions that the old one judged, in order.
+        differences: What differs, for people; None where the old text was not kept.
+        breaking: Whether accepted history cannot be read under the new one: a key or a type differs.
+        models: Models of the use case that have been trained already.
+    """
+
+    feed: str
+    old_version: str
+    new_version: str
+    old_digest: str
+    new_digest: str
+    partitions: tuple[str, ...]
+    differences: tuple[str, ...] | None
+    breaking: bool
+    models: tuple[str, ...]
+
+    @property
+    def to_recompute(self) -> list[str]:
+        """What has to be done again, in order."""
+        span = f"{self.partitions[0]} to {self.partitions[-1]}"
+        if self.breaking:
+            return [
+                f"a key or a type changed: declare a feed with a new name for it; {self.feed} cannot go on",
+                "then land, accept, features, labels, dataset and candidate from the new feed",
+            ]
+        steps = [
+            f"land and accept {self.feed} again, {span} (`ml-platform quarantine replay {self.feed}` for "
+            "rows that the old contract refused)",
+            f"features and labels, {span}",
+        ]
+        return steps + [f"dataset version and candidate of {m}" for m in self.models]
+
+
+def contract_changes(platform: Platform, use_case: UseCase) -> list[ContractChange]:
+    """Contracts under which a use case's accepted data stand and which are no longer those of the files.
+
+    Raises:
+        ContractError: A contract is malformed.
+    """
+    found = []
+    for feed in use_case.config.feeds:
+        new = contract_of(use_case, feed.name)
+        heads = platform.ledger.heads(accepted_asset(feed.name))
+        by_digest: dict[str, list[str]] = {}
+        for key, head in sorted(heads.items()):
+            by_digest.setdefault(str(head.details.get("contract", "")), []).append(key)
+        for digest, keys in by_digest.items():
+            if digest and digest != new.digest:
+                found.append(_change(platform, use_case, new, digest, keys))
+    return found
+
+
+def contract_remarks(platform: Platform, use_case: UseCase) -> Iterator[Remark]:
+    """Changed contracts, as remarks of a check."""
+    for change in contract_changes(platform, use_case):
+        same = change.old_version == change.new_version
+        version = f"{change.old_version} → {change.new_version}"
+        versions_ = f"version {change.old_version} still, raise it" if same else f"version {version}"
+        told = "; ".join(change.differences or ("the older text was not kept",))
+        yield Remark(
+            "error" if change.breaking else "warning",
+            f"the contract of {change.feed} changed under {len(change.partitions)} accepted partition(s) "
+            f"({versions_}): {told}",
+            f"{use_case.contracts_dir / change.feed}.yaml, accepted {change.partitions[0]} to "
+            f"{change.partitions[-1]}",
+            "recompute: " + "; ".join(change.to_recompute),
+        )
+
+
+def differences(old: Contract, new: Contract) -> list[str]:
+    """What differs between two contracts, for people."""
+    return [*_columns(old, new), *_rules(old.rules, new.rules), *_rest(old, new)]
+
+
+def is_breaking(old: Contract, new: Contract) -> bool:
+    """Whether history that the old one accepted cannot be merged with deliveries under the new one."""
+    kinds = {c.name: c.logical_type for c in old.columns}
+    retyped = any(kinds.get(c.name, c.logical_type) != c.logical_type for c in new.columns)
+    return retyped or old.key != new.key
+
+
+def _change(
+    platform: Platform, use_case: UseCase, new: Contract, digest: str, keys: Sequence[str]
+) -> ContractChange:
+    old = kept_contract(platform, new.name, digest)
+    return ContractChange(
+        feed=new.name,
+        old_version=_version_of(platform, new.name, digest),
+        new_version=new.version,
+        old_digest=digest,
+        new_digest=new.digest,
+        partitions=tuple(keys),
+        differences=tuple(differences(old, new)) if old is not None else None,
+        breaking=is_breaking(old, new) if old is not None else False,
+        models=tuple(_models(platform, use_case)),
+    )
+
+
+def _version_of(platform: Platform, feed: str, digest: str) -> str:
+    query = select(func.max(Acceptance.contract_version)).where(
+        Acceptance.feed == feed, Acceptance.contract_digest == digest
+    )
+    with platform.ledger.begin() as session:
+        return session.scalar(query) or "unknown"
+
+
+def _models(platform: Platform, use_case: UseCase) -> Iterator[str]:
+    """Models that have a dataset version or a champion."""
+    for model in use_case.config.models:
+        target = Target(use_case, model)
+        made = versions(platform.ledger, target.key)
+        if made or promotions.champion(platform.ledger, target.key) is not None:
+            yield target.key
+
+
+def _columns(old: Contract, new: Contract) -> Iterator[str]:
+    before, after = {c.name: c for c in old.columns}, {c.name: c for c in new.columns}
+    yield from (f"column {n} is new" for n in after if n not in before)
+    yield from (f"column {n} is gone" for n in before if n not in after)
+    for name in before.keys() & after.keys():
+        one, other = before[name], after[name]
+        if one.logical_type != other.logical_type:
+            yield f"column {name}: {one.logical_type} → {other.logical_type}"
+        if one.required != other.required:
+            yield f"column {name} is {'required now' if other.required else 'no longer required'}"
+        if one.enum != other.enum:
+            gone, added = sorted(set(one.enum) - set(other.enum)), sorted(set(other.enum) - set(one.enum))
+            yield f"column {name}: values {_listed('-', gone)}{_listed('+', added)}".rstrip()
+    if old.key != new.key:
+        yield f"key ({', '.join(old.key)}) → ({', '.join(new.key)})"
+
+
+def _rules(old: Sequence[Rule], new: Sequence[Rule]) -> Iterator[str]:
+    before, after = {r.name: r for r in old}, {r.name: r for r in new}
+    yield from (f"rule {n} is new ({r.on_breach})" for n, r in after.items() if n not in before)
+    yield from (f"rule {n} is gone" for n in before if n not in after)
+    for name in before.keys() & after.keys():
+        one, other = before[name], after[name]
+        if one.on_breach != other.on_breach:
+            yield f"rule {name}: {one.on_breach} → {other.on_breach}"
+        elif one.check != other.check:
+            yield f"rule {name}: {one.requirement} → {other.requirement}"
+
+
+def _rest(old: Contract, new: Contract) -> Iterator[str]:
+    for what in ("owner", "status", "description", "latency", "freshness"):
+        if getattr(old, what) != getattr(new, what):
+            yield f"{what} differs"
+
+
+def _listed(sign: str, values: Sequence[object]) -> str:
+    return "".join(f"{sign}{v} " for v in values)
+
+
+def summary(changes: Sequence[ContractChange]) -> dict[str, int]:
+    """Number of partitions under an older contract, by feed."""
+    counts: Counter[str] = Counter()
+    for change in changes:
+        counts[change.feed] += len(change.partitions)
+    return dict(counts)

@@ -1,0 +1,241 @@
+"""Looks at what a use case's feeds deliver and what its SQL makes of it, over a few partitions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ml_platform.config import ModelConfig, UseCase, load_use_case
+from ml_platform.errors import PlatformError
+from ml_platform.lifecycle import views
+from ml_platform.lifecycle.acceptance import AcceptanceReport, accept
+from ml_platform.lifecycle.checking import write_remarks
+from ml_platform.lifecycle.landing import land
+from ml_platform.lifecycle.platform import Outside, Platform
+from ml_platform.remarks import Remark
+
+_PARTITIONS = 8
+_LEAK = 0.995
+_FEWEST_ROWS = 100
+_LATER = datetime(9000, 1, 1, tzinfo=UTC)
+
+
+def main(path: Path, scratch: Path) -> None:
+    """Look at the use case of a file and leave the remarks in a folder."""
+    use_case = load_use_case(path)
+    environment = {"ML_PLATFORM_HOME": str(scratch / "home")}
+    platform = Platform(environment, Outside(use_cases={use_case.name: use_case}))
+    write_remarks(list(look(platform, use_case)), scratch)
+
+
+def look(platform: Platform, use_case: UseCase) -> Iterator[Remark]:
+    """Land, accept and build a few partitions, and say what is wrong with them."""
+    keys, ahead = _chosen(platform, use_case)
+    fed = True
+    for feed in use_case.config.feeds:
+        try:
+            landed = land(platform, use_case, feed, [*keys, *ahead], _LATER)
+            report = accept(platform, use_case, feed, _LATER)
+        except PlatformError as error:
+            fed = False
+            yield Remark.of(error)
+            continue
+        if not sum(r.rows for r in landed):
+            fed = False
+            span = "" if feed.static else f" of {keys[0]} to {keys[-1]}"
+            fix = "correct its source, or `partitions: start` and `end`"
+            yield Remark("error", f"feed {feed.name} has no rows{span}", feed.origin, fix)
+        yield from _acceptance(report, use_case)
+    if fed:
+        yield from _views(platform, use_case, keys)
+
+
+def _chosen(platform: Platform, use_case: UseCase) -> tuple[list[str], list[str]]:
+    """A few mature partitions, and those after them in which their labels come."""
+    scheme, demo = use_case.scheme, use_case.config.demo
+    now = demo.promote_at if demo is not None else platform.clock(use_case).now()
+    last = min(use_case.last_mature(m, now) for m in use_case.config.models)
+    last = max(last, scheme.shift(scheme.first_key, _PARTITIONS))
+    last = last if scheme.last_key is None else min(last, scheme.last_key)
+    wait = max(m.label.maturity_partitions for m in use_case.config.models)
+    keys = scheme.keys(scheme.shift(last, 1 - _PARTITIONS), last)
+    return keys, scheme.keys(scheme.shift(last, 1), scheme.shift(last, wait))
+
+
+def _acceptance(report: AcceptanceReport, use_case: UseCase) -> Iterator[Remark]:
+    file = use_case.contracts_dir / f"{report.feed}.yaml"
+    for rule in report.rules:
+        if rule.state != "FAIL":
+            continue
+        level = "warning" if rule.on_breach != "hold" else "error"
+        effect = {
+            "quarantine": "those rows go to quarantine",
+            "hold": "those partitions are held back",
+            "warn": "it only warns",
+        }[rule.on_breach]
+        yield Remark(
+            level,  # type: ignore[arg-type]
+            f"feed {report.feed}: rule {rule.name} is broken by {rule.failed_rows:,} of {rule.checked_rows:,}"
+            f" rows in {len(rule.failed_partitions)} partition(s); {effect}. {rule.reason}",
+            f"{file}, for example partition {rule.failed_partitions[0]}",
+            "mend the data, or change the rule and raise the contract's version",
+        )
+
+
+def _views(platform: Platform, use_case: UseCase, keys: Sequence[str]) -> Iterator[Remark]:
+    project = use_case.dbt_dir
+    try:
+        features = views.compute(platform, use_case, "features", keys, _LATER)
+        labels = views.compute(platform, use_case, "labels", keys, _LATER)
+    except PlatformError as error:
+        yield Remark("error", error.what, error.where or str(project), error.fix)
+        return
+    rows, truth = pa.concat_tables(features.values()), pa.concat_tables(labels.values())
+    if not rows.num_rows:
+        yield Remark(
+            "error",
+            f"no entity could be seen at the cutoff of any of {keys[0]} to {keys[-1]}",
+            str(project / "models" / f"{use_case.config.views.entities}.sql"),
+            "rows are known only after the cutoff: use 'cutoff: {of: end}', or correct known_at",
+        )
+        return
+    yield from _point_in_time(platform, use_case, keys, features)
+    for model in use_case.config.models:
+        yield from _columns(use_case, model, rows)
+        yield from _label(use_case, model, truth)
+        yield from _early(use_case, truth)
+        yield from _copies(use_case, model, rows, truth)
+
+
+def _point_in_time(
+    platform: Platform, use_case: UseCase, keys: Sequence[str], later: Mapping[str, pa.Table]
+) -> Iterator[Remark]:
+    """Features built at the cutoff, with all later rows out of sight, must be those built with them there."""
+    name = use_case.config.views.features
+    for key in keys[-2:]:
+        then = views.compute(platform, use_case, "features", [key], use_case.cutoff(key))[key]
+        now = later[key]
+        if then.num_rows != now.num_rows:
+            differs = ["the rows themselves"]
+        else:
+            differs = [c for c in now.column_names if not _equal(then[c], now[c])]
+        if differs:
+            yield Remark(
+                "error",
+                f"features see the future: {', '.join(differs)} of partition {key} change when rows that "
+                "became visible after the cutoff are taken away",
+                str(use_case.dbt_dir / "models" / f"{name}.sql"),
+                "read each feed with visible_from <= cutoff and cutoff < visible_to",
+            )
+            return
+
+
+def _equal(one: pa.ChunkedArray, other: pa.ChunkedArray) -> bool:
+    return bool(one.combine_chunks().equals(other.combine_chunks()))
+
+
+def _columns(use_case: UseCase, model: ModelConfig, rows: pa.Table) -> Iterator[Remark]:
+    where = f"{use_case.folder / 'use_case.yaml'}: model {model.name}"
+    for feature in model.features:
+        if feature.name not in rows.column_names:
+            fix = f"select it in the SQL of {use_case.config.views.features}, or take it out"
+            yield Remark("error", f"feature {feature.name} is not in the features view", where, fix)
+            continue
+        column = rows[feature.name]
+        numeric = pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
+        if feature.kind == "numeric" and not (numeric or pa.types.is_boolean(column.type)):
+            fix = "cast it to double in SQL, or say kind: categorical"
+            yield Remark("error", f"feature {feature.name} is {column.type}, not numeric", where, fix)
+        if column.null_count == len(column):
+            fix = "look at its join, or leave it out"
+            yield Remark("warning", f"feature {feature.name} is empty in all rows looked at", where, fix)
+        elif pc.count_distinct(column).as_py() < 2:
+            what = f"feature {feature.name} is constant in the {len(column):,} rows looked at"
+            yield Remark("note", what, where, "leave it out if it always is")
+
+
+def _label(use_case: UseCase, model: ModelConfig, truth: pa.Table) -> Iterator[Remark]:
+    where = f"{use_case.dbt_dir / 'models' / (use_case.config.views.labels + '.sql')}: {model.label.column}"
+    if model.label.column not in truth.column_names:
+        yield Remark("error", f"the labels view has no column {model.label.column}", where, "select it")
+        return
+    column = truth[model.label.column]
+    known = column.drop_null()
+    missing = column.null_count / max(1, len(column))
+    if missing >= 0.99:
+        fix = "look at the join of the labels' SQL, or at not_null and known_at of their feed"
+        yield Remark("error", f"the label is missing in {missing:.0%} of mature rows", where, fix)
+        return
+    if missing > 0.05:
+        fix = "raise label.maturity_partitions, or find out why outcomes never come"
+        yield Remark("warning", f"the label is missing in {missing:.0%} of mature rows", where, fix)
+    values = set(pc.unique(known).to_pylist())
+    if len(values) < 2:
+        fix = "look further back, or predict something that varies"
+        yield Remark("error", f"the label is constant ({values}) in the rows looked at", where, fix)
+    if model.kind == "binary" and not {float(v) for v in values if _number(v)} <= {0.0, 1.0}:
+        shown = sorted(map(str, values))[:5]
+        yield Remark("error", f"a binary label is 0 or 1, this one has {shown}", where, "cast it in SQL")
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, int | float)
+
+
+def _early(use_case: UseCase, truth: pa.Table) -> Iterator[Remark]:
+    if "label_known_at" not in truth.column_names:
+        return
+    known = truth.select(["partition_key", "label_known_at"]).to_pandas().dropna()
+    if known.empty:
+        return
+    cutoffs = known["partition_key"].map({k: use_case.cutoff(k) for k in known["partition_key"].unique()})
+    early = float((known["label_known_at"] <= cutoffs).mean())
+    if early > 0.05:
+        yield Remark(
+            "error" if early > 0.5 else "warning",
+            f"{early:.0%} of the labels are known before the cutoff: nothing is left to predict in them",
+            f"{use_case.folder / 'use_case.yaml'}: cutoff, and known_at of the label's feed",
+            "score earlier or in narrower partitions, or correct known_at",
+        )
+
+
+def _copies(use_case: UseCase, model: ModelConfig, rows: pa.Table, truth: pa.Table) -> Iterator[Remark]:
+    """Features that rank the label by themselves: copies of it, or what is written down with it."""
+    label = model.label.column
+    if model.kind != "binary" or label not in truth.column_names:
+        return
+    key = ["partition_key", *use_case.config.views.key]
+    joined = rows.to_pandas().merge(truth.select([*key, label]).to_pandas(), on=key, how="inner")
+    joined = joined[joined[label].notna()]
+    outcome = joined[label].to_numpy(dtype=float)
+    if len(joined) < _FEWEST_ROWS or len(np.unique(outcome)) < 2:
+        return
+    for feature in model.features:
+        if feature.name not in joined or joined[feature.name].nunique() < 2:
+            continue
+        auc = _auc(joined[feature.name], outcome, categorical=feature.kind == "categorical")
+        if auc >= _LEAK:
+            yield Remark(
+                "error",
+                f"feature {feature.name} alone ranks the label with an AUC of {auc:.3f}: it is a copy of it, "
+                "or is written down with it",
+                f"{use_case.dbt_dir / 'models' / (use_case.config.views.features + '.sql')}: {feature.name}",
+                "leave it out, or give its feed the known_at at which it really is known",
+            )
+
+
+def _auc(values: pd.Series, outcome: np.ndarray, *, categorical: bool) -> float:
+    from ml_platform.statistics.ranks import auc
+
+    if categorical:
+        if values.nunique() > len(values) / 10:
+            return 0.5
+        values = pd.Series(outcome).groupby(values.astype(str).to_numpy()).transform("mean")
+    numbers = pd.to_numeric(values, errors="coerce")
+    return auc(numbers.fillna(numbers.min() - 1).to_numpy(dtype=float), outcome == 1)

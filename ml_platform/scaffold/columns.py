@@ -1,0 +1,342 @@
+"""What a file's columns look like: types, ranges, categories, and values of another type than the rest."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from ml_platform.errors import FeedError
+from ml_platform.ingestion.placing import read_instants
+from ml_platform.ingestion.sources import file_format, read_file
+
+Kind = Literal["integer", "number", "boolean", "timestamp", "string"]
+MISSING_WORDS = ("NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "-", "?", "#N/A")
+"""Texts that sources write where they have nothing."""
+TIME_FORMATS = (
+    "%d.%m.%Y",
+    "%d.%m.%Y %H:%M",
+    "%d.%m.%Y %H:%M:%S",
+    "%d/%m/%Y",
+    "%d/%m/%Y %H:%M",
+    "%d/%m/%Y %H:%M:%S",
+    "%m/%d/%Y",
+    "%m/%d/%Y %H:%M",
+    "%m/%d/%Y %H:%M:%S",
+    "%Y/%m/%d",
+    "%Y/%m/%d %H:%M",
+    "%Y/%m/%d %H:%M:%S",
+    "%Y%m%d",
+)
+ISO = "ISO"
+_RESERVED = {
+    *("partition_key", "known_at", "accepted_at", "revision", "visible_from", "visible_to"),
+    *("cutoff", "event_time", "entity_key", "as_of", "label_known_at", "probability", "prediction"),
+    *("decision", "model_version", "arm", "role", "score"),
+    *("on", "off", "yes", "no", "true", "false", "null", "y", "n"),
+}
+"""Columns of the platform's own, and words that YAML takes for something else."""
+_MOSTLY = 0.95
+_SAMPLE = 2000
+
+
+@dataclass(frozen=True)
+class ColumnProfile:
+    """One column of a file.
+
+    Attributes:
+        source: Its name in the file.
+        name: Its name in the contract: lower case, digits and underscores.
+        kind: The type that its values have.
+        rows: Rows of the file.
+        nulls: Rows without a value.
+        distinct: Different values.
+        low, high: Ends of numbers.
+        values: All values where they are few, the commonest first.
+        time_format: strptime format of instants; empty for ISO or typed ones.
+        time_formats: Every format that reads all instants, where more than one does.
+        strange: Row number (from 1) and text of some values that are of another type than the rest.
+        strange_rows: How many there are.
+        mixed: Whether too many values are of another type to say what the column is.
+        missing_words: Texts that stand for missing.
+    """
+
+    source: str
+    name: str
+    kind: Kind
+    rows: int
+    nulls: int
+    distinct: int
+    low: float | None = None
+    high: float | None = None
+    values: tuple[str, ...] = ()
+    time_format: str = ""
+    time_formats: tuple[str, ...] = ()
+    strange: tuple[tuple[int, str], ...] = ()
+    strange_rows: int = 0
+    mixed: bool = False
+    missing_words: tuple[str, ...] = ()
+
+    @property
+    def known(self) -> int:
+        """Rows with a value."""
+        return self.rows - self.nulls
+
+
+@dataclass(frozen=True)
+class FileProfile:
+    """A file and its columns.
+
+    Attributes:
+        path: The file.
+        table: Its rows under contract names; of CSV all text, missing words as null.
+        columns: In the file's order.
+    """
+
+    path: Path
+    table: pa.Table
+    columns: tuple[ColumnProfile, ...]
+    missing_words: tuple[str, ...] = field(default=())
+
+    def column(self, name: str) -> ColumnProfile:
+        """The column with this name, in the file or in the contract.
+
+        Raises:
+            FeedError: There is none.
+        """
+        for column in self.columns:
+            if name in (column.source, column.name):
+                return column
+        raise FeedError(
+            f"there is no column '{name}'",
+            where=str(self.path),
+            fix="it has: " + ", ".join(c.source for c in self.columns),
+        )
+
+
+def profile_file(path: Path, delimiter: str | None = None) -> FileProfile:
+    """Read a file and describe its columns.
+
+    Raises:
+        FeedError: It is not there, is neither CSV nor Parquet, cannot be read, or has no rows.
+    """
+    kind = file_format(path.name)
+    if not path.is_file() or kind is None:
+        raise FeedError(
+            "this is no CSV or Parquet file" if path.is_file() else "there is no such file",
+            where=str(path),
+            fix="give a file whose name ends in .csv or .parquet",
+        )
+    try:
+        table = read_file(path, kind, delimiter)
+    except (pa.ArrowException, OSError) as error:
+        raise FeedError(
+            f"the file cannot be read as {kind}: {str(error).splitlines()[0]}",
+            where=str(path),
+            fix="mend the row named, or write the file again with one header and one delimiter",
+        ) from error
+    if not table.num_rows:
+        raise FeedError("the file has no rows", where=str(path), fix="give a file with some history")
+    names = identifiers(table.column_names)
+    profiles = [
+        _profile(table[i], s, n) for i, (s, n) in enumerate(zip(table.column_names, names, strict=True))
+    ]
+    words = tuple(sorted({w for p in profiles for w in p.missing_words}))
+    columns = [_without(table[i], p.missing_words) for i, p in enumerate(profiles)]
+    return FileProfile(path, pa.table(columns, names=names), tuple(profiles), words)
+
+
+def identifiers(names: Sequence[str]) -> list[str]:
+    """Names as a contract allows them, each once."""
+    found: list[str] = []
+    for name in names:
+        plain = re.sub(r"[^a-z0-9]+", "_", name.strip().lower()).strip("_") or "column"
+        plain = plain if plain[0].isalpha() else f"c_{plain}"
+        plain = (f"{plain}_given" if plain in _RESERVED else plain)[:56]
+        candidate, number = plain, 2
+        while candidate in found:
+            candidate, number = f"{plain}_{number}", number + 1
+        found.append(candidate)
+    return found
+
+
+def _profile(column: pa.ChunkedArray, source: str, name: str) -> ColumnProfile:
+    kind = column.type
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        return _text_profile(column, source, name)
+    found: Kind = "string"
+    if pa.types.is_boolean(kind):
+        found = "boolean"
+    elif pa.types.is_integer(kind):
+        found = "integer"
+    elif pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        found = "number"
+    elif pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+        found = "timestamp"
+    return _described(column, source, name, found, nulls=column.null_count)
+
+
+def _text_profile(column: pa.ChunkedArray, source: str, name: str) -> ColumnProfile:
+    words = _missing_words(column)
+    column = _without(column, words)
+    nulls, rows = column.null_count, len(column)
+    known = rows - nulls
+    if not known:
+        return ColumnProfile(source, name, "string", rows, nulls, 0, missing_words=words)
+    numeric = _numbers(column)
+    readable = numeric.is_valid()
+    share = (rows - numeric.null_count) / known
+    if share == 1 or share >= _MOSTLY:
+        kind: Kind = "integer" if _all_whole(column, numeric) else "number"
+        strange = _strange(column, readable)
+        found = _described(column, source, name, kind, nulls, numbers=numeric)
+        return _marked(found, strange, known, words, mixed=False)
+    times = _time_formats(column)
+    if times:
+        found = _described(column, source, name, "timestamp", nulls)
+        return _timed(found, times, words)
+    if _is_boolean(column):
+        return _marked(_described(column, source, name, "boolean", nulls), [], known, words, mixed=False)
+    found = _described(column, source, name, "string", nulls)
+    # Some numbers among texts are codes; many are two kinds of value in one column.
+    mixed = 1 - _MOSTLY < share < _MOSTLY and found.distinct > 20
+    strange = _strange(column, readable) if mixed else []
+    return _marked(found, strange, known, words, mixed=mixed)
+
+
+def _missing_words(column: pa.ChunkedArray) -> tuple[str, ...]:
+    import pyarrow.compute as pc
+
+    present = pc.unique(column.filter(pc.is_in(column, pa.array(MISSING_WORDS, column.type))))
+    return tuple(sorted(present.to_pylist()))
+
+
+def _without(column: pa.ChunkedArray, words: Sequence[str]) -> pa.ChunkedArray:
+    import pyarrow.compute as pc
+
+    if not words:
+        return column
+    return pc.if_else(pc.is_in(column, pa.array(words, column.type)), pa.scalar(None, column.type), column)
+
+
+def _numbers(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    with duckdb.connect() as connection:
+        connection.register("given", pa.table({"v": column}))
+        return connection.sql("SELECT TRY_CAST(trim(v) AS DOUBLE) AS v FROM given").to_arrow_table()["v"]
+
+
+def _all_whole(column: pa.ChunkedArray, numbers: pa.ChunkedArray) -> bool:
+    import pyarrow.compute as pc
+
+    texts = column.filter(numbers.is_valid())
+    return bool(pc.all(pc.match_substring_regex(pc.utf8_trim_whitespace(texts), r"^[+-]?\d{1,18}$")).as_py())
+
+
+def _is_boolean(column: pa.ChunkedArray) -> bool:
+    import pyarrow.compute as pc
+
+    found = {t.lower() for t in pc.unique(column.drop_null()).to_pylist()[:10]}
+    return bool(found) and found <= {"true", "false"}
+
+
+def _strange(column: pa.ChunkedArray, readable: pa.ChunkedArray) -> list[tuple[int, str]]:
+    pairs = enumerate(zip(column.to_pylist(), readable.to_pylist(), strict=True), 1)
+    return [(i, text) for i, (text, fine) in pairs if text is not None and not fine]
+
+
+def _time_formats(column: pa.ChunkedArray) -> tuple[list[str], list[str]] | None:
+    """Formats that read all values, and all formats that read some; None where hardly any is an instant."""
+    texts = column.drop_null().unique()
+    if not any(_read(texts[:20], name).is_valid().to_pylist().count(True) for name in (ISO, *TIME_FORMATS)):
+        return None
+    sample = texts[:: max(1, len(texts) // _SAMPLE)]
+    covered = np.zeros(len(sample), bool)
+    counts: dict[str, int] = {}
+    for name in (ISO, *TIME_FORMATS):
+        there = _read(sample, name).is_valid().to_numpy(zero_copy_only=False)
+        covered |= there
+        counts[name] = int(there.sum())
+        if name == ISO and there.all():
+            return [ISO], [ISO]
+    if covered.mean() < _MOSTLY:
+        return None
+    whole = [name for name, count in counts.items() if count == len(sample)]
+    return whole, [name for name, count in counts.items() if count]
+
+
+def _read(texts: pa.Array, name: str) -> pa.Array:
+    return read_instants(pa.chunked_array([texts]), "UTC", "" if name == ISO else name).combine_chunks()
+
+
+def _timed(
+    found: ColumnProfile, formats: tuple[list[str], list[str]], words: tuple[str, ...]
+) -> ColumnProfile:
+    whole, some = formats
+    chosen = "" if not whole or whole[0] == ISO else whole[0]
+    return ColumnProfile(
+        **{
+            **found.__dict__,
+            "time_format": chosen,
+            "time_formats": tuple(whole if len(whole) > 1 else () if whole else some),
+            "mixed": not whole,
+            "missing_words": words,
+        }
+    )
+
+
+def _marked(
+    found: ColumnProfile,
+    strange: list[tuple[int, str]],
+    known: int,
+    words: tuple[str, ...],
+    *,
+    mixed: bool,
+) -> ColumnProfile:
+    return ColumnProfile(
+        **{
+            **found.__dict__,
+            "strange": tuple(strange[:5]),
+            "strange_rows": len(strange),
+            "mixed": mixed,
+            "missing_words": words,
+        }
+    )
+
+
+def _described(
+    column: pa.ChunkedArray,
+    source: str,
+    name: str,
+    kind: Kind,
+    nulls: int,
+    numbers: pa.ChunkedArray | None = None,
+) -> ColumnProfile:
+    import pyarrow.compute as pc
+
+    counted = column.drop_null().value_counts()
+    distinct = len(counted)
+    values: tuple[str, ...] = ()
+    if distinct <= 100 and kind in ("string", "integer", "boolean"):
+        pairs = sorted(counted.to_pylist(), key=lambda p: (-p["counts"], str(p["values"])))
+        values = tuple(_as_text(p["values"]) for p in pairs)
+    low = high = None
+    if kind in ("integer", "number"):
+        measured = numbers if numbers is not None else column.cast(pa.float64(), safe=False)
+        ends = pc.min_max(measured)
+        low, high = ends["min"].as_py(), ends["max"].as_py()
+        low, high = (v if v is not None and math.isfinite(v) else None for v in (low, high))
+    return ColumnProfile(source, name, kind, len(column), nulls, distinct, low, high, values)
+
+
+def _as_text(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return value.isoformat() if isinstance(value, datetime) else str(value)

@@ -1,0 +1,167 @@
+"""Which columns can be inputs: without ids, constants, copies of the label, and what comes too late."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from scipy.stats import spearmanr
+
+from ml_platform.remarks import Remark
+from ml_platform.scaffold.columns import ColumnProfile
+from ml_platform.scaffold.label import Label
+from ml_platform.statistics.ranks import auc
+
+Use = Literal["numeric", "categorical", "elapsed", "dropped"]
+LEAK_AUC = 0.995
+"""A single column that ranks the outcome this well knows it (AUC as rank statistic: Hanley & McNeil 1982)."""
+_MOST_CATEGORIES = 100
+_MOST_NULLS = 0.95
+_ID_SHARE = 0.9
+_WITH_TIME = 0.95
+
+
+@dataclass(frozen=True)
+class FeatureGuess:
+    """What becomes of a column.
+
+    Attributes:
+        column: The column.
+        use: How models read it; ``elapsed`` is the days from an instant to the event.
+        why: The reason, for the comment beside it.
+        runs_with_time: Whether it is expected to rise as time goes by.
+    """
+
+    column: ColumnProfile
+    use: Use
+    why: str
+    runs_with_time: bool = False
+
+    @property
+    def name(self) -> str:
+        """The feature's column."""
+        return f"days_since_{self.column.name}"[:62] if self.use == "elapsed" else self.column.name
+
+
+def look_at_features(
+    columns: Sequence[ColumnProfile], data: pd.DataFrame, label: Label, events: pd.Series
+) -> tuple[list[FeatureGuess], list[Remark]]:
+    """What becomes of each column, and what is to be said about it.
+
+    Args:
+        columns: Those that have no other role.
+        data: Their values: numbers, instants (UTC) or text, shape (rows, columns).
+        label: The label.
+        events: The rows' event times (UTC).
+    """
+    guesses: list[FeatureGuess] = []
+    remarks: list[Remark] = []
+    for column in columns:
+        guess = _guess(column, data[column.name], label, events)
+        guesses.append(guess)
+        remarks += _told(guess)
+    return guesses, remarks
+
+
+def _guess(column: ColumnProfile, values: pd.Series, label: Label, events: pd.Series) -> FeatureGuess:
+    reason = _useless(column)
+    if reason:
+        return FeatureGuess(column, "dropped", reason)
+    if column.kind == "timestamp":
+        later = float((values > events).mean())
+        if later > 0:
+            return FeatureGuess(
+                column,
+                "dropped",
+                f"LATE: in {later:.0%} of the rows it is after the event, so it was not known",
+            )
+        return FeatureGuess(column, "elapsed", "an instant before the event: its age in days", True)
+    use: Use = "numeric" if column.kind in ("integer", "number") else "categorical"
+    known = _strength(values, label, use)
+    if known >= LEAK_AUC:
+        return FeatureGuess(
+            column, "dropped", f"LEAK: alone it ranks the label with an AUC of {known:.3f}, so it knows it"
+        )
+    if use == "categorical":
+        return FeatureGuess(column, use, f"{column.distinct} values")
+    with_time = _runs_with_time(values, events)
+    span = f"{column.low:g} to {column.high:g}" if column.low is not None and column.high is not None else ""
+    return FeatureGuess(column, use, f"from {span}" if span else "a number", with_time)
+
+
+def _useless(column: ColumnProfile) -> str:
+    """Why a column is no feature; empty where it may be one."""
+    text, nulls = column.kind == "string", column.nulls / column.rows
+    own = column.known > _MOST_CATEGORIES and column.distinct > _ID_SHARE * column.known
+    reasons = (
+        (column.known == 0, "EMPTY: no row has a value"),
+        (column.distinct < 2, "CONSTANT: it has one value only"),
+        (nulls > _MOST_NULLS, f"EMPTY: missing in {nulls:.0%} of the rows"),
+        (column.mixed, "MIXED: numbers and texts"),
+        (text and own, "ID: nearly every row has a value of its own"),
+        (
+            column.kind == "integer" and own and column.distinct == column.known,
+            "ID: every row has a number of its own",
+        ),
+        (
+            text and column.distinct > _MOST_CATEGORIES,
+            f"MANY: {column.distinct} categories; make a rate of it in the SQL of the features",
+        ),
+    )
+    return next((why for is_so, why in reasons if is_so), "")
+
+
+def _strength(values: pd.Series, label: Label, use: Use) -> float:
+    """The best AUC with which a column ranks the label, in either direction; for numbers its concordance."""
+    known = ~np.isnan(label.values)
+    outcome = label.values[known]
+    column = values[known]
+    if use == "categorical":
+        if column.nunique() > len(column) / 20:
+            return 0.5
+        means = pd.Series(outcome).groupby(column.astype(str).to_numpy()).transform("mean")
+        ranks = means.to_numpy()
+    else:
+        ranks = column.fillna(column.min() - 1).to_numpy(dtype=float)
+    if len(np.unique(outcome)) < 2 or len(np.unique(ranks)) < 2:
+        return 0.5
+    if label.kind == "regression":
+        return (1 + abs(float(spearmanr(ranks, outcome).statistic))) / 2
+    if label.kind == "multiclass":
+        return max(auc(ranks, outcome == c) for c in np.unique(outcome))
+    return auc(ranks, outcome == 1)
+
+
+def _runs_with_time(values: pd.Series, events: pd.Series) -> bool:
+    there = values.notna()
+    if there.sum() < 10 or values[there].nunique() < 3:
+        return False
+    return bool(spearmanr(values[there], events[there].astype("int64")).statistic > _WITH_TIME)
+
+
+def _told(guess: FeatureGuess) -> Iterator[Remark]:
+    column, where = guess.column, f"column '{guess.column.source}'"
+    if guess.use == "dropped" and guess.why.startswith(("LEAK", "LATE")):
+        yield Remark(
+            "warning",
+            f"left out of the features. {guess.why}",
+            where,
+            "if it really is known by then, add it to the SQL of the features and to use_case.yaml",
+        )
+    elif guess.use == "dropped":
+        fix = "write it in one type to use it" if column.mixed else ""
+        shown = ", ".join(f"row {i}: '{t}'" for i, t in column.strange[:3]) if column.mixed else ""
+        level: Literal["warning", "note"] = "warning" if column.mixed else "note"
+        yield Remark(level, f"left out of the features. {guess.why} {shown}".strip(), where, fix)
+    elif column.strange_rows:
+        shown = ", ".join(f"row {i}: '{t}'" for i, t in column.strange[:3])
+        yield Remark(
+            "warning",
+            f"{column.strange_rows} of {column.known:,} values are no {column.kind} ({shown}): those rows "
+            "will be quarantined",
+            where,
+            "mend them, or name the text in `source: missing` where it means nothing",
+        )

@@ -1,0 +1,371 @@
+"""A proposal for a use case: everything that is written down, and everything that is to be said about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+import numpy as np
+import pandas as pd
+
+from ml_platform.errors import ConfigError
+from ml_platform.ingestion.placing import read_instants
+from ml_platform.partitions import PartitionScheme, Width
+from ml_platform.remarks import Remark
+from ml_platform.scaffold import timing
+from ml_platform.scaffold.columns import ColumnProfile, FileProfile
+from ml_platform.scaffold.features import FeatureGuess, look_at_features
+from ml_platform.scaffold.label import Label, look_at_label
+from ml_platform.scaffold.roles import Roles, Wishes, decide
+from ml_platform.scaffold.timing import Windows
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A use case as it will be written.
+
+    Attributes:
+        wishes: What was said.
+        profile: The file.
+        roles: Columns that are no features.
+        label: The target.
+        features: What becomes of each other column.
+        past: Entity columns that come again and again, with whose past outcomes features are made.
+        scheme: Partitions.
+        width_reason: Why this width.
+        windows: Windows and maturity.
+        live: Whether the wall clock is the timeline's.
+        label_delay: The rule, where no column says when the label was known.
+        label_known_null: Whether some labels lack the instant.
+        times_of_day: Whether events happen at different hours.
+        remarks: Warnings and notes.
+    """
+
+    wishes: Wishes
+    profile: FileProfile
+    roles: Roles
+    label: Label
+    features: tuple[FeatureGuess, ...]
+    past: tuple[ColumnProfile, ...]
+    scheme: PartitionScheme
+    width_reason: str
+    windows: Windows
+    live: bool
+    label_delay: timedelta | None
+    label_known_null: bool
+    times_of_day: bool
+    remarks: tuple[Remark, ...]
+
+    @property
+    def used(self) -> list[FeatureGuess]:
+        """The columns that become features."""
+        return [f for f in self.features if f.use != "dropped"]
+
+    @property
+    def median_rows(self) -> int:
+        """Rows of a usual partition."""
+        keys = len(self.scheme.keys(self.scheme.first_key, self.scheme.last_key or ""))
+        return max(1, round(int(self.profile.table.num_rows) / keys))
+
+
+class Refusal(ConfigError):
+    """The data cannot become a use case as they are; all reasons at once.
+
+    Attributes:
+        remarks: The errors, and what else there was to say.
+    """
+
+    def __init__(self, remarks: Sequence[Remark], where: str) -> None:
+        self.remarks = tuple(remarks)
+        errors = [r for r in remarks if r.level == "error"]
+        told = "\n".join(
+            f"    {i}. {r.what}\n       where: {r.where}\n       fix:   {r.fix}"
+            for i, r in enumerate(errors, 1)
+        )
+        super().__init__(
+            f"{len(errors)} thing(s) in the data must be mended first:\n{told}",
+            where=where,
+            fix="mend them, then run `ml-platform use-case new` again; nothing has been written",
+        )
+
+
+def propose(profile: FileProfile, wishes: Wishes) -> Proposal:
+    """Look at the data and propose.
+
+    Raises:
+        Refusal: The data cannot become a use case as they are.
+        ConfigError: A column's role is neither said nor to be guessed.
+    """
+    roles = decide(profile, wishes)
+    remarks = list(_about_time(roles.time, wishes))
+    if roles.known_at is not None:
+        remarks += _about_time(roles.known_at, wishes)
+    if any(r.level == "error" for r in remarks):
+        raise Refusal(remarks, str(profile.path))
+    wishes = _with_format(wishes, roles.time)
+    events = _instants(profile, roles.time, wishes)
+    label, said = look_at_label(roles.label, _texts(profile, roles.label), wishes)
+    remarks += said
+    known, delay, said = _label_known(profile, roles, label, events, wishes)
+    remarks += said
+    if any(r.level == "error" for r in remarks):
+        raise Refusal(remarks, str(profile.path))
+    width, why = _width(events, known, wishes)
+    scheme = timing.scheme_of(width, wishes.timezone, events.min(), events.max())
+    if known is None:
+        delay = wishes.label_delay or timedelta(days=max(1 / 24, scheme.days))
+        known = events + delay
+        remarks.append(_assumed_delay(delay, roles.label, wishes))
+    keys = pd.Series([scheme.key_at(e) for e in events])
+    remarks += _repeated(profile, roles, keys, events)
+    remarks += _early_labels(scheme, keys, known, label)
+    remarks += _holes(scheme, events)
+    others = _others(profile, roles)
+    guesses, said = look_at_features(others, _frame(profile, others, wishes), label, events)
+    past = tuple(c for c in roles.entity if c.distinct * 2 <= c.known)
+    remarks += said + list(_few_features(guesses, past)) + list(_once(roles, past))
+    if any(r.level == "error" for r in remarks):
+        raise Refusal(remarks, str(profile.path))
+    there = known.notna().to_numpy() & ~np.isnan(label.values)
+    maturity, late = timing.maturity_of(scheme, list(events[there]), list(known[there]))
+    if late:
+        what = f"{late:,} label(s) come later than the {maturity} partitions that training waits"
+        remarks.append(Remark("note", what, "", "raise label.maturity_partitions to wait for them"))
+    return Proposal(
+        wishes=wishes,
+        profile=profile,
+        roles=roles,
+        label=label,
+        features=tuple(guesses),
+        past=past,
+        scheme=scheme,
+        width_reason=why,
+        windows=timing.choose_windows(scheme, maturity),
+        live=timing.is_live(scheme, events.max()),
+        label_delay=delay,
+        label_known_null=bool((known.isna() & ~np.isnan(label.values)).any()),
+        times_of_day=bool(events.dt.tz_convert(wishes.timezone).dt.hour.nunique() > 1),
+        remarks=tuple(remarks),
+    )
+
+
+def _about_time(column: ColumnProfile, wishes: Wishes) -> Iterator[Remark]:
+    where = f"column '{column.source}'"
+    if column.kind != "timestamp":
+        shown = ", ".join(column.values[:3])
+        fix = "name another column, or write ISO (2024-01-31 or 2024-01-31T10:00:00)"
+        yield Remark("error", f"its values are no dates or instants ({column.kind}: {shown} …)", where, fix)
+    elif wishes.time_format:
+        return
+    elif column.mixed:
+        names = ", ".join(column.time_formats)
+        yield Remark(
+            "error",
+            f"it has dates in several formats: {names}; none of them reads all rows",
+            where,
+            "write all rows in one format, best ISO (2024-01-31)",
+        )
+    elif len(column.time_formats) > 1:
+        yield Remark(
+            "error",
+            f"its dates can be read in several formats ({', '.join(column.time_formats)})",
+            where,
+            f"say which: --time-format '{column.time_formats[0]}'",
+        )
+
+
+def _with_format(wishes: Wishes, column: ColumnProfile) -> Wishes:
+    if wishes.time_format or not column.time_format:
+        return wishes
+    return Wishes(**{**wishes.__dict__, "time_format": column.time_format})
+
+
+def _instants(profile: FileProfile, column: ColumnProfile, wishes: Wishes) -> pd.Series:
+    chosen = wishes.time_format if wishes.time_format and column.kind == "timestamp" else column.time_format
+    read = read_instants(profile.table[column.name], wishes.timezone, chosen)
+    if read.null_count == len(read) and chosen:
+        read = read_instants(profile.table[column.name], wishes.timezone, "")
+    found: pd.Series = read.to_pandas()
+    if column.nulls == 0 and found.isna().any():
+        rows = list(np.flatnonzero(found.isna().to_numpy())[:3] + 1)
+        what = f"{int(found.isna().sum())} value(s) cannot be read as {chosen or 'ISO'}"
+        raise Refusal([Remark("error", what, f"column '{column.source}', rows {rows}", "mend them")], "")
+    return found
+
+
+def _texts(profile: FileProfile, column: ColumnProfile) -> pd.Series:
+    values: pd.Series = profile.table[column.name].to_pandas()
+    if column.kind == "boolean":
+        return values.map(lambda v: None if pd.isna(v) else str(v).lower())
+    return values.map(lambda v: None if pd.isna(v) else str(v))
+
+
+def _label_known(
+    profile: FileProfile, roles: Roles, label: Label, events: pd.Series, wishes: Wishes
+) -> tuple[pd.Series | None, timedelta | None, list[Remark]]:
+    """When each label was known, the rule where one is asked for, and remarks."""
+    remarks: list[Remark] = []
+    if events.isna().any():
+        rows = list(np.flatnonzero(events.isna().to_numpy())[:3] + 1)
+        what = f"{int(events.isna().sum())} row(s) have no event time"
+        where = f"column '{roles.time.source}', rows {rows}"
+        remarks.append(Remark("error", what, where, "fill them in: a row without one is in no partition"))
+    if roles.known_at is None:
+        return None, wishes.label_delay, remarks
+    known = _instants(profile, roles.known_at, wishes)
+    lacking = int((known.isna().to_numpy() & ~np.isnan(label.values)).sum())
+    where = f"column '{roles.known_at.source}'"
+    if lacking:
+        what = f"{lacking} row(s) have a label and no instant at which it was known: they will not be used"
+        remarks.append(Remark("warning", what, where, "fill the instants in"))
+    before = int((known < events).sum())
+    if before:
+        what = f"{before} label(s) were known before their event"
+        fix = "check --time and --known-at; a label that is known before needs no prediction"
+        level = "error" if before > 0.5 * known.notna().sum() else "warning"
+        remarks.append(Remark(level, what, where, fix))  # type: ignore[arg-type]
+    return known, None, remarks
+
+
+def _width(events: pd.Series, known: pd.Series | None, wishes: Wishes) -> tuple[Width, str]:
+    if wishes.width is not None:
+        return wishes.width, "as asked for"
+    delay = (
+        pd.Timedelta((known - events).median()).to_pytimedelta() if known is not None else wishes.label_delay
+    )
+    return timing.choose_width(list(events), delay, wishes.timezone)
+
+
+def _assumed_delay(delay: timedelta, label: ColumnProfile, wishes: Wishes) -> Remark:
+    if wishes.label_delay is not None:
+        return Remark(
+            "note", f"labels count as known {delay} after the event, as said", f"column '{label.source}'"
+        )
+    return Remark(
+        "warning",
+        f"nothing says when a label became known: {delay} after the event is assumed. If it takes longer, "
+        "training and gates use outcomes that nobody could have known, and look better than production will",
+        f"column '{label.source}'",
+        "name the column with --known-at, or the usual wait with --label-delay P30D",
+    )
+
+
+def _repeated(profile: FileProfile, roles: Roles, keys: pd.Series, events: pd.Series) -> Iterator[Remark]:
+    """Rows of one partition with one entity: the same ones are dropped, contradicting ones cannot be."""
+    names = [c.name for c in roles.entity]
+    frame = profile.table.select(names).to_pandas().assign(__key=keys)
+    where = ", ".join(c.source for c in roles.entity)
+    empty = frame[names].isna().any(axis=1)
+    if empty.any():
+        rows = list(np.flatnonzero(empty.to_numpy())[:3] + 1)
+        what = f"{int(empty.sum())} row(s) have no entity"
+        yield Remark("error", what, f"column(s) {where}, rows {rows}", "fill them in, or leave the rows out")
+    everything = profile.table.to_pandas().astype(str).assign(__key=keys)
+    same = everything.duplicated(keep="first")
+    if same.any():
+        what = f"{int(same.sum())} row(s) repeat another row exactly: of each the first will be kept"
+        yield Remark("warning", what, f"rows {list(np.flatnonzero(same.to_numpy())[:3] + 1)}")
+    left = frame[~same]
+    again = left.duplicated([*names, "__key"], keep=False)
+    if again.any():
+        first = left[again].iloc[0]
+        alike = (left[[*names, "__key"]] == first[[*names, "__key"]]).all(axis=1)
+        rows = [int(i) + 1 for i in left.index[alike][:3]]
+        shown = "/".join(str(first[n]) for n in names)
+        helpful = [
+            c.source
+            for c in _others(profile, roles)
+            if c.kind in ("string", "integer")
+            and not profile.table.select([*names, c.name])
+            .to_pandas()
+            .assign(__key=keys)[~same]
+            .duplicated()
+            .any()
+        ]
+        tip = f"--entity {where.replace(', ', ',')},{helpful[0]}" if helpful else "another column in --entity"
+        yield Remark(
+            "error",
+            f"{int(again.sum()):,} row(s) share their key ({where}, and the partition)",
+            f"for example rows {rows}: {shown} in {first['__key']}",
+            f"tell them apart with {tip}, take a narrower --width, or correct the file",
+        )
+
+
+def _early_labels(
+    scheme: PartitionScheme, keys: pd.Series, known: pd.Series, label: Label
+) -> Iterator[Remark]:
+    """Labels that are known when their partition is over: there is nothing left to predict."""
+    ends = {k: scheme.partition(k).end for k in keys.unique()}
+    have = known.notna().to_numpy() & ~np.isnan(label.values)
+    early = (known[have] <= keys[have].map(ends)).mean() if have.any() else 0.0
+    where = f"column '{label.column.source}'"
+    if early > 0.5:
+        yield Remark(
+            "error",
+            f"{early:.0%} of the labels are known before the cutoff (the end of their {scheme.width} "
+            "partition): there is nothing left to predict",
+            where,
+            "take a narrower --width, or correct --known-at",
+        )
+    elif early > 0.05:
+        yield Remark(
+            "warning",
+            f"{early:.0%} of the labels are known before the cutoff: predictions of them are worth nothing",
+            where,
+            "take a narrower --width",
+        )
+
+
+def _holes(scheme: PartitionScheme, events: pd.Series) -> Iterator[Remark]:
+    holes = timing.gaps(scheme, list(events))
+    if holes:
+        shown = ", ".join(holes[:3])
+        yield Remark("note", f"{len(holes)} partition(s) have no row, for example {shown}")
+
+
+def _others(profile: FileProfile, roles: Roles) -> list[ColumnProfile]:
+    """Columns without a role; an entity that comes again and again is a category too."""
+    taken = {c.name for c in (roles.time, roles.label, roles.known_at) if c}
+    taken |= {c.name for c in roles.entity if c.distinct > 20}
+    return [c for c in profile.columns if c.name not in taken]
+
+
+def _frame(profile: FileProfile, columns: Sequence[ColumnProfile], wishes: Wishes) -> pd.DataFrame:
+    found = {}
+    for column in columns:
+        if column.kind == "timestamp" and not column.mixed:
+            found[column.name] = read_instants(
+                profile.table[column.name], wishes.timezone, column.time_format
+            ).to_pandas()
+        elif column.kind in ("integer", "number"):
+            found[column.name] = pd.to_numeric(profile.table[column.name].to_pandas(), errors="coerce")
+        else:
+            found[column.name] = profile.table[column.name].to_pandas()
+    return pd.DataFrame(found, index=range(profile.table.num_rows))
+
+
+def _few_features(guesses: Sequence[FeatureGuess], past: Sequence[ColumnProfile]) -> Iterator[Remark]:
+    if not [g for g in guesses if g.use != "dropped"] and not past:
+        yield Remark(
+            "error",
+            "no column is left to predict from",
+            ", ".join(g.column.source for g in guesses) or "the file",
+            "give a file with more columns; each one's reason stands above",
+        )
+
+
+def _once(roles: Roles, past: Sequence[ColumnProfile]) -> Iterator[Remark]:
+    where = ", ".join(c.source for c in roles.entity)
+    seen_once = [c for c in roles.entity if c.distinct == c.known]
+    if seen_once:
+        yield Remark(
+            "note",
+            "each entity is seen once: none has a past, so no feature is made of past outcomes",
+            f"column(s) {where}",
+            "name a column that comes again (a machine, a shop) in --entity to have them",
+        )
+    elif not past:
+        yield Remark(
+            "note", "entities hardly come again: no feature is made of their past", f"column(s) {where}"
+        )

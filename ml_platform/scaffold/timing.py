@@ -1,0 +1,147 @@
+"""Partition width, maturity, windows and the days that are played, from when rows and labels were known."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
+
+from ml_platform.errors import ConfigError
+from ml_platform.partitions import PartitionScheme, Width, key_time
+
+_FEWEST_ROWS = 10
+_FEWEST: dict[Width, int] = {"daily": 40, "weekly": 30, "monthly": 24, "hourly": 72}
+_FEWEST_TO_TRAIN = 8
+_FEWEST_TO_GATE = 5
+_LONGEST_TRAIN = 365
+_MOST_SERVED = 14
+_CERTAIN = 0.999
+"""Labels that are later than this share of all are late ones, which a careful window does not wait for."""
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Numbers of partitions, and which are played.
+
+    Attributes:
+        maturity: Partitions until every label is known.
+        train, gate: Windows of training and of the gates.
+        minimum_train: Fewest training partitions.
+        served: First and last partition that the first champion serves.
+        promote_at, judge_at: Where the clock stands at the first promotion, and at the look back.
+    """
+
+    maturity: int
+    train: int
+    gate: int
+    minimum_train: int
+    served: tuple[str, str]
+    promote_at: datetime
+    judge_at: datetime
+
+
+def choose_width(events: Sequence[datetime], delay: timedelta | None, zone: str) -> tuple[Width, str]:
+    """The width of partitions and why; the finest that has rows enough and enough of which to judge.
+
+    Raises:
+        ConfigError: The data cover too little time for any.
+    """
+    found: list[tuple[Width, int, int]] = []
+    widths: tuple[Width, ...] = ("daily", "weekly", "monthly", "hourly")
+    for width in widths:
+        scheme = scheme_of(width, zone, min(events), max(events))
+        counts = Counter(scheme.key_at(e) for e in events)
+        median = sorted(counts.values())[len(counts) // 2]
+        found.append((width, len(counts), median))
+        short_enough = delay is None or delay >= timedelta(days=scheme.days) / 2 or width == "hourly"
+        if len(counts) >= _FEWEST[width] and median >= _FEWEST_ROWS and (short_enough or width == "daily"):
+            return width, f"{len(counts)} {width} partitions with a median of {median} rows"
+    usable = [(w, n, m) for w, n, m in found if n >= 20 and m >= 2]
+    if usable:
+        width, count, median = max(usable, key=lambda u: u[2])
+        return width, f"{count} {width} partitions with a median of only {median} rows: bounds will be wide"
+    raise ConfigError(
+        f"{len(events):,} rows from {min(events):%Y-%m-%d} to {max(events):%Y-%m-%d} are too little history: "
+        "no width gives 20 partitions",
+        where="the column of the event time",
+        fix="give a file with a longer history",
+    )
+
+
+def scheme_of(width: Width, zone: str, first: datetime, last: datetime) -> PartitionScheme:
+    """Partitions from the first row's to the last row's."""
+    zone = "UTC" if width == "hourly" else zone
+    open_ended = PartitionScheme(width, zone, date(1970, 1, 5) if width == "weekly" else date(1970, 1, 1))
+    begin = key_time(open_ended.key_at(first)).date()
+    end = open_ended.begins(open_ended.shift(open_ended.key_at(last), 1)) - timedelta(microseconds=1)
+    return PartitionScheme(width, zone, begin, end.astimezone(open_ended.zone).date())
+
+
+def maturity_of(
+    scheme: PartitionScheme, events: Sequence[datetime], known: Sequence[datetime]
+) -> tuple[int, int]:
+    """Partitions until (nearly) all labels are known, and how many labels come later still."""
+    waits = sorted(
+        scheme.distance(scheme.key_at(e), scheme.key_at(k)) + 1 for e, k in zip(events, known, strict=True)
+    )
+    wait = waits[min(len(waits) - 1, math.ceil(_CERTAIN * len(waits)) - 1)]
+    return max(1, wait), sum(w > wait for w in waits)
+
+
+def choose_windows(scheme: PartitionScheme, maturity: int) -> Windows:
+    """Windows that fit into the history, with some partitions left to serve and to look back on.
+
+    The history is train, gate, the wait for labels, the served partitions, and the wait for theirs.
+
+    Raises:
+        ConfigError: It is too short.
+    """
+    first, last = scheme.first_key, scheme.last_key
+    assert last is not None
+    total = scheme.distance(first, last) + 1
+    served = min(_MOST_SERVED, max(2, (total - 2 * maturity) // 6))
+    usable = total - 2 * maturity - served + 1
+    if usable < _FEWEST_TO_TRAIN + _FEWEST_TO_GATE:
+        needed = _FEWEST_TO_TRAIN + _FEWEST_TO_GATE + 2 * maturity + 1
+        raise ConfigError(
+            f"{total} {scheme.width} partitions are too little history: labels take {maturity}, so that "
+            f"{needed} are needed to train, to judge, to serve and to look back",
+            where=f"{first} to {last}",
+            fix="give a longer history, or a narrower --width",
+        )
+    gate = min(28, max(_FEWEST_TO_GATE, round(usable * 0.25)))
+    train = min(_LONGEST_TRAIN, usable - gate)
+    begin = scheme.shift(last, 1 - maturity - served)
+    end = scheme.shift(begin, served - 1)
+    return Windows(
+        maturity=maturity,
+        train=train,
+        gate=gate,
+        minimum_train=max(2, train // 2),
+        served=(begin, end),
+        promote_at=_over(scheme, begin),
+        judge_at=_over(scheme, last),
+    )
+
+
+def is_live(scheme: PartitionScheme, last: datetime) -> bool:
+    """Whether the data reach up to the present, so that the wall clock can be theirs."""
+    return datetime.now(UTC) - last < 3 * timedelta(days=scheme.days)
+
+
+def gaps(scheme: PartitionScheme, events: Sequence[datetime]) -> list[str]:
+    """Partitions without a row."""
+    there = sorted({scheme.key_at(e) for e in events})
+    return [
+        k
+        for one, other in pairwise(there)
+        for k in scheme.keys(scheme.shift(one, 1), scheme.shift(other, -1))
+        if scheme.distance(one, other) > 1
+    ]
+
+
+def _over(scheme: PartitionScheme, key: str) -> datetime:
+    return scheme.partition(key).end.astimezone(scheme.zone)

@@ -1,0 +1,136 @@
+"""From a file that nobody here has seen to a served prediction and a verdict, with three commands."""
+
+import json
+import os
+import re
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from ml_platform.cli import running
+from ml_platform.cli.main import app
+from ml_platform.config import load_use_case
+from ml_platform.definitions import build
+from ml_platform.errors import ConfigError
+from ml_platform.lifecycle.platform import Platform
+from ml_platform.lifecycle.reading import client
+
+from .boilers import rows, write
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty installation whose only search path is an empty folder."""
+    for name in [n for n in os.environ if n.startswith("ML_PLATFORM_")]:
+        monkeypatch.delenv(name)
+    (tmp_path / "dagster").mkdir()
+    (tmp_path / "cases").mkdir()
+    monkeypatch.setenv("ML_PLATFORM_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("ML_PLATFORM_USE_CASES", str(tmp_path / "cases"))
+    monkeypatch.setenv("ML_PLATFORM_DAGSTER_DIR", str(tmp_path / "dagster"))
+    monkeypatch.setenv("DAGSTER_HOME", str(ROOT))
+    monkeypatch.setattr(running, "_definitions", build)
+    return tmp_path
+
+
+def command(*arguments: str, code: int = 0) -> str:
+    result = CliRunner().invoke(app, list(arguments))
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+@pytest.mark.slow
+def test_new_check_run_and_a_prediction_is_served(home: Path) -> None:
+    file = write(home / "inspections.csv", rows(days=60, per_day=30, boilers=90))
+
+    told = command(
+        "use-case",
+        "new",
+        "boilers",
+        "--from",
+        str(file),
+        "--label",
+        "failed",
+        "--known-at",
+        "failure known at",
+    )
+    assert "verdict code" in told and "LEAK" in told
+    folder = home / "cases" / "boilers"
+    assert {p.name for p in folder.iterdir()} >= {"use_case.yaml", "contracts", "dbt", "README.md"}
+    assert not list(folder.rglob("*.py")), "no Python is needed"
+
+    checked = command("use-case", "check", "boilers")
+    assert "nothing is wrong with boilers" in checked
+
+    played = command("run", "boilers")
+    assert "Champion version 1" in played
+    assert "Verdict of" in played
+    served = re.search(r"read back: (\S+):", played)
+    assert served is not None
+
+    answer = command("get", "boilers", served.group(1))
+    assert "probable" in answer
+    platform = Platform()
+    prediction = client(platform).get("boilers/failed", served.group(1))
+    assert 0 < prediction.record.probability < 1
+    assert "boilers/failed" in command("verdict", "show", "boilers/failed")
+
+    again = command("run", "boilers")
+    assert "nothing was done again" in again
+
+
+def test_the_folder_says_what_was_assumed_and_is_valid(home: Path) -> None:
+    file = write(home / "inspections.csv", rows(days=50, per_day=25, boilers=80))
+    command(
+        "use-case", "new", "boilers", "--from", str(file), "--label", "failed", "--into", str(home / "other")
+    )
+    folder = home / "other" / "boilers"
+    use_case = load_use_case(folder / "use_case.yaml")
+    assert use_case.dbt_dir == folder / "dbt"
+    assert use_case.config.cutoff.of == "end"
+    outcomes = use_case.feed("boilers_outcomes")
+    assert outcomes.known_at is not None and outcomes.known_at.column == "failure_known_at"
+    assert outcomes.source is not None and outcomes.source.path == "../../inspections.csv"
+    text = (folder / "use_case.yaml").read_text()
+    assert "# verdict code: LEAK" in text
+    assert "$schema=./use_case.schema.json" in text
+    assert json.loads((folder / "use_case.schema.json").read_text())["title"] == "UseCaseConfig"
+    readme = (folder / "README.md").read_text()
+    assert "known before the cutoff" not in readme
+    assert "| report no | ID" in readme
+    with pytest.raises(ConfigError, match="something already"):
+        command(
+            "use-case",
+            "new",
+            "boilers",
+            "--from",
+            str(file),
+            "--label",
+            "failed",
+            "--into",
+            str(home / "other"),
+        )
+
+
+def test_a_refusal_writes_nothing(home: Path) -> None:
+    file = write(home / "inspections.csv", rows(days=50, per_day=25), lambda _i, r: r.update(failed="no"))
+    with pytest.raises(ConfigError, match="constant"):
+        command("use-case", "new", "boilers", "--from", str(file), "--label", "failed")
+    assert list((home / "cases").iterdir()) == []
+
+
+def test_with_a_terminal_it_asks_and_offers_what_it_guesses(home: Path) -> None:
+    file = write(home / "inspections.csv", rows(days=50, per_day=25, boilers=80))
+    arguments = ["use-case", "new", "boilers", "--from", str(file), "--ask"]
+    result = CliRunner().invoke(app, arguments, input="\nfailed\n\n\nweekly\n")
+    assert "When did a row happen? (column) [inspected at]" in result.output
+    assert (
+        "When did the label become known? (column, or a wait such as P7D) [failure known at]" in result.output
+    )
+    assert result.exception is not None, "weekly partitions of fifty days are too few"
+    assert "too little history" in str(result.exception)

@@ -1,0 +1,211 @@
+"""What is proposed from a file, and what each kind of bad file gets."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from pyarrow import csv
+
+from ml_platform.errors import ConfigError, PlatformError
+from ml_platform.scaffold.columns import profile_file
+from ml_platform.scaffold.proposal import Proposal, Refusal, propose
+from ml_platform.scaffold.roles import Wishes
+
+from . import boilers
+from .boilers import Row, rows, write
+
+Change = Callable[[int, Row], None]
+GOOD = rows(days=60, per_day=25, boilers=80)
+
+
+def proposed(path: Path, **wishes: object) -> Proposal:
+    said = {"label": "failed", **wishes}
+    return propose(profile_file(path), Wishes("boilers", **said))  # type: ignore[arg-type]
+
+
+def refused(tmp_path: Path, change: Change, found: list[Row] | None = None, **wishes: object) -> str:
+    file = write(tmp_path / "inspections.csv", found or GOOD, change)
+    with pytest.raises(Refusal) as caught:
+        proposed(file, **wishes)
+    assert all(r.what and r.where and r.fix for r in caught.value.remarks if r.level == "error")
+    assert "nothing has been written" in caught.value.fix
+    return str(caught.value)
+
+
+def put(column: str, value: object, when: Callable[[int], bool]) -> Change:
+    def change(number: int, row: Row) -> None:
+        if when(number):
+            row[column] = value
+
+    return change
+
+
+def test_a_good_file_is_understood(tmp_path: Path) -> None:
+    p = proposed(write(tmp_path / "inspections.csv", GOOD))
+    assert [c.name for c in p.roles.entity] == ["boiler_id"]
+    assert p.roles.time.name == "inspected_at"
+    assert p.roles.known_at is not None and p.roles.known_at.name == "failure_known_at"
+    assert (p.label.kind, p.label.positive) == ("binary", "yes")
+    uses = {f.column.source: f.use for f in p.features}
+    assert uses == {
+        "fuel": "categorical",
+        "age years": "numeric",
+        "pressure (bar)": "numeric",
+        "report no": "dropped",
+        "country": "dropped",
+        "verdict code": "dropped",
+    }
+    reasons = {f.column.source: f.why.split(":")[0] for f in p.features if f.use == "dropped"}
+    assert reasons == {"report no": "ID", "country": "CONSTANT", "verdict code": "LEAK"}
+    assert (p.scheme.width, p.scheme.first_key, p.scheme.last_key) == ("daily", "2023-01-02", "2023-03-02")
+    assert [c.name for c in p.past] == ["boiler_id"]
+    assert p.windows.maturity == 4, "at most 41 hours and a day after the event, seen at a midnight"
+    waits = p.windows.maturity * 2 + p.windows.train + p.windows.gate
+    assert waits < 60
+
+
+def test_parquet_with_types_is_understood_alike(tmp_path: Path) -> None:
+    file = write(tmp_path / "inspections.csv", GOOD)
+    pq.write_table(csv.read_csv(file), tmp_path / "inspections.parquet")
+    one, other = proposed(file), proposed(tmp_path / "inspections.parquet")
+    assert [(f.name, f.use) for f in one.features] == [(f.name, f.use) for f in other.features]
+    assert (one.scheme, one.windows) == (other.scheme, other.windows)
+
+
+def test_a_number_is_a_regression_and_several_values_are_classes(tmp_path: Path) -> None:
+    file = write(tmp_path / "inspections.csv", GOOD)
+    number = proposed(file, label="pressure (bar)", known_at="failure known at")
+    assert number.label.kind == "regression"
+    classes = proposed(file, label="fuel", known_at="failure known at").label
+    assert (classes.kind, set(classes.classes)) == ("multiclass", {"gas", "oil", "coal"})
+
+
+@pytest.mark.parametrize(
+    ("change", "wishes", "why"),
+    [
+        (put("Boiler ID", "B000", lambda i: i < 40), {}, "share their key"),
+        (put("Boiler ID", "", lambda i: i == 7), {}, "1 row(s) have no entity"),
+        (put("failed", "no", lambda i: True), {}, "the label is constant: every row that has one has 'no'"),
+        (put("failed", "", lambda i: i % 200 != 0), {}, "the label is missing in 99.5% of the rows"),
+        (put("failed", "maybe", lambda i: i % 3 == 0), {"kind": "binary"}, "a binary label has two values"),
+        (put("inspected at", "31.01.2023 10:00", lambda i: i % 2 == 0), {}, "dates in several formats"),
+        (put("inspected at", "03/04/2023", lambda i: True), {}, "can be read in several formats"),
+        (put("inspected at", "", lambda i: i == 3), {}, "have no event time"),
+        (put("inspected at", "yesterday", lambda i: True), {}, "no dates or instants"),
+        (put("failure known at", "2020-01-01 00:00:00", lambda i: True), {}, "known before their event"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_with_where_and_fix(
+    tmp_path: Path, change: Change, wishes: dict[str, object], why: str
+) -> None:
+    said = {"time": "inspected at", "entity": ("Boiler ID",), "known_at": "failure known at"} | wishes
+    assert why in refused(tmp_path, change, **said)
+
+
+def test_a_repeated_key_names_rows_and_a_column_that_tells_them_apart(tmp_path: Path) -> None:
+    told = refused(tmp_path, put("Boiler ID", "B000", lambda i: i < 40))
+    assert "rows [1, 2, 3]: B000 in 2023-01-02" in told
+    assert "--entity Boiler ID,report no" in told
+
+
+def test_a_label_that_is_known_before_the_cutoff_is_refused(tmp_path: Path) -> None:
+    told = refused(tmp_path, lambda _i, _r: None, width="monthly")
+    assert "known before the cutoff (the end of their monthly partition)" in told
+    assert "narrower --width" in told
+
+
+def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
+    def change(number: int, row: Row) -> None:
+        row["failed"] = "no"
+        row["inspected at"] = "" if number == 3 else row["inspected at"]
+
+    told = refused(tmp_path, change)
+    assert "constant" in told and "no event time" in told
+
+
+@pytest.mark.parametrize(
+    ("change", "why", "where"),
+    [
+        (put("age years", "old", lambda i: i % 40 == 0), "are no integer (row 1: 'old'", "age years"),
+        (put("age years", "old", lambda i: i % 3 == 0), "MIXED: numbers and texts row 1: 'old'", "age years"),
+        (put("failed", "", lambda i: i % 3 != 0), "missing in 67% of the rows", "failed"),
+        (
+            put("failure known at", "", lambda i: i == 5),
+            "no instant at which it was known",
+            "failure known at",
+        ),
+    ],
+)
+def test_what_is_doubtful_is_a_warning(tmp_path: Path, change: Change, why: str, where: str) -> None:
+    p = proposed(write(tmp_path / "inspections.csv", GOOD, change), known_at="failure known at")
+    (found,) = [r for r in p.remarks if why in r.what]
+    assert found.level == "warning"
+    assert where in found.where
+
+
+def test_rows_that_repeat_exactly_are_only_a_warning(tmp_path: Path) -> None:
+    p = proposed(write(tmp_path / "inspections.csv", [*GOOD, GOOD[0], GOOD[5]]))
+    assert any("2 row(s) repeat another row exactly" in r.what for r in p.remarks)
+
+
+def test_entities_that_are_seen_once_have_no_past(tmp_path: Path) -> None:
+    p = proposed(write(tmp_path / "inspections.csv", GOOD), entity=("report no",))
+    assert p.past == ()
+    assert any("each entity is seen once" in r.what for r in p.remarks)
+
+
+def test_without_known_at_the_cost_is_said(tmp_path: Path) -> None:
+    found = [{**r, "failure known at": ""} for r in GOOD]
+    file = write(tmp_path / "inspections.csv", found)
+    assert any("look better than production" in r.what for r in proposed(file).remarks)
+    said = proposed(file, label_delay=timedelta(days=3))
+    assert not any("look better than production" in r.what for r in said.remarks)
+    assert said.windows.maturity == 4
+
+
+def test_words_for_missing_and_another_format_are_found(tmp_path: Path) -> None:
+    def change(number: int, row: Row) -> None:
+        row["age years"] = "NA" if number % 9 == 0 else row["age years"]
+        day = row["inspected at"]
+        row["inspected at"] = f"{day[8:10]}.{day[5:7]}.{day[:4]} {day[11:16]}"
+
+    p = proposed(
+        write(tmp_path / "inspections.csv", GOOD, change), known_at="failure known at", time="inspected at"
+    )
+    assert p.profile.column("age_years").missing_words == ("NA",)
+    assert p.profile.column("age_years").kind == "integer"
+    assert p.profile.column("inspected_at").time_format == "%d.%m.%Y %H:%M"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "why"),
+    [
+        ("absent.csv", None, "no such file"),
+        ("data.xlsx", "x", "no CSV or Parquet"),
+        ("data.csv", "a,b\n", "no rows"),
+        ("data.csv", "a,b\n1,2\n1,2,3\n", "cannot be read as csv"),
+        ("data.parquet", "PAR1", "cannot be read as parquet"),
+    ],
+)
+def test_a_file_that_is_none_is_told(tmp_path: Path, name: str, text: str | None, why: str) -> None:
+    if text is not None:
+        (tmp_path / name).write_text(text)
+    with pytest.raises(PlatformError, match=why) as caught:
+        profile_file(tmp_path / name)
+    assert name in caught.value.where and caught.value.fix
+
+
+def test_what_the_data_do_not_tell_is_asked_for_with_the_columns_there_are(tmp_path: Path) -> None:
+    file = tmp_path / "plain.csv"
+    file.write_text("a,b\n" + "1,2\n" * 30)
+    with pytest.raises(ConfigError, match=r"--time .* and --label .* and --entity") as caught:
+        propose(profile_file(file), Wishes("plain"))
+    assert "a (integer), b (integer)" in caught.value.fix
+
+
+def test_too_short_a_history_is_told(tmp_path: Path) -> None:
+    file = write(tmp_path / "inspections.csv", boilers.rows(days=12))
+    with pytest.raises(ConfigError, match="12 daily partitions are too little history"):
+        proposed(file, width="daily")
