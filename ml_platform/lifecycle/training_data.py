@@ -17,6 +17,7 @@ from ml_platform.datasets.versions import Manifest, PartitionObjects, Role
 from ml_platform.errors import NotReadyError
 from ml_platform.features.dbt import CompiledViews, compiled_views
 from ml_platform.lifecycle import pointers, views
+from ml_platform.lifecycle.contract_changes import contract_changes, summary
 from ml_platform.lifecycle.feed_contracts import contract_digests
 from ml_platform.lifecycle.maturity import label_keys, maturity_of
 from ml_platform.lifecycle.platform import Platform, Target
@@ -131,7 +132,7 @@ def assemble(
                 parts.append(_part(target, role, features[key], labels[key]))  # type: ignore[arg-type]
     _enough(target, parts, window, left_out)
     manifest = _manifest(platform, target, parts)
-    details = _details(manifest, left_out) | _code(platform, views_)
+    details = _details(manifest, left_out) | _code(platform, views_) | _older_contracts(platform, target)
     row, new = versions.publish(platform.lake, platform.ledger, manifest, as_of, details)
     report = DatasetReport(
         version=row.version,
@@ -219,6 +220,12 @@ def _unusable(features: Publication | None, labels: Publication | None, code: tu
     if not labels.details["mature"]:
         return "its labels were built before they were mature: materialise them again"
     return None
+
+
+def _older_contracts(platform: Platform, target: Target) -> dict[str, Any]:
+    """How many partitions of each feed were judged by a contract that has changed since."""
+    older = summary(contract_changes(platform, target.use_case))
+    return {"older_contracts": older} if older else {}
 
 
 def _part(target: Target, role: Role, features: Publication, labels: Publication) -> PartitionObjects:

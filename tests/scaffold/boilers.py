@@ -15,7 +15,7 @@ HEADER = (
     "inspected at",
     "fuel",
     "age years",
-    "pressure (bar)",
+    "strain (bar)",
     "report no",
     "country",
     "verdict code",
@@ -27,7 +27,7 @@ Row = dict[str, Any]
 
 
 def rows(days: int = 90, per_day: int = 40, boilers: int = 120, seed: int = 3) -> list[Row]:
-    """Inspections of some days: old boilers under high pressure fail, coal ones more often."""
+    """Inspections of some days: old boilers under high strain fail, coal ones more often."""
     random = np.random.default_rng(seed)
     fuel = random.choice(["gas", "oil", "coal"], boilers)
     age = random.integers(1, 40, boilers)
@@ -35,8 +35,8 @@ def rows(days: int = 90, per_day: int = 40, boilers: int = 120, seed: int = 3) -
     for day in range(days):
         for boiler in random.permutation(boilers)[:per_day]:
             moment = BEGIN + dt.timedelta(days=day, hours=int(random.integers(7, 18)))
-            pressure = float(np.round(random.normal(6, 1.5), 2))
-            score = -2.2 + 0.09 * (age[boiler] - 15) + 0.8 * (pressure - 6) + 1.2 * (fuel[boiler] == "coal")
+            strain = float(np.round(random.normal(6, 1.5), 2))
+            score = -2.2 + 0.09 * (age[boiler] - 15) + 0.8 * (strain - 6) + 1.2 * (fuel[boiler] == "coal")
             failed = bool(random.random() < 1 / (1 + np.exp(-score)))
             known = moment + dt.timedelta(days=1, hours=int(random.integers(0, 40)))
             found.append(
@@ -45,7 +45,7 @@ def rows(days: int = 90, per_day: int = 40, boilers: int = 120, seed: int = 3) -
                     "inspected at": moment.isoformat(sep=" "),
                     "fuel": fuel[boiler],
                     "age years": int(age[boiler]),
-                    "pressure (bar)": pressure,
+                    "strain (bar)": strain,
                     "report no": f"R-{len(found):06}",
                     "country": "NO",
                     "verdict code": "X9" if failed else "A1",

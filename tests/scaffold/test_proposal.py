@@ -52,7 +52,7 @@ def test_a_good_file_is_understood(tmp_path: Path) -> None:
     assert uses == {
         "fuel": "categorical",
         "age years": "numeric",
-        "pressure (bar)": "numeric",
+        "strain (bar)": "numeric",
         "report no": "dropped",
         "country": "dropped",
         "verdict code": "dropped",
@@ -76,7 +76,7 @@ def test_parquet_with_types_is_understood_alike(tmp_path: Path) -> None:
 
 def test_a_number_is_a_regression_and_several_values_are_classes(tmp_path: Path) -> None:
     file = write(tmp_path / "inspections.csv", GOOD)
-    number = proposed(file, label="pressure (bar)", known_at="failure known at")
+    number = proposed(file, label="strain (bar)", known_at="failure known at")
     assert number.label.kind == "regression"
     classes = proposed(file, label="fuel", known_at="failure known at").label
     assert (classes.kind, set(classes.classes)) == ("multiclass", {"gas", "oil", "coal"})

@@ -1,0 +1,137 @@
+"""A check says all that is wrong with a use case at once, and changes nothing."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ml_platform.config import UseCase, load_use_case
+from ml_platform.lifecycle.checking import check_data, check_files
+from ml_platform.lifecycle.data_check import look
+from ml_platform.lifecycle.platform import Outside, Platform
+from ml_platform.remarks import Remark
+
+Change = Callable[[Path], None]
+FEATURES = "dbt/models/library_loans_features.sql"
+HONEST = (
+    "r.visible_from <= c.cutoff and c.cutoff < r.visible_to\n"
+    "        and r.due_at > c.cutoff - interval 120 day and r.due_at <= c.cutoff - interval 21 day"
+)
+LABELS = "dbt/models/library_loans_labels.sql"
+
+
+def edit(file: str, old: str, new: str) -> Change:
+    def change(folder: Path) -> None:
+        path = folder / file
+        assert old in path.read_text()
+        path.write_text(path.read_text().replace(old, new))
+
+    return change
+
+
+def looked(folder: Path, scratch: Path) -> list[Remark]:
+    use_case = load_use_case(folder / "use_case.yaml")
+    outside = Outside(use_cases={use_case.name: use_case})
+    return list(look(Platform({"ML_PLATFORM_HOME": str(scratch / "check")}, outside), use_case))
+
+
+def test_nothing_is_wrong_with_a_good_one(own_use_case: Path) -> None:
+    use_case, remarks = check_files(own_use_case / "use_case.yaml")
+    assert isinstance(use_case, UseCase)
+    assert remarks == []
+    before = {p for p in own_use_case.rglob("*") if "target" not in p.parts and "__pycache__" not in p.parts}
+    assert [r for r in check_data(use_case) if r.level == "error"] == []
+    assert {
+        p for p in own_use_case.rglob("*") if "target" not in p.parts and "__pycache__" not in p.parts
+    } == before
+
+
+@pytest.mark.parametrize(
+    ("change", "why", "where"),
+    [
+        (
+            edit(FEATURES, HONEST, "r.due_at > c.cutoff - interval 120 day"),
+            "features see the future: branch_late_rate",
+            "library_loans_features.sql",
+        ),
+        (
+            edit(
+                FEATURES,
+                "cast(e.pages as double) as pages",
+                "cast(hash(e.branch, e.loan_no) as double) as pags",
+            ),
+            "feature pages is not in the features view",
+            "model late_return",
+        ),
+        (
+            edit(LABELS, "r.returned_at > r.due_at", "r.returned_at > r.returned_at"),
+            "the label is constant",
+            "library_loans_labels.sql",
+        ),
+        (
+            edit("dbt/models/library_loans_entities.sql", "l.loan_no,", "cast(1 as bigint) as loan_no,"),
+            "repeat a key",
+            "library_loans_features",
+        ),
+        (
+            edit("feeds.py", '"pages": pa.array(week["pages"]', '"pages": pa.array(week["pages"] * 100'),
+            "rule pages_in_range is broken by",
+            "contracts/loans.yaml, for example partition",
+        ),
+        (
+            edit("feeds.py", "def read_returns(request):", "def read_returns(request):\n    1 / 0"),
+            "ZeroDivision",
+            "",
+        ),
+    ],
+)
+def test_what_is_wrong_with_the_data_is_told(
+    own_use_case: Path, tmp_path: Path, change: Change, why: str, where: str
+) -> None:
+    change(own_use_case)
+    (found,) = [r for r in looked(own_use_case, tmp_path) if why in r.what]
+    assert where in found.where
+    assert found.fix
+
+
+def test_a_copy_of_the_label_among_the_features_is_told(own_use_case: Path, tmp_path: Path) -> None:
+    edit(FEATURES, "cast(b.staff as double) as staff", "cast(t.returned_at > t.due_at as double) as staff")(
+        own_use_case
+    )
+    edit(
+        FEATURES,
+        "left join rates as r on",
+        "left join {{ source('lake', 'feed_returns') }} as t on t.partition_key = e.partition_key "
+        "and t.branch = e.branch and t.loan_no = e.loan_no\nleft join rates as r on",
+    )(own_use_case)
+    told = [r.what for r in looked(own_use_case, tmp_path)]
+    assert any("feature staff alone ranks the label with an AUC of 1.000" in t for t in told)
+    assert any("features see the future: staff" in t for t in told)
+
+
+def test_code_that_loops_is_ended_and_told(own_use_case: Path) -> None:
+    edit("feeds.py", "def read_loans(request):", "def read_loans(request):\n    while True: pass\n")(
+        own_use_case
+    )
+    (found,) = check_data(load_use_case(own_use_case / "use_case.yaml"), seconds=15)
+    assert "did not end within 15 s" in found.what
+
+
+def test_the_cost_of_a_missing_known_at_is_told(own_use_case: Path) -> None:
+    edit(
+        "use_case.yaml",
+        "    reader: feeds:read_loans\n",
+        "    reader: feeds:read_loans\n    event_time: due_at\n",
+    )(own_use_case)
+    _, remarks = check_files(own_use_case / "use_case.yaml")
+    (found,) = [r for r in remarks if "does not say when its rows could be known" in r.what]
+    assert (found.level, "back-tests look better" in found.what) == ("warning", True)
+
+
+def test_all_that_is_wrong_in_the_files_is_told_at_once(own_use_case: Path) -> None:
+    (own_use_case / "contracts" / "loans.yaml").unlink()
+    (own_use_case / "feeds.py").write_text("def (")
+    (own_use_case / FEATURES).write_text("select {{ nothing('here') }}")
+    _, remarks = check_files(own_use_case / "use_case.yaml")
+    told = "\n".join(r.what for r in remarks)
+    assert all(w in told for w in ("no contract", "not Python", "'nothing' is undefined"))

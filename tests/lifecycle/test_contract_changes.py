@@ -1,0 +1,74 @@
+"""A contract that changed under accepted data: told with its version, the diff and what to recompute."""
+
+from pathlib import Path
+
+from library import Library, open_library
+
+from ml_platform.lifecycle.contract_changes import ContractChange, contract_changes, contract_remarks
+
+WEEKS = ["2020-01-06", "2020-01-13"]
+
+
+def changed(own_use_case: Path, library: Library, *edits: tuple[str, str]) -> ContractChange:
+    for feed in library.use_case.config.feeds:
+        library.deliver(feed.name, WEEKS)
+    assert contract_changes(library.platform, library.use_case) == []
+    file = own_use_case / "contracts" / "loans.yaml"
+    text = file.read_text()
+    for old, new in edits:
+        assert old in text
+        text = text.replace(old, new)
+    file.write_text(text)
+    (found,) = contract_changes(library.platform, library.use_case)
+    return found
+
+
+def opened(tmp_path: Path) -> Library:
+    return open_library(tmp_path / "home")
+
+
+def test_a_change_is_told_with_versions_diff_and_what_to_recompute(
+    own_use_case: Path, tmp_path: Path
+) -> None:
+    library = opened(tmp_path)
+    change = changed(
+        own_use_case,
+        library,
+        ("version: 1.0.0", "version: 1.1.0"),
+        ("max_value: 2000", "max_value: 500"),
+        (", {value: station}]", "]"),
+    )
+    assert (change.feed, change.old_version, change.new_version) == ("loans", "1.0.0", "1.1.0")
+    assert change.partitions == tuple(WEEKS)
+    assert change.differences is not None
+    told = "; ".join(change.differences)
+    assert "column branch: values -station" in told
+    assert "rule pages_in_range" in told
+    assert not change.breaking
+    assert change.to_recompute[0].startswith("land and accept loans again, 2020-01-06 to 2020-01-13")
+    (remark,) = contract_remarks(library.platform, library.use_case)
+    assert remark.level == "warning"
+    assert "1.0.0 → 1.1.0" in remark.what
+
+
+def test_a_key_or_type_that_changed_is_an_error_and_needs_a_new_feed(
+    own_use_case: Path, tmp_path: Path
+) -> None:
+    library = opened(tmp_path)
+    change = changed(
+        own_use_case, library, ("name: loan_no, logicalType: integer", "name: loan_no, logicalType: string")
+    )
+    assert change.breaking
+    assert "column loan_no: integer → string" in (change.differences or ())
+    assert "a feed with a new name" in change.to_recompute[0]
+    (remark,) = contract_remarks(library.platform, library.use_case)
+    assert remark.level == "error"
+    assert "version 1.0.0 still, raise it" in remark.what
+
+
+def test_what_is_accepted_again_stands_under_the_new_contract(own_use_case: Path, tmp_path: Path) -> None:
+    library = opened(tmp_path)
+    changed(own_use_case, library, ("Genre of the book.", "Kind of book."))
+    library.deliver("loans", [WEEKS[0]], edits={WEEKS[0]: {"pages": {0: 99}}})
+    (change,) = contract_changes(library.platform, library.use_case)
+    assert change.partitions == (WEEKS[1],), "the other week was judged by the new one"
