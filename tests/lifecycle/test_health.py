@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 from library import FOLDER, Library
+from typer.testing import CliRunner
 
+from ml_platform.cli.main import app
 from ml_platform.config import load_use_case
 from ml_platform.errors import FeedError
 from ml_platform.lifecycle.doctor import examine as doctor
@@ -110,3 +112,12 @@ def test_one_that_was_removed_while_it_has_predictions_is_told(
     monkeypatch.setenv("ML_PLATFORM_USE_CASES", str(FOLDER))
     back = Platform({"ML_PLATFORM_HOME": str(served.platform.home)})
     assert all(h.state == "ok" for h in examine(back, run_code=False))
+
+
+def test_the_list_says_what_is_broken(library_environment: dict[str, str], own_use_case: Path) -> None:
+    (own_use_case.parent / "broken").mkdir()
+    (own_use_case.parent / "broken" / "use_case.yaml").write_text("schema_version: 9\n")
+    invoke = CliRunner().invoke
+    result = invoke(app, ["use-case", "list", "--no-run-code"])
+    assert result.exit_code == 1
+    assert "schema_version 9" in result.output and NAME in result.output

@@ -36,7 +36,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def command(*arguments: str, code: int = 0) -> str:
+def run(*arguments: str, code: int = 0) -> str:
     result = CliRunner().invoke(app, list(arguments))
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
@@ -48,7 +48,7 @@ def command(*arguments: str, code: int = 0) -> str:
 def test_new_check_run_and_a_prediction_is_served(home: Path) -> None:
     file = write(home / "inspections.csv", rows(days=60, per_day=30, boilers=90))
 
-    told = command(
+    told = run(
         "use-case",
         "new",
         "boilers",
@@ -64,31 +64,29 @@ def test_new_check_run_and_a_prediction_is_served(home: Path) -> None:
     assert {p.name for p in folder.iterdir()} >= {"use_case.yaml", "contracts", "dbt", "README.md"}
     assert not list(folder.rglob("*.py")), "no Python is needed"
 
-    checked = command("use-case", "check", "boilers")
+    checked = run("use-case", "check", "boilers")
     assert "nothing is wrong with boilers" in checked
 
-    played = command("run", "boilers")
+    played = run("run", "boilers")
     assert "Champion version 1" in played
     assert "Verdict of" in played
     served = re.search(r"read back: (\S+):", played)
     assert served is not None
 
-    answer = command("get", "boilers", served.group(1))
+    answer = run("get", "boilers", served.group(1))
     assert "probable" in answer
     platform = Platform()
     prediction = client(platform).get("boilers/failed", served.group(1))
     assert 0 < prediction.record.probability < 1
-    assert "boilers/failed" in command("verdict", "show", "boilers/failed")
+    assert "boilers/failed" in run("verdict", "show", "boilers/failed")
 
-    again = command("run", "boilers")
+    again = run("run", "boilers")
     assert "nothing was done again" in again
 
 
 def test_the_folder_says_what_was_assumed_and_is_valid(home: Path) -> None:
     file = write(home / "inspections.csv", rows(days=50, per_day=25, boilers=80))
-    command(
-        "use-case", "new", "boilers", "--from", str(file), "--label", "failed", "--into", str(home / "other")
-    )
+    run("use-case", "new", "boilers", "--from", str(file), "--label", "failed", "--into", str(home / "other"))
     folder = home / "other" / "boilers"
     use_case = load_use_case(folder / "use_case.yaml")
     assert use_case.dbt_dir == folder / "dbt"
@@ -104,7 +102,7 @@ def test_the_folder_says_what_was_assumed_and_is_valid(home: Path) -> None:
     assert "known before the cutoff" not in readme
     assert "| report no | ID" in readme
     with pytest.raises(ConfigError, match="something already"):
-        command(
+        run(
             "use-case",
             "new",
             "boilers",
@@ -120,7 +118,7 @@ def test_the_folder_says_what_was_assumed_and_is_valid(home: Path) -> None:
 def test_a_refusal_writes_nothing(home: Path) -> None:
     file = write(home / "inspections.csv", rows(days=50, per_day=25), lambda _i, r: r.update(failed="no"))
     with pytest.raises(ConfigError, match="constant"):
-        command("use-case", "new", "boilers", "--from", str(file), "--label", "failed")
+        run("use-case", "new", "boilers", "--from", str(file), "--label", "failed")
     assert list((home / "cases").iterdir()) == []
 
 
