@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from ml_platform.cli.shared import console, platform
+from ml_platform.cli.shared import console, errors, platform
 from ml_platform.config import SEARCH_PATH_VARIABLE, UseCase, load_use_case
 from ml_platform.errors import PlatformError
 from ml_platform.lifecycle.platform import Platform
