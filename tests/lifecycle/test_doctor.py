@@ -3,13 +3,10 @@
 import shutil
 
 import pytest
-from guarded import give
 from library import MODEL, NEXT_WEEK, SERVED, Library, killed, open_library
 
 from ml_platform.lifecycle import acceptance, caching
 from ml_platform.lifecycle.doctor import Finding, examine
-from ml_platform.lifecycle.guard.asked import running
-from ml_platform.lifecycle.guard.retraining import claim
 from ml_platform.lifecycle.landing import land, landed_asset
 from ml_platform.lifecycle.reading import client
 from ml_platform.registry import promotions
@@ -120,13 +117,3 @@ def test_a_store_that_is_down_is_told_and_the_others_are_looked_at(served: Libra
     findings = examine(open_library(served.platform.home, **{variable: down}).platform)
     assert [f.state for f in findings if MODEL in f.what].count("broken") == 1
     assert [f.state for f in findings if MODEL in f.what].count("ok") == 1
-
-
-def test_an_attempt_that_never_said_how_it_ended_is_closed(served: Library) -> None:
-    """Whoever made it was killed: left open, it would refuse every other one for good."""
-    verdict = give(served, served.target)
-    claim(served.platform, served.target, verdict, 1, served.now)
-    told = [f for f in examine(served.platform, repair=False) if "attempt" in f.what]
-    assert [f.state for f in told] == ["broken"] and running(served.platform, served.target)
-    mended = [f for f in examine(served.platform) if "attempt" in f.what]
-    assert [f.state for f in mended] == ["repaired"] and running(served.platform, served.target) == []

@@ -15,8 +15,9 @@ from library import Library, killed, open_library
 from ml_platform.diagnosis.guards import Override
 from ml_platform.errors import ConflictError, IntegrityError
 from ml_platform.lifecycle import caching, promotion, scoring
+from ml_platform.lifecycle.doctor import examine
 from ml_platform.lifecycle.guard import challenger, retraining
-from ml_platform.lifecycle.guard.asked import DONE, FAILED, REFUSED, RUNNING, Ask, next_ask
+from ml_platform.lifecycle.guard.asked import DONE, FAILED, REFUSED, RUNNING, Ask, next_ask, running
 from ml_platform.lifecycle.guard.records import diagnosis_of
 from ml_platform.lifecycle.guard.retraining import carry_out, claim, consider, explain, finish, refuse
 from ml_platform.lifecycle.platform import Target
@@ -384,6 +385,16 @@ def test_what_asks_for_nothing_is_not_considered(ready: Library) -> None:
     target = guarded(ready)
     assert consider(ready.platform, target, give(ready, target, "none", cause="")) is None
     assert ledger_attempts(ready) == []
+
+
+def test_an_attempt_that_never_said_how_it_ended_is_closed(fresh: Library, target: Target) -> None:
+    """Whoever made it was killed: left open, it would refuse every other one for good."""
+    verdict = give(fresh, target)
+    claim(fresh.platform, target, verdict, 1, fresh.now)
+    told = [f for f in examine(fresh.platform, repair=False) if "attempt" in f.what]
+    assert [f.state for f in told] == ["broken"] and running(fresh.platform, target)
+    mended = [f for f in examine(fresh.platform) if "attempt" in f.what]
+    assert [f.state for f in mended] == ["repaired"] and running(fresh.platform, target) == []
 
 
 # --- failures and kills -----------------------------------------------------------------------------
