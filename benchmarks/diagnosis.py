@@ -15,7 +15,7 @@ from ml_platform.lifecycle.guard.live import Live
 from ml_platform.lifecycle.ingesting import ingest
 from ml_platform.lifecycle.platform import Platform, Target
 from ml_platform.lifecycle.reference import reference_of
-from ml_platform.lifecycle.scoring import SCORE, score
+from ml_platform.lifecycle.scoring import score
 from ml_platform.monitoring.evidently_report import evidently_html
 from ml_platform.registry.promotions import require_champion
 
@@ -63,5 +63,5 @@ def preset(platform: Platform, target: Target, now: datetime) -> None:
     current = live.served(keys)
     assert reference is not None
     assert current is not None
-    numeric = [f.name for f in target.model.features if f.kind == "numeric"] + [SCORE]
+    numeric = [f.name for f in target.model.features if f.kind == "numeric"] + target.kind.names()
     evidently_html(reference, current, numeric, target.model.categorical)

@@ -89,7 +89,7 @@ def measure(platform: Platform, target: Target, key: str) -> Row:
         ).model
         found = evaluate(judged, fitted.predict(judged), label=model.label.column)
         assert found.auc is not None, f"only one class in {key}"
-        return Side(fitted.base_rate, found.mean_score, found.log_loss, found.auc)
+        return Side(fitted.constant[0], found.channels[0].mean_score, found.loss, found.quality)
 
     naive, patient = side(young, filled=True), side(old, filled=False)
     truth = float(pc.mean(judged[model.label.column].cast("float64")).as_py())

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 from zoneinfo import ZoneInfoNotFoundError
 
 import yaml
@@ -30,6 +30,8 @@ from ml_platform.partitions import STATIC_KEY, Partition, PartitionScheme, Width
 from ml_platform.strict import Identifier, Strict
 
 _Named = TypeVar("_Named", "FeedConfig", "ModelConfig")
+KindName: TypeAlias = Literal["binary", "regression", "multiclass"]
+EstimatorName: TypeAlias = Literal["lightgbm", "logistic", "ridge"]
 
 YAML_LOADER: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """The safe loader; libyaml's where it is built in, because it is eight times as fast at every start."""
@@ -144,7 +146,12 @@ class LabelConfig(Strict):
     """What is predicted and how long its truth takes."""
 
     column: Identifier = Field(default="label", description="Column of the labels model.")
-    description: str = Field(default="", description="What a positive means.")
+    description: str = Field(default="", description="What a positive, the number or the classes mean.")
+    classes: tuple[Identifier, ...] = Field(
+        default=(),
+        description="Multiclass only: the label's values, the usual one first, the others in any order "
+        "that suits readers.",
+    )
     maturity_partitions: int = Field(
         ge=0, description="Partitions after which every label of a partition is known."
     )
@@ -178,9 +185,16 @@ class TuningConfig(Strict):
 class TrainingConfig(Strict):
     """How a candidate is trained."""
 
-    estimator: Literal["lightgbm", "logistic"] = Field(default="lightgbm", description="Kind of model.")
-    baseline: Literal["lightgbm", "logistic"] | None = Field(
-        default="logistic", description="Simpler model that the candidate must not be worse than."
+    estimator: EstimatorName = Field(default="lightgbm", description="Kind of model.")
+    baseline: EstimatorName | None = Field(
+        default="logistic",
+        description="Simpler model that the candidate must not be worse than; 'ridge' by default for a "
+        "regression.",
+    )
+    objective: Literal["squared_error", "poisson", "tweedie"] = Field(
+        default="squared_error",
+        description="What LightGBM fits of a regression: 'poisson' for counts, 'tweedie' for amounts that "
+        "are often zero. All expect the mean, so all are judged by the squared error.",
     )
     parameters: dict[str, float | int | str | bool] = Field(
         default={}, description="Estimator parameters that differ from the platform's defaults."
@@ -188,7 +202,7 @@ class TrainingConfig(Strict):
     seed: int = Field(default=7, description="Seed of everything random.")
     folds: int = Field(default=5, ge=2, description="Folds blocked by partition, for calibration.")
     calibration: Literal["auto", "none"] = Field(
-        default="auto", description="'auto' keeps a calibrator only where it improves log loss."
+        default="auto", description="'auto' keeps a calibrator only where it improves the loss."
     )
     tuning: TuningConfig = Field(default=TuningConfig(), description="Hyperparameter search.")
 
@@ -201,28 +215,56 @@ class SliceConfig(Strict):
 
 
 class GateConfig(Strict):
-    """Limits of the gates; see ml_platform.modeling.gates for the methods."""
+    """Limits of the gates; see ml_platform.modeling.gates for the methods.
 
-    minimum_auc: float = Field(default=0.62, description="First champion only: least AUC.")
-    maximum_bias: float = Field(default=0.05, description="Largest |mean(score) - mean(label)| shown.")
+    Losses are log losses in nats; of a regression they are squared errors in units of the label's variance on
+    the judged rows, and its bias is in units of the label's standard deviation.
+    """
+
+    minimum_auc: float = Field(
+        default=0.62, description="First champion only: least AUC; the mean over classes (macro) of several."
+    )
+    minimum_r2: float = Field(
+        default=0.0, description="First champion of a regression only: least R² on the gate's rows."
+    )
+    maximum_bias: float = Field(
+        default=0.05,
+        description="Largest |mean(score) - mean(label)| shown, of any class; of a regression in standard "
+        "deviations of the label.",
+    )
     baseline_margin: float = Field(
-        default=0.01, description="Log loss the candidate may be worse than the baseline by."
+        default=0.01, description="Loss the candidate may be worse than the baseline by."
     )
     champion_margin: float = Field(
-        default=0.015, description="Log loss the candidate may be worse than the champion by."
+        default=0.015, description="Loss the candidate may be worse than the champion by."
     )
-    slice_margin: float = Field(default=0.02, description="Log loss a slice may get worse by.")
+    slice_margin: float = Field(default=0.02, description="Loss a slice may get worse by.")
     slice_minimum_rows: int = Field(default=200, description="Fewer rows than this are not judged.")
     confidence: float = Field(default=0.95, gt=0.5, lt=1, description="Level of one-sided bounds.")
     slices: tuple[SliceConfig, ...] = Field(default=(), description="Segments to gate.")
 
 
 class DecisionConfig(Strict):
-    """How a probability becomes words."""
+    """How a score becomes words."""
 
-    threshold: float = Field(default=0.5, ge=0, le=1, description="Positive from here on.")
-    positive: str = Field(default="yes", description="Said at or above the threshold.")
-    negative: str = Field(default="no", description="Said below it.")
+    threshold: float = Field(default=0.5, ge=0, le=1, description="Binary: positive from here on.")
+    positive: str = Field(default="yes", description="Binary: said at or above the threshold.")
+    negative: str = Field(default="no", description="Binary: said below it.")
+    unit: str = Field(default="", description="Regression: unit of the label, for example GBP.")
+    bands: tuple[float, ...] = Field(
+        default=(), description="Regression: rising edges between the words; a band begins at its edge."
+    )
+    words: tuple[str, ...] = Field(
+        default=(),
+        description="Regression: one more than bands, the lowest first. Multiclass: one for each class, in "
+        "the order of label.classes. The number, or the class's name, when empty.",
+    )
+
+    @model_validator(mode="after")
+    def _bands_rise(self) -> DecisionConfig:
+        if list(self.bands) != sorted(set(self.bands)):
+            raise ValueError("the edges of 'bands' must rise")
+        return self
 
 
 class ServingConfig(Strict):
@@ -230,7 +272,7 @@ class ServingConfig(Strict):
 
     segments: int = Field(default=7, ge=1, description="Partitions that one generation holds.")
     keep_generations: int = Field(default=3, ge=1, description="Generations kept for rollback.")
-    decision: DecisionConfig = Field(default=DecisionConfig(), description="Probability to words.")
+    decision: DecisionConfig = Field(default=DecisionConfig(), description="Score to words.")
 
 
 class PromotionConfig(Strict):
@@ -260,7 +302,9 @@ class ModelConfig(Strict):
 
     name: Identifier = Field(description="Name; with the use case's it is the model's key.")
     title: str = Field(default="", description="Title for people.")
-    kind: Literal["binary"] = Field(default="binary", description="Kind of target.")
+    kind: KindName = Field(
+        default="binary", description="Kind of target: yes or no, a number, or one of several classes."
+    )
     label: LabelConfig = Field(description="Its target.")
     features: tuple[FeatureConfig, ...] = Field(min_length=1, description="Its inputs.")
     windows: WindowConfig = Field(description="Training and gate windows.")
@@ -291,6 +335,24 @@ class ModelConfig(Strict):
             )
         return self
 
+    @model_validator(mode="before")
+    @classmethod
+    def _simple_baseline(cls, data: Any) -> Any:
+        """A regression's baseline is ridge regression unless another is named."""
+        if not isinstance(data, dict) or data.get("kind") != "regression":
+            return data
+        training = data.get("training", {})
+        if not isinstance(training, dict) or "baseline" in training:
+            return data
+        return {**data, "training": {**training, "baseline": "ridge"}}
+
+    @model_validator(mode="after")
+    def _settings_suit_the_kind(self) -> ModelConfig:
+        problems = [p for suits, p in _unsuited(self) if not suits]
+        if problems:
+            raise ValueError(f"model {self.name} is {self.kind}: " + "; ".join(problems))
+        return self
+
     @property
     def feature_names(self) -> list[str]:
         """Names of the features, in order."""
@@ -300,6 +362,26 @@ class ModelConfig(Strict):
     def categorical(self) -> list[str]:
         """Names of the categorical features, in order."""
         return [f.name for f in self.features if f.kind == "categorical"]
+
+
+def _unsuited(model: ModelConfig) -> Iterable[tuple[bool, str]]:
+    """What a kind of target asks of the other settings: whether they suit, and what is wrong if not."""
+    classes, decision, training = model.label.classes, model.serving.decision, model.training
+    number, several = model.kind == "regression", model.kind == "multiclass"
+    wrong = "logistic" if number else "ridge"
+    yield not several or len(set(classes)) >= 3, "label.classes needs at least three different names"
+    yield len(set(classes)) == len(classes), "label.classes names one twice"
+    yield several or not classes, "label.classes are for 'multiclass' only"
+    yield wrong not in (training.estimator, training.baseline), f"'{wrong}' does not fit such a target"
+    yield number or training.objective == "squared_error", "training.objective is for 'regression' only"
+    yield number or not decision.bands, "serving.decision.bands are for 'regression' only"
+    expected = len(classes) if several else len(decision.bands) + 1
+    yield (
+        not decision.words or ((number or several) and len(decision.words) == expected),
+        f"serving.decision.words needs {expected} entries" if number or several else "'words' do not apply",
+    )
+    yield not decision.bands or bool(decision.words), "serving.decision.bands need words"
+    yield not (number or several) or not model.diagnosis.early_positives, "early_positives are for 'binary'"
 
 
 class LimitsConfig(Strict):

@@ -33,12 +33,19 @@ class DiagnosisConfig(Strict):
         gt=0,
         description="Least rise of the loss that counts: a share of the reference loss.",
     )
-    bias_floor: float = Field(default=0.05, gt=0, description="Least bias of the mean that counts.")
+    bias_floor: float = Field(
+        default=0.05,
+        gt=0,
+        description="Least bias of the mean that counts; of a regression in the label's standard deviations.",
+    )
     slope_floor: float = Field(
         default=0.3, gt=0, description="Least slope of residuals on the score that counts."
     )
     contrast_floor: float = Field(
-        default=0.03, gt=0, description="Least change of a segment's residual against the rest that counts."
+        default=0.03,
+        gt=0,
+        description="Least change of a segment's residual against the rest that counts; of a regression in "
+        "standard deviations of the label.",
     )
     harm_alpha: float = Field(
         default=0.05, gt=0, lt=1, description="False alarms of the anytime test of the loss, per model."
@@ -109,7 +116,9 @@ class ValueConfig(Strict):
         default=None, description="Worth of right and cost of wrong decisions; without it roi cannot know."
     )
     per_loss_unit: float = Field(
-        default=1.0, ge=0, description="Worth of one unit of loss less on one prediction."
+        default=1.0,
+        ge=0,
+        description="Worth of one unit of loss less on one prediction; of a regression the label's variance.",
     )
     horizon_partitions: int = Field(default=28, ge=1, description="Partitions over which an action works.")
     usual_gain: float = Field(
@@ -134,7 +143,10 @@ class RetrainingConfig(Strict):
     )
     freshness_gate: int = Field(default=28, ge=4, description="Later partitions a renewal is judged on.")
     freshness_margin: float = Field(
-        default=0.015, ge=0, description="Loss a renewal may be worse by (one-sided 95 % bound)."
+        default=0.015,
+        ge=0,
+        description="Loss a renewal may be worse by (one-sided 95 % bound); of a regression "
+        "in units of the label's variance, as all margins.",
     )
     incident_gate: int = Field(default=7, ge=4, description="Later partitions a challenger must win.")
     incident_confidence: float = Field(

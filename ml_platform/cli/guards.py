@@ -283,8 +283,8 @@ def _compared(stores: Platform, target: Target) -> None:
     now = stores.clock(target.use_case).now()
     with console.status("other policies on the same days …") as status:
         found = policies(stores, target, now, progress=status.update)
-    rows = [(p.name, f"{p.log_loss:.4f}", p.trainings, len(p.by_day)) for p in found]
-    columns = ("policy", "mean log loss by day", "retrainings", "matured days")
+    rows = [(p.name, f"{p.loss:.4f}", p.trainings, len(p.by_day)) for p in found]
+    columns = ("policy", f"mean {target.kind.loss_words} by day", "retrainings", "matured days")
     console.print(table("The same days under other policies, with the same recipe", columns, rows))
 
 

@@ -20,7 +20,7 @@ def get(
     stores = platform()
     target = stores.target(model)
     now = stores.clock(target.use_case).now()
-    told = answer(client(stores).get(target.key, key), now).model_dump(mode="json")
+    told = answer(client(stores).get(target.key, key), now).model_dump(mode="json", exclude_none=True)
     console.print(told.pop("text"), highlight=False)
     rows = [(k, v) for k, v in told.items() if not isinstance(v, dict)]
     rows += [(f"{k}.{inner}", v) for k, d in told.items() if isinstance(d, dict) for inner, v in d.items()]

@@ -130,9 +130,10 @@ def _serving(stores: Platform, target: Target) -> None:
 def _sample_key(stores: Platform, target: Target, digest: str) -> str:
     from ml_platform.storage.parquet import read_table
 
-    table_ = read_table(stores.lake.get(digest), ["entity_key", "probability"])
-    # The likeliest positive says more to a reader than the first row.
-    order = table_.sort_by([("probability", "descending"), ("entity_key", "ascending")])
+    # The largest number, the likeliest positive or last class, says more to a reader than the first row.
+    score = target.kind.names()[-1]
+    table_ = read_table(stores.lake.get(digest), ["entity_key", score])
+    order = table_.sort_by([(score, "descending"), ("entity_key", "ascending")])
     return str(order["entity_key"][0].as_py())
 
 
@@ -166,11 +167,12 @@ def _told(monitor: str, summary: dict[str, Any]) -> str:
     told = [f"{summary['matured_partitions']} matured partitions, {summary['rows']:,} rows"]
     told += [
         f"{n} {metrics[n]['value']:.4f}"
-        for n in ("log_loss", "auc", "bias")
+        for n in (summary["loss"], summary["quality"], *(m for m in metrics if m.startswith("bias")))
         if metrics[n]["value"] is not None
     ]
-    if metrics["log_loss"]["reference"] is not None:
-        told.append(f"gate's log loss {metrics['log_loss']['reference']:.4f}")
+    before = metrics[summary["loss"]]["reference"]
+    if before is not None:
+        told.append(f"gate's {summary['loss'].replace('_', ' ')} {before:.4f}")
     return ", ".join(told)
 
 

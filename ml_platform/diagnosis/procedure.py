@@ -333,7 +333,7 @@ def _alarmed(evidence: Evidence) -> bool:
 def _concept(evidence: Evidence) -> _Draft | None:
     kind, failed = concept_kind(evidence), evidence.of("concept").failed
     if kind == "prior":
-        sentence = "The share of positives moved and nothing else did: a recalibration is enough."
+        sentence = "The level of the outcomes moved and nothing else did: a recalibration is enough."
         return _Draft("recalibrate", "prior_shift", sentence, onset=evidence.concept_onset)
     if kind != "concept":
         return None

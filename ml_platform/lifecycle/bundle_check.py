@@ -69,7 +69,7 @@ def main() -> None:
     path, digest, rows = sys.argv[1:]
     model = bundle.from_bytes(Path(path).read_bytes(), digest)
     scores = model.predict(read_table(Path(rows).read_bytes()))
-    sys.stdout.write(json.dumps([float(s) for s in scores]))
+    sys.stdout.write(json.dumps(scores.tolist()))
 
 
 if __name__ == "__main__":

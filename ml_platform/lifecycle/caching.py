@@ -33,7 +33,7 @@ class CacheReport:
         segments: Partitions it holds.
         rows: Predictions it holds.
         written: Segments that had to be written.
-        sample: One key with its probability, read back from the cache.
+        sample: One key with its decision, read back from the cache.
     """
 
     generation: str
@@ -42,7 +42,7 @@ class CacheReport:
     segments: int
     rows: int
     written: int
-    sample: tuple[str, float]
+    sample: tuple[str, str]
 
 
 def committed_generation(platform: Platform, model_key: str) -> CacheGeneration | None:
@@ -191,6 +191,7 @@ def _scoring(target: Target, publication: Publication) -> Scoring:
         model_version=publication.details["model_version"],
         model_digest=publication.details["model_digest"],
         as_of=publication.as_of,
+        kind=target.kind,
         decision=target.model.serving.decision,
         revision=publication.details["revision"],
     )
@@ -280,10 +281,10 @@ def _kept(platform: Platform, target: Target) -> set[str]:
     return set(kept[: target.model.serving.keep_generations])
 
 
-def _read_back(platform: Platform, target: Target, publication: Publication) -> tuple[str, float]:
+def _read_back(platform: Platform, target: Target, publication: Publication) -> tuple[str, str]:
     from ml_platform.serving.client import PredictionClient
 
     table = read_table(platform.lake.get(publication.digest)).slice(0, 1)
     items = encode_table(table, target.use_case.config.views.key, _scoring(target, publication))
     key = items[0][0]
-    return key, float(PredictionClient(platform.cache).get(target.key, key).record.probability)
+    return key, PredictionClient(platform.cache).get(target.key, key).record.decision

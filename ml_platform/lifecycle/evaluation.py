@@ -105,7 +105,8 @@ def evaluate_candidate(platform: Platform, target: Target, as_of: datetime) -> E
         target.model.gates,
         baseline=judged.get("baseline"),
         champion=incumbent,
-        base_rate=candidate.base_rate,
+        kind=target.kind,
+        constant=candidate.constant,
     )
     chosen = candidate if verdict.contender == "candidate" or baseline is None else baseline
     digest = head.digest if chosen is candidate else head.details["baseline"]
@@ -137,7 +138,7 @@ def every_gate(target: Target, gates: Sequence[dict[str, Any]]) -> list[dict[str
     first = "champion" not in found
     shown = []
     for name in gate_names(target.model):
-        applies = name not in (("champion",) if first else ("auc", "base_rate"))
+        applies = name not in (("champion",) if first else (target.kind.quality, "base_rate"))
         state, why = ("UNKNOWN", "was not judged") if applies else ("PASS", "does not apply")
         absent = {
             "name": name,
@@ -173,11 +174,19 @@ def judged_by_slices(target: Target, rows: pa.Table, scores: Floats) -> Scores:
     return evaluate(
         rows,
         scores,
+        kind=target.kind,
         label=target.model.label.column,
         slices=gates.slices,
         confidence=gates.confidence,
         blocks=block_names(rows, target.model, target.use_case.config.views.key),
     )
+
+
+def with_scores(target: Target, table: pa.Table, stem: str, scores: Floats) -> pa.Table:
+    """The table with a model's scores added, in columns of one stem."""
+    for name, values in target.kind.columns(scores, stem).items():
+        table = table.append_column(name, pa.array(values))
+    return table
 
 
 def _evidence(
@@ -190,12 +199,10 @@ def _evidence(
     """Scores of the gate's rows; ``candidate`` is the contender that was judged."""
     keys = ["partition_key", *target.use_case.config.views.key, target.model.label.column]
     table = rows.select(list(dict.fromkeys(keys)))
-    table = table.append_column("candidate", pa.array(scores[contender]))
+    table = with_scores(target, table, "candidate", scores[contender])
     if "baseline" in scores:
-        table = table.append_column("baseline", pa.array(scores["baseline"]))
-    if champion is not None:
-        table = table.append_column("champion", pa.array(champion))
-    return table
+        table = with_scores(target, table, "baseline", scores["baseline"])
+    return table if champion is None else with_scores(target, table, "champion", champion)
 
 
 def _record(
@@ -231,15 +238,7 @@ def _record(
 
 
 def _metrics(scores: Scores) -> dict[str, float]:
-    found = {
-        "auc": scores.auc,
-        "log_loss": scores.log_loss,
-        "brier": scores.brier,
-        "bias": scores.bias.value,
-        "calibration_error": scores.calibration_error,
-        "gate_rows": float(scores.rows),
-    }
-    return {name: value for name, value in found.items() if value is not None}
+    return scores.metrics() | {"gate_rows": float(scores.rows)}
 
 
 def _images(
@@ -248,11 +247,7 @@ def _images(
     shown = {verdict.contender: judged[verdict.contender], **judged}
     if isinstance(champion, Scores):
         shown["champion"] = champion
-    images = {
-        "reliability": plots.reliability(shown),
-        "roc": plots.roc(shown),
-        "importance": plots.importance(model.importance),
-    }
+    images = plots.evaluation_plots(shown) | {"importance": plots.importance(model.importance)}
     sliced = next((g for g in verdict.gates if g.name == "slices"), None)
     return images if sliced is None else images | {"slices": plots.slices(sliced)}
 

@@ -29,12 +29,13 @@ def maturity_of(target: Target, labels: pa.Table, as_of: datetime) -> LabelMatur
         as_of: The present of the timeline.
     """
     return label_maturity(
-        labels,
+        target.kind.encoded(labels, target.model.label.column),
         as_of,
         last_aged=target.use_case.last_mature(target.model, as_of),
         first_aged=_first_aged(target, as_of),
         settings=target.model.diagnosis,
         label=target.model.label.column,
+        classes=target.kind.paces,
     )
 
 

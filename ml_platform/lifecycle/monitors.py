@@ -20,7 +20,7 @@ from ml_platform.lifecycle.maturity import label_keys, maturity_of
 from ml_platform.lifecycle.platform import Platform, Target
 from ml_platform.lifecycle.recorded import results
 from ml_platform.lifecycle.reference import Reference, daily_losses, reference_of
-from ml_platform.lifecycle.scoring import SCORE, predictions
+from ml_platform.lifecycle.scoring import predictions
 from ml_platform.lifecycle.story import story_of
 from ml_platform.lifecycle.views import compute, reached
 from ml_platform.monitoring.chart import model_chart
@@ -105,8 +105,8 @@ def performance(platform: Platform, target: Target, as_of: datetime) -> Performa
         as_of=as_of,
         reference=_loss_by_day(target, before) if before is not None else None,
         settings=target.model.monitoring,
+        kind=target.kind,
         label=target.model.label.column,
-        probability=SCORE,
         maximum_bias=target.model.gates.maximum_bias,
     )
     distance = _distance(target, before, served)
@@ -115,10 +115,12 @@ def performance(platform: Platform, target: Target, as_of: datetime) -> Performa
     chart = model_chart(target.key, report, distance=distance, story=told)
     summary = {
         "state": report.state,
+        "loss": report.loss,
+        "quality": target.kind.quality,
         "matured_partitions": len(report.mature),
         "immature_partitions": report.immature,
         "weighted_partitions": report.weighted,
-        "estimated_log_loss": estimated,
+        f"estimated_{report.loss}": estimated,
         "rows": report.rows,
         "metrics": {m.name: asdict(m) for m in report.metrics},
     }
@@ -139,7 +141,7 @@ def drifting(platform: Platform, target: Target, as_of: datetime) -> DriftView:
     keys = sorted(set(served["partition_key"].to_pylist()))
     recent = keys[-target.model.monitoring.current_partitions :]
     current = _only(served, recent)
-    report = drift(frozen.rows, current, target.model.features, SCORE, target.model.monitoring)
+    report = drift(frozen.rows, current, target.model.features, target.kind.names(), target.model.monitoring)
     chart = drift_chart(target.key, report, floor=target.model.monitoring.drift_effect)
     before = next(reversed(results(platform, target, "drift")), None)
     evidently = None
@@ -192,13 +194,13 @@ def _only(table: pa.Table, keys: Sequence[str]) -> pa.Table:
 
 def _loss_by_day(target: Target, rows: pa.Table) -> pa.Table:
     losses = daily_losses(target, rows)
-    return pa.table({"partition_key": list(losses), "log_loss": list(losses.values())})
+    return pa.table({"partition_key": list(losses), target.kind.loss: list(losses.values())})
 
 
 def _distance(target: Target, before: pa.Table | None, served: pa.Table) -> DailyDistance | None:
     if before is None:
         return None
-    return daily_distance(before, served, target.model.features, SCORE)
+    return daily_distance(before, served, target.model.features, target.kind.names())
 
 
 def _estimated(target: Target, before: pa.Table | None, served: pa.Table) -> dict[str, float]:
@@ -208,8 +210,8 @@ def _estimated(target: Target, before: pa.Table | None, served: pa.Table) -> dic
     report = estimated_loss(
         before,
         served,
+        kind=target.kind,
         label=target.model.label.column,
-        probability=SCORE,
         features=target.model.features,
         settings=target.model.diagnosis,
         density=False,
@@ -221,7 +223,7 @@ def _evidently(target: Target, before: pa.Table, current: pa.Table) -> bytes:
     # Evidently costs 8.8 CPU-seconds to import; it runs weekly and on a FAIL only.
     from ml_platform.monitoring.evidently_report import evidently_html
 
-    numeric = [f.name for f in target.model.features if f.kind == "numeric"] + [SCORE]
+    numeric = [f.name for f in target.model.features if f.kind == "numeric"] + target.kind.names()
     return evidently_html(before, current, numeric, target.model.categorical).html
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
+    from ml_platform.kinds.base import Kind
     from ml_platform.partitions import Partition
     from ml_platform.registry.mlflow_projection import Tracking
     from ml_platform.serving.cache import ServingCache
@@ -49,6 +50,13 @@ class Target:
     def key(self) -> str:
         """``<use_case>/<model>``."""
         return f"{self.use_case.name}/{self.model.name}"
+
+    @property
+    def kind(self) -> Kind:
+        """Its kind of target."""
+        from ml_platform.kinds.of import kind_of  # numpy, which the code location need not pay
+
+        return kind_of(self.model)
 
     def asset(self, stage: str) -> str:
         """The ledger's and Dagster's name of one of the model's stages."""
@@ -191,20 +199,15 @@ class Platform:
         return self.use_cases[name]
 
     def target(self, name: str) -> Target:
-        """A model by ``<use_case>/<model>``, or by its use case's name where that has one model.
+        """A model by ``<use_case>/<model>``; a use case's name alone means its first model.
 
         Raises:
-            NotFoundError: There is no such use case or model, or the use case has several.
+            NotFoundError: There is no such use case or model.
         """
         use_case_name, _, model_name = name.partition("/")
         use_case = self.use_case(use_case_name)
         if model_name:
             return Target(use_case, use_case.model(model_name))
-        if len(use_case.config.models) > 1:
-            raise NotFoundError(
-                f"{use_case_name} has several models",
-                fix="name one: " + ", ".join(f"{use_case_name}/{m.name}" for m in use_case.config.models),
-            )
         return Target(use_case, use_case.config.models[0])
 
     def targets(self) -> list[Target]:

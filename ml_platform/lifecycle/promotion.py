@@ -225,7 +225,7 @@ def verify_bundle(platform: Platform, target: Target, evaluation: Evaluation) ->
     judged = read_table(platform.lake.get(evaluation.evidence_digest))
     if set(target.model.feature_names) <= set(judged.column_names):  # a recalibration brings its own rows
         sample = judged.slice(max(0, judged.num_rows - SAMPLE_ROWS))
-        expected = sample["candidate"].to_numpy()
+        expected = target.kind.scores(sample, "candidate")
         check_bundle(platform.lake, evaluation.model_digest, sample, expected, target.key)
         return
     dataset = versions.find(platform.ledger, evaluation.dataset_version)
@@ -233,7 +233,7 @@ def verify_bundle(platform: Platform, target: Target, evaluation: Evaluation) ->
     part = manifest.of("gate")[-1]
     sample = versions.load_partition(platform.lake, manifest, part).slice(0, SAMPLE_ROWS)
     mask = np.asarray(judged["partition_key"].to_pylist()) == part.partition
-    expected = judged["candidate"].to_numpy()[mask][:SAMPLE_ROWS]
+    expected = target.kind.scores(judged, "candidate")[mask][:SAMPLE_ROWS]
     check_bundle(platform.lake, evaluation.model_digest, sample, expected, target.key)
 
 

@@ -11,9 +11,9 @@ import pyarrow.compute as pc
 
 from ml_platform.datasets import versions
 from ml_platform.errors import PlatformError
+from ml_platform.lifecycle.evaluation import with_scores
 from ml_platform.lifecycle.platform import Platform, Target
-from ml_platform.lifecycle.scoring import SCORE
-from ml_platform.modeling.frames import daily_log_losses
+from ml_platform.modeling import frames
 from ml_platform.registry import promotions
 from ml_platform.statistics.frames import Table
 from ml_platform.storage.parquet import read_table
@@ -26,7 +26,7 @@ class Reference:
     """Frozen rows on which the champion's scores are out of sample, or why there are none.
 
     Attributes:
-        rows: ``partition_key``, key, features, label, ``probability``; None where they cannot be had.
+        rows: ``partition_key``, key, features, the label as code, scores; None where they cannot be had.
         reason: Why there are none.
     """
 
@@ -80,16 +80,19 @@ def _recalibrated(target: Target, evidence: pa.Table) -> pa.Table:
     keys = sorted(set(evidence["partition_key"].to_pylist()))
     last = keys[-target.model.diagnosis.reference_partitions :]
     rows = evidence.filter(pc.is_in(evidence["partition_key"], pa.array(last, pa.string())))
-    rows = rows.drop_columns(["champion"])
-    names = [SCORE if n == "candidate" else n for n in rows.column_names]
-    return _labelled(target, rows.rename_columns(names))
+    kind = target.kind
+    scores = kind.scores(rows, "candidate")
+    rows = rows.drop_columns([*kind.names("candidate"), *kind.names("champion")])
+    return with_scores(target, _labelled(target, rows), kind.column, scores)
 
 
 def _scored_gate(target: Target, scores: pa.Table, rows: pa.Table) -> pa.Table:
-    name = "out_of_sample" if "out_of_sample" in scores.column_names else "candidate"
+    kind = target.kind
+    gated = set(kind.names("out_of_sample")) <= set(scores.column_names)
     if scores.num_rows != rows.num_rows:
         raise PlatformError("the evaluation's scores are of other rows", where=target.key)
-    return _labelled(target, rows).append_column(SCORE, scores[name].cast(pa.float64()))
+    found = kind.scores(scores, "out_of_sample" if gated else "candidate")
+    return with_scores(target, _labelled(target, rows), kind.column, found)
 
 
 def _topped_up(
@@ -110,18 +113,20 @@ def _topped_up(
     parts = manifest.of("train")[-short:]
     rows = pa.concat_tables([versions.load_partition(platform.lake, manifest, p) for p in parts])
     key = ["partition_key", *manifest.key]
-    scores = read_table(platform.lake.get(model.scores_digest)).select([*key, "score"])
-    joined = rows.join(scores, keys=key, join_type="inner").rename_columns({"score": SCORE})
+    kind = target.kind
+    scores = read_table(platform.lake.get(model.scores_digest)).select([*key, *kind.names("score")])
+    names = dict(zip(kind.names("score"), kind.names(), strict=True))
+    joined = rows.join(scores, keys=key, join_type="inner").rename_columns(names)
     joined = _labelled(target, joined).sort_by([(c, "ascending") for c in key])
     return pa.concat_tables([joined.select(gate.column_names), gate], promote_options="permissive")
 
 
 def _labelled(target: Target, rows: pa.Table) -> pa.Table:
-    column = target.model.label.column
-    return rows.set_column(rows.column_names.index(column), column, rows[column].cast(pa.float64()))
+    return target.kind.encoded(rows, target.model.label.column)
 
 
 def daily_losses(target: Target, rows: Table) -> dict[str, float]:
-    """Mean log loss of labelled rows with the champion's score by partition, in order."""
-    truth = rows[target.model.label.column].to_numpy().astype(np.float64)
-    return daily_log_losses(rows["partition_key"].to_numpy(), truth, rows[SCORE].to_numpy())
+    """Mean loss of rows with codes of their labels and the champion's score by partition, in order."""
+    codes = np.asarray(rows[target.model.label.column], dtype=np.float64)
+    keys = np.asarray(rows["partition_key"], dtype=object)
+    return frames.daily_losses(target.kind, keys, codes, target.kind.scores(rows))

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 from sqlalchemy.orm import Session
 
 from ml_platform.errors import IntegrityError, NotReadyError
 from ml_platform.features.dbt import compiled_views
+from ml_platform.kinds.base import Floats
 from ml_platform.lifecycle.agenda import predictions_asset
 from ml_platform.lifecycle.platform import Platform, Target
 from ml_platform.lifecycle.views import compute
@@ -30,8 +30,6 @@ from ml_platform.storage.parquet import read_table, write_table
 from ml_platform.storage.tables import Promotion, Publication
 
 Status = Literal["new", "unchanged", "empty", "no_champion", "not_reached"]
-SCORE = "probability"
-"""Column of the champion's probability of a positive."""
 ARM, ROLE = "main", "champion"
 
 
@@ -44,8 +42,7 @@ class Scored:
         status: ``new`` predictions, ``unchanged`` ones, ``empty`` (nothing to score), ``no_champion`` at
             its cutoff, or ``not_reached`` yet.
         rows: Predictions.
-        mean_probability: Their mean.
-        positives: Share at or above the decision's threshold.
+        summary: Mean score or shares of the decisions, by name.
         model_version: The champion's version.
         revision: Scoring revision, from 1.
     """
@@ -53,8 +50,7 @@ class Scored:
     partition: str
     status: Status
     rows: int = 0
-    mean_probability: float | None = None
-    positives: float | None = None
+    summary: Mapping[str, float] = field(default_factory=dict)
     model_version: int | None = None
     revision: int | None = None
 
@@ -108,31 +104,34 @@ def predict(
 ) -> pa.Table:
     """Predictions of some rows, with the features as served and where everything came from."""
     model = load_champion(platform, promotion.model_digest)
-    probability = np.asarray(model.predict(features), dtype=np.float64)
-    if not np.isfinite(probability).all():
+    scores = np.asarray(model.predict(features), dtype=np.float64)
+    if not target.kind.valid(scores).all():
         raise IntegrityError(
-            "the champion scores NaN", where=target.key, fix="`ml-platform rollback`, then look at its bundle"
+            "the champion's scores are NaN or none of its kind",
+            where=target.key,
+            fix="`ml-platform rollback`, then look at its bundle",
         )
-    return _evidence(target, promotion, features, probability, revision)
+    interval = model.interval.around(scores) if model.interval else None
+    return _evidence(target, promotion, features, scores, interval, revision)
 
 
 def _evidence(
     target: Target,
     promotion: Promotion,
     features: pa.Table,
-    probability: npt.NDArray[np.float64],
+    scores: Floats,
+    interval: tuple[Floats, Floats] | None,
     revision: int,
 ) -> pa.Table:
     """Predictions in the schema of stored evidence, with the entity's key columns added."""
     views, key = compiled_views(target.use_case), target.use_case.config.views.key
-    decision = target.model.serving.decision
-    words = np.where(probability >= decision.threshold, decision.positive, decision.negative)
+    words = target.kind.decide(scores, target.model.serving.decision)
     names = zip(*(features[c].to_pylist() for c in ("partition_key", *key)), strict=True)
     size = features.num_rows
     columns = {
         "entity_key": pa.array([entity_key(row[0], row[1:]) for row in names], pa.string()),
-        "probability": pa.array(probability, pa.float64()),
-        "decision": pa.array(words.tolist(), pa.string()),
+        **target.kind.serve(scores, interval),
+        "decision": pa.array(words, pa.string()),
         "model_version": pa.array([str(promotion.version)] * size, pa.string()),
         "model_digest": pa.array([promotion.model_digest] * size, pa.string()),
         "feature_code_version": pa.array([views.feature_version] * size, pa.string()),
@@ -145,7 +144,7 @@ def _evidence(
     table = features
     for name, column in columns.items():
         table = table.append_column(name, column)
-    stored = conform(table, prediction_schema(target.model.features))
+    stored = conform(table, prediction_schema(target.model.features, target.kind.served()))
     for name in key:
         if name not in stored.column_names:
             stored = stored.append_column(name, features[name])
@@ -224,14 +223,11 @@ def _revise(
         index = table.column_names.index("scoring_revision")
         table = table.set_column(index, table.schema.field(index), column)
         data = write_table(table)
-    values = table["probability"].to_numpy()
-    threshold = target.model.serving.decision.threshold
     scored = Scored(
         partition=key,
         status="unchanged" if same else "new",
         rows=table.num_rows,
-        mean_probability=float(values.mean()),
-        positives=float((values >= threshold).mean()),
+        summary=target.kind.selected(target.kind.scores(table), target.model.serving.decision),
         model_version=promotion.version,
         revision=revision,
     )

@@ -33,8 +33,9 @@ class TrainingReport:
         estimator: Kind of model.
         baseline: Digest of the baseline's bundle, if there is one.
         dataset_version: What both were trained on.
-        log_loss: Cross-fitted log loss of the candidate, the mean over partitions.
-        baseline_log_loss: The baseline's.
+        loss: Cross-fitted loss of the candidate, the mean over partitions.
+        baseline_loss: The baseline's.
+        loss_name: What loss it is.
         calibration: The calibrator that was kept.
         reused: Whether the same training had been done before.
         run_id: MLflow's run.
@@ -46,8 +47,9 @@ class TrainingReport:
     estimator: str
     baseline: str | None
     dataset_version: str
-    log_loss: float
-    baseline_log_loss: float | None
+    loss: float
+    baseline_loss: float | None
+    loss_name: str
     calibration: str
     reused: bool
     run_id: str | None
@@ -61,8 +63,8 @@ class TrainingReport:
             "estimator": self.estimator,
             "baseline": self.baseline,
             "dataset_version": self.dataset_version,
-            "cross_fitted_log_loss": self.log_loss,
-            "baseline_cross_fitted_log_loss": self.baseline_log_loss,
+            f"cross_fitted_{self.loss_name}": self.loss,
+            f"baseline_cross_fitted_{self.loss_name}": self.baseline_loss,
             "calibration": self.calibration,
             "reused": self.reused,
             "mlflow_run": self.run_id,
@@ -109,6 +111,7 @@ def train_candidate(
     baseline = train(table, target.model, estimator=baseline_kind, **common) if baseline_kind else None
     image = plots.importance(candidate.model.importance)
     details: dict[str, Any] = {"recipe": recipe, "dataset_version": dataset.version, "warning": ""}
+    details["loss"] = target.kind.loss
     details |= _numbers(candidate, "candidate")
     if baseline is not None:
         details |= _numbers(baseline, "baseline")
@@ -144,9 +147,19 @@ def recipe_of(target: Target, dataset: Dataset) -> str:
 def _numbers(trained: TrainedModel, name: str) -> dict[str, Any]:
     return {
         f"{name}_estimator": trained.model.estimator,
-        f"{name}_log_loss": trained.log_loss,
+        f"{name}_loss": trained.loss,
         f"{name}_calibration": trained.model.calibrator.method,
     }
+
+
+def _metrics(trained: TrainedModel) -> dict[str, float]:
+    """Cross-fitted loss, and the mean training outcome of each channel."""
+    kind = trained.model.kind
+    means = zip(kind.channels, trained.model.constant, strict=True)
+    named = {
+        f"training_share_{c}" if c else "base_rate" if kind.bounded else "training_mean": v for c, v in means
+    }
+    return {f"cross_fitted_{kind.loss}": trained.loss} | named
 
 
 def keep_model(
@@ -167,7 +180,7 @@ def keep_model(
             model_key=target.key,
             dataset_version=dataset.version,
             estimator=trained.model.estimator,
-            metrics={"cross_fitted_log_loss": trained.log_loss, "base_rate": trained.model.base_rate},
+            metrics=_metrics(trained),
             scores_digest=scores,
             mlflow_run_id=run_id,
             as_of=as_of,
@@ -186,9 +199,9 @@ def _mlflow_run(
 ) -> TrainingRun:
     model, data = candidate.model, bundle.to_bytes(candidate.model)
     parameters = {f"{model.estimator}.{k}": str(v) for k, v in model.parameters.items()}
-    metrics = {"cross_fitted_log_loss": candidate.log_loss, "base_rate": model.base_rate}
+    metrics = _metrics(candidate)
     if baseline is not None:
-        metrics["baseline_cross_fitted_log_loss"] = baseline.log_loss
+        metrics[f"baseline_cross_fitted_{model.kind.loss}"] = baseline.loss
     return TrainingRun(
         name=f"{model.estimator} {dataset.version}",
         parameters=parameters | {"seed": str(model.provenance.seed), "calibration": model.calibrator.method},
@@ -212,8 +225,9 @@ def _reported(
         estimator=details["candidate_estimator"],
         baseline=details.get("baseline"),
         dataset_version=details["dataset_version"],
-        log_loss=details["candidate_log_loss"],
-        baseline_log_loss=details.get("baseline_log_loss"),
+        loss=details["candidate_loss"],
+        baseline_loss=details.get("baseline_loss"),
+        loss_name=details["loss"],
         calibration=details["candidate_calibration"],
         reused=reused,
         run_id=details["run_id"],

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from sqlalchemy import select
 
 from ml_platform.datasets import versions
@@ -58,7 +58,7 @@ class DatasetReport:
         train: First and last training partition, and how many.
         gate: First and last gate partition, and how many.
         left_out: Reason by partition that a window asked for and the version lacks.
-        positives: Share of positive labels.
+        outcomes: Share of positives, mean, or share of each class, by name.
     """
 
     version: str
@@ -67,7 +67,7 @@ class DatasetReport:
     train: Span
     gate: Span
     left_out: dict[str, str]
-    positives: float
+    outcomes: dict[str, float]
 
 
 def windows(target: Target, as_of: datetime) -> Windows:
@@ -141,7 +141,7 @@ def assemble(
         train=Span.of([p.partition for p in manifest.of("train")]),
         gate=Span.of([p.partition for p in manifest.of("gate")]),
         left_out=left_out,
-        positives=_positives(platform, manifest),
+        outcomes=_outcomes(platform, target, manifest),
     )
     return report, row
 
@@ -280,9 +280,7 @@ def _details(manifest: Manifest, left_out: dict[str, str]) -> dict[str, Any]:
     }
 
 
-def _positives(platform: Platform, manifest: Manifest) -> float:
-    positive = sum(
-        pc.sum(read_table(platform.lake.get(p.labels))[manifest.label].cast("int64")).as_py() or 0
-        for p in manifest.partitions
-    )
-    return positive / manifest.rows
+def _outcomes(platform: Platform, target: Target, manifest: Manifest) -> dict[str, float]:
+    columns = [read_table(platform.lake.get(p.labels))[manifest.label] for p in manifest.partitions]
+    codes = np.concatenate([target.kind.encode(c, manifest.label) for c in columns])
+    return target.kind.summary(codes[~np.isnan(codes)])

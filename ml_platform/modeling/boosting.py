@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 import lightgbm as lgb
 import numpy as np
 
-from ml_platform.errors import IntegrityError
+from ml_platform.config import KindName
+from ml_platform.errors import ConfigError, IntegrityError
 from ml_platform.modeling.encoding import Encoder
 from ml_platform.modeling.frames import Floats
 from ml_platform.modeling.parameters import Parameter, Value
+from ml_platform.modeling.task import Objective, Task
 
 THREADS = 1
 """Sums of floats depend on how they are split, and threads that wait for each other crawl on a busy
@@ -35,13 +37,20 @@ BOOSTING_PARAMETERS: Mapping[str, Parameter] = {
     "cat_l2": Parameter(10.0, 0.0, 1e6),
 }
 
+TWEEDIE_PARAMETERS: Mapping[str, Parameter] = {"tweedie_variance_power": Parameter(1.5, 1.0, 1.999)}
+"""Further parameters of the Tweedie objective: 1 is Poisson, 2 would be Gamma."""
+
 _FIXED: Mapping[str, Value] = {
-    "objective": "binary",
     "deterministic": True,
     "force_row_wise": True,
     "num_threads": THREADS,
     "subsample_freq": 1,
     "verbosity": -1,
+}
+_REGRESSIONS: Mapping[Objective, str] = {
+    "squared_error": "regression",
+    "poisson": "poisson",
+    "tweedie": "tweedie",
 }
 _HEAD, _TAIL = "tree\n", "end of parameters"
 
@@ -64,10 +73,11 @@ class Boosting:
         encoder: Encoder,
         parameters: Mapping[str, Value],
         seed: int,
-        weights: Floats | None = None,
+        weights: Floats | None,
+        task: Task,
     ) -> Boosting:
         """Fit trees to encoded features; see :func:`ml_platform.modeling.estimators.fit`."""
-        settings = {**parameters, **_FIXED, "seed": seed}
+        settings = {**parameters, **_OBJECTIVES[task.kind.name](task, labels), **_FIXED, "seed": seed}
         rounds = int(settings.pop("n_estimators"))
         data = lgb.Dataset(
             matrix,
@@ -80,11 +90,11 @@ class Boosting:
         return cls(lgb.train(settings, data, num_boost_round=rounds).model_to_string())
 
     @classmethod
-    def load(cls, payload: bytes, encoder: Encoder) -> Boosting:
+    def load(cls, payload: bytes, encoder: Encoder, task: Task) -> Boosting:
         """Read the native text.
 
         Raises:
-            IntegrityError: It is not LightGBM's text, or not of a model of these features.
+            IntegrityError: It is not LightGBM's text, or not of a model of these features or classes.
         """
         try:
             text = payload.decode("utf-8")
@@ -99,9 +109,10 @@ class Boosting:
                 where="model.txt of the bundle",
                 fix="roll back to an earlier model, or train again",
             ) from error
-        if names != encoder.names:
+        outputs = model.booster.num_model_per_iteration()
+        if names != encoder.names or outputs != len(task.kind.channels):
             raise IntegrityError(
-                "the trees are of other features than the bundle says",
+                "the trees are of other features or classes than the bundle says",
                 where="model.txt of the bundle",
                 fix="roll back to an earlier model, or train again",
             )
@@ -113,14 +124,42 @@ class Boosting:
         return lgb.Booster(model_str=self.text)
 
     def predict(self, matrix: Floats) -> Floats:
-        """Probability of a positive (rows,)."""
+        """Scores before calibration: probabilities, or the expected number; see :class:`Fitted`."""
         return np.asarray(self.booster.predict(matrix, num_threads=THREADS), dtype=np.float64)
 
     def contributions(self, matrix: Floats) -> Floats:
-        """SHAP values in log-odds (rows, features + 1); the last column is the mean prediction."""
+        """SHAP values before the link; the last column is the mean prediction; see :class:`Fitted`."""
         values = self.booster.predict(matrix, pred_contrib=True, num_threads=THREADS)
-        return np.asarray(values, dtype=np.float64)
+        terms = np.asarray(values, dtype=np.float64)
+        outputs = self.booster.num_model_per_iteration()
+        return terms if outputs == 1 else terms.reshape(len(matrix), outputs, -1)
 
     def to_bytes(self) -> bytes:
         """The native text in UTF-8."""
         return self.text.encode("utf-8")
+
+
+def _binary(_: Task, __: Floats) -> dict[str, Value]:
+    return {"objective": "binary"}
+
+
+def _regression(task: Task, labels: Floats) -> dict[str, Value]:
+    if task.objective != "squared_error" and labels.min() < 0:
+        raise ConfigError(
+            f"the objective {task.objective} knows no negative label; the least is {labels.min():g}",
+            where="training.objective",
+            fix="use squared_error, or check the labels model",
+        )
+    return {"objective": _REGRESSIONS[task.objective]}
+
+
+def _multiclass(task: Task, _: Floats) -> dict[str, Value]:
+    return {"objective": "multiclass", "num_class": len(task.kind.classes)}
+
+
+_OBJECTIVES: Mapping[KindName, Callable[[Task, Floats], dict[str, Value]]] = {
+    "binary": _binary,
+    "regression": _regression,
+    "multiclass": _multiclass,
+}
+"""LightGBM's settings of what is fitted, by kind of target."""

@@ -11,18 +11,22 @@ import hashlib
 import io
 import json
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from ml_platform.config import EstimatorName, KindName
 from ml_platform.errors import IntegrityError
-from ml_platform.modeling.calibration import Calibrator, Method
+from ml_platform.kinds.of import kind_named
+from ml_platform.modeling.calibration import FITS, Calibrator, Method
 from ml_platform.modeling.encoding import Encoder, FeatureKind
-from ml_platform.modeling.estimators import KINDS, EstimatorName
+from ml_platform.modeling.estimators import ESTIMATORS
+from ml_platform.modeling.intervals import Interval
 from ml_platform.modeling.model import Model, Provenance
 from ml_platform.modeling.parameters import Value
+from ml_platform.modeling.task import Objective, Task
 
 BUNDLE_SCHEMA = 1
 HEADER = "bundle.json"
@@ -39,6 +43,13 @@ class _Calibrator(_Strict):
     y: tuple[float, ...]
 
 
+class _Interval(_Strict):
+    edges: tuple[float, ...]
+    low: tuple[float, ...] = Field(min_length=1)
+    high: tuple[float, ...] = Field(min_length=1)
+    share: float = Field(gt=0, lt=1)
+
+
 class _Provenance(_Strict):
     dataset_version: str
     code_versions: dict[str, str]
@@ -50,11 +61,11 @@ class _Provenance(_Strict):
 
 
 class _Header(_Strict):
-    """``bundle.json``."""
+    """``bundle.json``. A binary model's is as it was before there were other kinds, digest included."""
 
     format: Literal["ml-platform-model"]
     schema_version: int
-    kind: Literal["binary"]
+    kind: KindName
     estimator: EstimatorName
     model_key: str
     label: str
@@ -62,7 +73,11 @@ class _Header(_Strict):
     features: tuple[tuple[str, FeatureKind], ...] = Field(min_length=1)
     vocabularies: dict[str, tuple[str, ...]]
     calibrator: _Calibrator
-    base_rate: float = Field(ge=0, le=1)
+    base_rate: float | None = Field(default=None, ge=0, le=1)
+    constant: tuple[float, ...] = ()
+    classes: tuple[str, ...] = ()
+    objective: Objective = "squared_error"
+    interval: _Interval | None = None
     importance: dict[str, float]
     provenance: _Provenance
 
@@ -72,7 +87,7 @@ def to_bytes(model: Model) -> bytes:
     header = {
         "format": FORMAT,
         "schema_version": BUNDLE_SCHEMA,
-        "kind": "binary",
+        "kind": model.kind.name,
         "estimator": model.estimator,
         "model_key": model.model_key,
         "label": model.label,
@@ -80,12 +95,12 @@ def to_bytes(model: Model) -> bytes:
         "features": model.encoder.features,
         "vocabularies": dict(model.encoder.vocabularies),
         "calibrator": asdict(model.calibrator),
-        "base_rate": model.base_rate,
         "importance": dict(model.importance),
         "provenance": asdict(model.provenance),
+        **_OWN[model.kind.name](model),
     }
     text = json.dumps(header, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return _tar({HEADER: text.encode("utf-8"), KINDS[model.estimator].file: model.fitted.to_bytes()})
+    return _tar({HEADER: text.encode("utf-8"), ESTIMATORS[model.estimator].file: model.fitted.to_bytes()})
 
 
 def digest(data: bytes) -> str:
@@ -111,22 +126,46 @@ def from_bytes(data: bytes, expected_digest: str) -> Model:
         )
     files = _untar(data)
     header = _header(files)
-    kind = KINDS[header.estimator]
-    if set(files) != {HEADER, kind.file}:
-        raise _refused(f"it holds {', '.join(sorted(files))}, not {HEADER} and {kind.file}")
+    estimator = ESTIMATORS[header.estimator]
+    if set(files) != {HEADER, estimator.file}:
+        raise _refused(f"it holds {', '.join(sorted(files))}, not {HEADER} and {estimator.file}")
     encoder = Encoder(header.features, header.vocabularies)
+    task = Task(kind_named(header.kind, header.classes), header.objective)
     return Model(
         model_key=header.model_key,
         estimator=header.estimator,
         label=header.label,
         parameters=header.parameters,
         encoder=encoder,
-        fitted=kind.load(files[kind.file], encoder),
+        fitted=estimator.load(files[estimator.file], encoder, task),
+        task=task,
         calibrator=Calibrator(**header.calibrator.model_dump()),
-        base_rate=header.base_rate,
+        constant=header.constant if header.base_rate is None else (header.base_rate,),
         importance=header.importance,
         provenance=Provenance(**header.provenance.model_dump()),
+        interval=Interval(**header.interval.model_dump()) if header.interval else None,
     )
+
+
+def _binary(model: Model) -> dict[str, Any]:
+    return {"base_rate": model.constant[0]}
+
+
+def _regression(model: Model) -> dict[str, Any]:
+    interval = asdict(model.interval) if model.interval else None
+    return {"constant": model.constant, "objective": model.task.objective, "interval": interval}
+
+
+def _multiclass(model: Model) -> dict[str, Any]:
+    return {"constant": model.constant, "classes": model.kind.classes}
+
+
+_OWN: Mapping[KindName, Callable[[Model], dict[str, Any]]] = {
+    "binary": _binary,
+    "regression": _regression,
+    "multiclass": _multiclass,
+}
+"""Fields of the header that one kind has."""
 
 
 def _header(files: Mapping[str, bytes]) -> _Header:
@@ -145,12 +184,26 @@ def _header(files: Mapping[str, bytes]) -> _Header:
     categorical = {name for name, kind in header.features if kind == "categorical"}
     if categorical != set(header.vocabularies):
         raise _refused("its vocabularies are not those of its categorical features")
-    _check_calibrator(header.calibrator)
+    _check_calibrator(header)
+    interval = header.interval
+    if interval and not len(interval.edges) + 1 == len(interval.low) == len(interval.high):
+        raise _refused("its interval has the wrong number of bands")
     return header
 
 
-def _check_calibrator(calibrator: _Calibrator) -> None:
-    sizes = {"none": (0, 0), "platt": (1, 1)}
+def _check_calibrator(header: _Header) -> None:
+    calibrator, channels = header.calibrator, max(1, len(header.classes))
+    if calibrator.method not in FITS[header.kind]:
+        raise _refused(f"a {calibrator.method} calibrator is none of a {header.kind} model")
+    if len(header.constant if header.base_rate is None else (header.base_rate,)) != channels:
+        raise _refused("its constant is not that of its classes")
+    sizes = {
+        "none": (0, 0),
+        "platt": (1, 1),
+        "linear": (1, 1),
+        "temperature": (1, 0),
+        "bias_corrected": (1, channels),
+    }
     expected = sizes.get(calibrator.method, (max(1, len(calibrator.x)),) * 2)
     if (len(calibrator.x), len(calibrator.y)) != expected:
         raise _refused(f"its {calibrator.method} calibrator has the wrong number of parameters")

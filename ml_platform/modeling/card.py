@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ml_platform.modeling.evaluate import Evaluation
+from ml_platform.modeling.evaluate import Channel, Evaluation
 from ml_platform.modeling.gates import Assessment, in_words
 from ml_platform.modeling.model import Model
 
 SHOWN_SEGMENTS = 10
+_TARGETS = {"binary": "A positive", "regression": "The number", "multiclass": "The classes"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,7 @@ class CardText:
     Attributes:
         title: Title of the model.
         question: The question it answers, when, and for whom.
-        label: What a positive means.
+        label: What a positive, the number or the classes mean.
         owner: Who answers for it.
         features: Description by feature.
     """
@@ -55,11 +56,11 @@ def model_card(
         f"**{model.model_key}** · {model.estimator} · `{digest[:12]}` · {text.owner}",
         "## Intended use",
         text.question,
-        f"A positive: {text.label}",
+        f"{_TARGETS[model.kind.name]}: {text.label}",
         "## Data",
         _data(model, evaluation),
         "## Performance",
-        _performance(evaluation),
+        _performance(model, evaluation),
         "## Gates",
         _gates(assessment),
         "## Slices",
@@ -76,29 +77,42 @@ def model_card(
 
 def _data(model: Model, evaluation: Evaluation | None) -> str:
     made = model.provenance
-    rows = [
-        ("training", made.partitions[0], made.partitions[1], made.partition_count, made.rows, model.base_rate)
-    ]
+    first, last = made.partitions
+    rows = [("training", first, last, made.partition_count, made.rows, model.constant)]
     if evaluation is not None and evaluation.days:
         days = evaluation.days
-        last = days[-1].partition_key
-        rows.append(("gate", days[0].partition_key, last, len(days), evaluation.rows, evaluation.base_rate))
-    lines = [(w, f, t, str(p), f"{n:,}", f"{b:.1%}") for w, f, t, p, n, b in rows]
-    return _table(("window", "first", "last", "partitions", "rows", "positives"), lines)
+        means = tuple(c.mean_outcome for c in evaluation.channels)
+        rows.append(
+            ("gate", days[0].partition_key, days[-1].partition_key, len(days), evaluation.rows, means)
+        )
+    shown = "{:.1%}" if model.kind.bounded else "{:,.4g}"
+    lines = [(w, f, t, str(p), f"{n:,}", *(shown.format(m) for m in c)) for w, f, t, p, n, c in rows]
+    single = "positives" if model.kind.bounded else "mean"
+    names = [c or single for c in model.kind.channels]
+    return _table(("window", "first", "last", "partitions", "rows", *names), lines)
 
 
-def _performance(evaluation: Evaluation | None) -> str:
+def _performance(model: Model, evaluation: Evaluation | None) -> str:
     if evaluation is None:
         return "Not evaluated yet, so it cannot be promoted."
     rows = [(name.replace("_", " "), f"{value:.4f}") for name, value in evaluation.metrics().items()]
-    bias = evaluation.bias
-    note = (
-        f"Bias lies between {bias.low:+.4f} and {bias.high:+.4f} (one-sided {evaluation.confidence:.0%} "
+    notes = [_bias(c, evaluation.confidence) for c in evaluation.channels]
+    if model.interval is not None:
+        notes.append(
+            f"{model.interval.share:.0%} of outcomes should lie in the interval that is served with a "
+            "prediction (quantiles of cross-fitted residuals, by band of the prediction)."
+        )
+    return _table(("metric", "value"), rows) + "\n\n" + "\n".join(notes)
+
+
+def _bias(channel: Channel, confidence: float) -> str:
+    bias, of = channel.bias, f" of {channel.name}" if channel.name else ""
+    if bias.low is None or bias.high is None:
+        return f"{bias.days} partition(s) are too few for bounds of the bias{of}."
+    return (
+        f"Bias{of} lies between {bias.low:+.4f} and {bias.high:+.4f} (one-sided {confidence:.0%} "
         f"bounds over {bias.days} partitions)."
-        if bias.low is not None and bias.high is not None
-        else f"{bias.days} partition(s) are too few for bounds."
     )
-    return _table(("metric", "value"), rows) + f"\n\n{note}"
 
 
 def _gates(assessment: Assessment | None) -> str:
@@ -116,16 +130,17 @@ def _slices(evaluation: Evaluation | None, assessment: Assessment | None) -> str
     if judged:
         ranked = sorted(judged, key=lambda s: -s["harm"])[:SHOWN_SEGMENTS]
         rows = [
-            (f"{s['column']} = {s['value']}", f"{s['rows']:,}", f"{s['log_loss']:.4f}", f"{s['harm']:+.4f}")
+            (f"{s['column']} = {s['value']}", f"{s['rows']:,}", f"{s['loss']:.4f}", f"{s['harm']:+.4f}")
             for s in ranked
         ]
-        table = _table(("slice", "rows", "log loss", "over the reference"), rows)
+        loss = gates[0].evidence["loss"].replace("_", " ")
+        table = _table(("slice", "rows", loss, "over the reference"), rows)
         return f"The {len(rows)} with the largest harm of {len(judged)} judged.\n\n{table}"
     if evaluation is None or not evaluation.segments:
         return "None are evaluated."
     largest = sorted(evaluation.segments, key=lambda s: -s.rows)[:SHOWN_SEGMENTS]
-    rows = [(f"{s.column} = {s.value}", f"{s.rows:,}", f"{s.log_loss:.4f}", "") for s in largest]
-    return _table(("slice", "rows", "log loss", "over the reference"), rows)
+    rows = [(f"{s.column} = {s.value}", f"{s.rows:,}", f"{s.loss:.4f}", "") for s in largest]
+    return _table(("slice", "rows", evaluation.kind.loss_words, "over the reference"), rows)
 
 
 def _features(model: Model, descriptions: Mapping[str, str]) -> str:

@@ -9,9 +9,9 @@ from typing import TypeAlias
 
 import numpy as np
 
+from ml_platform.kinds.base import Kind
 from ml_platform.modeling.day_bounds import MINIMUM_DAYS, DayMean, mean_of_days
 from ml_platform.modeling.evaluate import Day, Evaluation, Segment
-from ml_platform.modeling.frames import Floats, log_losses
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,22 +42,20 @@ def whole(evidence: Evidence | None, what: str) -> Evaluation:
     if evidence.unscored:
         raise CannotJudgeError(f"{evidence.unscored} rows have no valid score of {what}")
     days = [*evidence.days, *(d for s in evidence.segments for d in s.days)]
-    numbers = [evidence.log_loss, *(n for d in days for n in (d.log_loss, d.mean_score, d.mean_label))]
+    numbers = [evidence.loss, *(n for d in days for n in (d.loss, *d.scores, *d.outcomes))]
     if not evidence.days or not all(map(math.isfinite, numbers)):
         raise CannotJudgeError(f"the evaluation of {what} holds something that is not a number")
     return evidence
 
 
 def paired(one: Evaluation, other: Evaluation, what: str) -> DayMean:
-    """Mean over days of the difference of log losses; each day counts once.
+    """Mean over days of the difference of losses; each day counts once.
 
     Raises:
         CannotJudgeError: They are of different rows.
     """
     require_same_rows(one, other, what)
-    return mean_of_days(
-        np.array([a.log_loss - b.log_loss for a, b in zip(one.days, other.days, strict=True)])
-    )
+    return mean_of_days(np.array([a.loss - b.loss for a, b in zip(one.days, other.days, strict=True)]))
 
 
 def require_same_rows(one: Evaluation, other: Evaluation, what: str) -> None:
@@ -84,25 +82,21 @@ def require_days(mean: DayMean) -> None:
         raise CannotJudgeError(f"{mean.days} day(s) say too little; at least {MINIMUM_DAYS} are needed")
 
 
-def constant_loss(base_rates: Floats, said: float) -> Floats:
-    """Mean log loss of always saying one probability, where the share of positives is as given."""
-    positive, negative = (log_losses(np.array([y]), np.array([said]))[0] for y in (1.0, 0.0))
-    return np.asarray(base_rates * positive + (1 - base_rates) * negative, dtype=np.float64)
-
-
-def segment_harm(segment: Segment, reference: Evaluation | None, base_rate: float) -> tuple[Segment, DayMean]:
-    """What a segment lost to the reference (to the base rate where there is none); each row counts once.
+def segment_harm(
+    segment: Segment, reference: Evaluation | None, kind: Kind, constant: Sequence[float]
+) -> tuple[Segment, DayMean]:
+    """What a segment lost to the reference (to the constant where there is none); each row counts once.
 
     Raises:
         CannotJudgeError: The reference lacks the segment, or some of its rows.
     """
-    own = np.array([d.log_loss for d in segment.days])
+    own = np.array([d.loss for d in segment.days])
     rows = np.array([d.rows for d in segment.days], dtype=np.float64)
     if reference is None:
-        other = constant_loss(np.array([d.mean_label for d in segment.days]), base_rate)
+        other = kind.constant_losses(np.array([d.outcomes for d in segment.days]), constant)
     else:
         twin = [s for s in reference.segments if (s.column, s.value) == (segment.column, segment.value)]
         if not twin or not _same_days(segment.days, twin[0].days):
             raise CannotJudgeError(f"the reference lacks segment {segment.column}={segment.value}")
-        other = np.array([d.log_loss for d in twin[0].days])
+        other = np.array([d.loss for d in twin[0].days])
     return segment, mean_of_days(own - other, rows)

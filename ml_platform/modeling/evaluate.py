@@ -5,29 +5,31 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import TypeAdapter, ValidationError
-from sklearn.metrics import roc_auc_score, roc_curve
+from sklearn.metrics import roc_curve
 
-from ml_platform.config import SliceConfig
+from ml_platform.config import KindName, SliceConfig
 from ml_platform.errors import ConfigError, IntegrityError
+from ml_platform.kinds.base import Kind
+from ml_platform.kinds.of import kind_named
+from ml_platform.kinds.ranking import area_under_curve
 from ml_platform.modeling.day_bounds import DayMean, mean_of_days
 from ml_platform.modeling.frames import (
     Floats,
     Ints,
     Strings,
     as_table,
-    binary_labels,
-    log_losses,
     mean_by,
     partition_keys,
 )
 from ml_platform.modeling.segments import segment_codes
 from ml_platform.statistics.frames import PARTITION, Table
 
-EVALUATION_SCHEMA = 1
+EVALUATION_SCHEMA = 2
 BINS = 10
 ROC_POINTS = 201
 
@@ -51,13 +53,21 @@ class Bound:
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """One partition: its rows and their mean log loss, score and label."""
+    """One partition: its rows and their means.
+
+    Attributes:
+        partition_key: The partition.
+        rows: Its rows.
+        loss: Mean loss.
+        scores: Mean score of each channel.
+        outcomes: Means of :meth:`ml_platform.kinds.base.Kind.moments`: the outcome of each channel first.
+    """
 
     partition_key: str
     rows: int
-    log_loss: float
-    mean_score: float
-    mean_label: float
+    loss: float
+    scores: tuple[float, ...]
+    outcomes: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +86,33 @@ class Segment:
     column: str
     value: str
     rows: int
-    log_loss: float
-    mean_score: float
-    mean_label: float
+    loss: float
     days: tuple[Day, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """One score against one outcome: the only one, or a class against the rest.
+
+    Attributes:
+        name: The class; empty for the only one.
+        mean_score: Mean score.
+        mean_outcome: Mean outcome.
+        bias: Mean over days of (mean score - mean outcome), with one-sided bounds.
+        calibration_error: Expected calibration error over ten bins of equal size, in the score's unit.
+        bins: The reliability curve.
+        auc: Area under the ROC curve; None with one class, and for numbers.
+        roc: False and true positive rates along the ROC curve; empty likewise.
+    """
+
+    name: str
+    mean_score: float
+    mean_outcome: float
+    bias: Bound
+    calibration_error: float
+    bins: tuple[Bin, ...]
+    auc: float | None
+    roc: tuple[tuple[float, float], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,53 +120,65 @@ class Evaluation:
     """Metrics of one model on one set of rows.
 
     Attributes:
+        kind_name: Kind of target.
+        classes: Its classes, where it has several.
         rows: Rows judged.
-        unscored: Rows whose score is no probability; nothing may be promoted while there are any.
+        unscored: Rows whose score is none of the kind; nothing may be promoted while there are any.
         rows_digest: Hash of partitions and labels: equal for evaluations of the same rows.
-        auc: Area under the ROC curve; None with one class.
-        log_loss: Mean over rows, natural logarithm.
-        brier: Mean squared difference of score and label.
-        base_rate: Share of positives.
-        mean_score: Mean score.
-        bias: Mean over days of (mean score - mean label), with one-sided bounds.
-        calibration_error: Expected calibration error over ten bins of equal size.
+        loss: Mean over rows; see :attr:`ml_platform.kinds.base.Kind.loss`.
+        loss_scale: One unit of the limits of a loss.
+        label_scale: One unit of the limits of a bias.
+        values: Further metrics by name, those that could be computed.
+        channels: Bias, reliability and ranking of each channel.
         days: Every partition, in order.
-        bins: The reliability curve.
-        roc: False and true positive rates along the ROC curve; empty with one class.
         segments: Every segment of every slice column.
         confidence: One-sided level of all bounds.
         schema_version: Version of this shape.
     """
 
+    kind_name: KindName
+    classes: tuple[str, ...]
     rows: int
     unscored: int
     rows_digest: str
-    auc: float | None
-    log_loss: float
-    brier: float
-    base_rate: float
-    mean_score: float
-    bias: Bound
-    calibration_error: float
+    loss: float
+    loss_scale: float
+    label_scale: float
+    values: dict[str, float]
+    channels: tuple[Channel, ...]
     days: tuple[Day, ...]
-    bins: tuple[Bin, ...]
-    roc: tuple[tuple[float, float], ...]
     segments: tuple[Segment, ...]
     confidence: float
     schema_version: int = EVALUATION_SCHEMA
 
+    @property
+    def kind(self) -> Kind:
+        """Kind of target."""
+        return kind_named(self.kind_name, self.classes)
+
+    @property
+    def bias(self) -> Bound:
+        """The largest bias of a channel."""
+        return max((c.bias for c in self.channels), key=lambda b: abs(b.value))
+
+    @property
+    def quality(self) -> float | None:
+        """The metric whose least value binds the first champion: AUC or R²."""
+        return self.values.get(self.kind.quality)
+
+    @property
+    def calibration_error(self) -> float:
+        """Expected calibration error, the mean over channels."""
+        return float(np.mean([c.calibration_error for c in self.channels]))
+
     def metrics(self) -> dict[str, float]:
         """The headline numbers by name, without those that could not be computed."""
-        named = {
-            "auc": self.auc,
-            "log_loss": self.log_loss,
-            "brier": self.brier,
-            "base_rate": self.base_rate,
-            "mean_score": self.mean_score,
-            "bias": self.bias.value,
-            "calibration_error": self.calibration_error,
-        }
-        return {name: value for name, value in named.items() if value is not None}
+        named = {self.kind.loss: self.loss, **self.values}
+        for channel in self.channels:
+            end = f"_{channel.name}" if channel.name else ""
+            named |= {f"mean_score{end}": channel.mean_score, f"bias{end}": channel.bias.value}
+        first = {n: named[n] for n in (self.kind.quality,) if n in named}
+        return first | named | {"calibration_error": self.calibration_error}
 
     def to_json(self) -> bytes:
         """The evaluation as JSON."""
@@ -162,6 +207,7 @@ def evaluate(
     table: Table,
     scores: Floats,
     *,
+    kind: Kind,
     label: str,
     slices: Sequence[SliceConfig] = (),
     confidence: float = 0.95,
@@ -171,7 +217,8 @@ def evaluate(
 
     Args:
         table: ``partition_key``, the label column and the slices' columns.
-        scores: Probability of each row (rows,).
+        scores: Score of each row (rows,), of several classes (rows, classes).
+        kind: Kind of target.
         label: The label column.
         slices: Columns whose segments are judged apart.
         confidence: One-sided level of the bounds.
@@ -181,28 +228,29 @@ def evaluate(
     Raises:
         NotReadyError: A label is null.
         ConfigError: A column is missing, there are no rows or another number of scores, or no score at
-            all is a probability.
+            all is valid.
     """
     arrow = as_table(table, [PARTITION, label, *(s.column for s in slices)], "the table to evaluate on")
-    labels, partitions = binary_labels(arrow, label), partition_keys(arrow)
+    labels, partitions = kind.labels(arrow, label), partition_keys(arrow)
     blocks = partitions if blocks is None else blocks
     values = np.asarray(scores, dtype=np.float64)
-    if values.shape != labels.shape:
+    if kind.by_channel(values).shape != (labels.size, len(kind.channels)):
         raise ConfigError(
-            f"{labels.size} rows have {values.size} scores",
+            f"{labels.size} rows have scores of shape {values.shape}",
             where="evaluation",
             fix="score exactly the rows that are evaluated, in their order",
         )
-    valid = (values >= 0) & (values <= 1)
+    valid = kind.valid(values)
     if not valid.any():
         raise ConfigError(
-            f"none of {labels.size} rows has a score between 0 and 1",
+            f"none of {labels.size} rows has a valid score of a {kind.name} model"
+            + (" (between 0 and 1)" if kind.bounded else ""),
             where="evaluation",
-            fix="evaluate on partitions that have rows, with a model that returns probabilities",
+            fix="evaluate on partitions that have rows, with a model of this kind",
         )
     codes = [segment_codes(arrow, s) for s in slices]
     keys, days = np.unique(blocks[valid], return_inverse=True)
-    rows = _Rows(keys, days, labels[valid], values[valid])
+    rows = _Rows(kind, keys, days, labels[valid], values[valid])
     segments = [
         s
         for config, (names, code) in zip(slices, codes, strict=True)
@@ -215,14 +263,23 @@ def evaluate(
 class _Rows:
     """Valid rows: partition names, the partition of each row as a code, labels and scores."""
 
+    kind: Kind
     keys: Strings
     days: Ints
     labels: Floats
     scores: Floats
 
-    @property
+    @cached_property
     def losses(self) -> Floats:
-        return log_losses(self.labels, self.scores)
+        return self.kind.losses(self.labels, self.scores)
+
+    @cached_property
+    def by_channel(self) -> Floats:
+        return self.kind.by_channel(self.scores)
+
+    @cached_property
+    def moments(self) -> Floats:
+        return self.kind.moments(self.labels)
 
     def by_day(self) -> tuple[Day, ...]:
         zeros = np.zeros(self.days.size, dtype=np.int64)
@@ -237,16 +294,19 @@ class _Rows:
         width = self.keys.size
         cell, size = codes * width + self.days, groups * width
         counts = np.bincount(cell, minlength=size)
-        means = [mean_by(cell, v, size) for v in (self.losses, self.scores, self.labels)]
-        loss, score, label = means
+        loss = mean_by(cell, self.losses, size)
+        scores, outcomes = (
+            np.column_stack([mean_by(cell, column, size) for column in values.T])
+            for values in (self.by_channel, self.moments)
+        )
         return [
             tuple(
                 Day(
                     str(self.keys[i % width]),
                     int(counts[i]),
                     float(loss[i]),
-                    float(score[i]),
-                    float(label[i]),
+                    tuple(map(float, scores[i])),
+                    tuple(map(float, outcomes[i])),
                 )
                 for i in range(group * width, (group + 1) * width)
                 if counts[i]
@@ -254,26 +314,40 @@ class _Rows:
             for group in range(groups)
         ]
 
-    def bins(self, confidence: float) -> tuple[Bin, ...]:
-        """Ten bins of equal size; rows with equal scores share one."""
-        edges = np.unique(np.quantile(self.scores, np.linspace(0, 1, BINS + 1)[1:-1]))
-        codes = np.searchsorted(edges, self.scores, side="left")
-        return tuple(self._bin(codes == code, confidence) for code in np.unique(codes))
+    def channel(self, index: int, days: Sequence[Day], confidence: float) -> Channel:
+        scores, outcomes = self.by_channel[:, index], self.moments[:, index]
+        bias = mean_of_days(np.array([d.scores[index] - d.outcomes[index] for d in days]))
+        bins = self._bins(scores, outcomes, confidence)
+        errors = sum(b.rows * abs(b.mean_score - b.observed.value) for b in bins)
+        ranked = self.kind.bounded and outcomes.min() != outcomes.max()
+        return Channel(
+            name=self.kind.channels[index],
+            mean_score=float(scores.mean()),
+            mean_outcome=float(outcomes.mean()),
+            bias=Bound.of(bias, confidence),
+            calibration_error=float(errors / scores.size),
+            bins=bins,
+            auc=area_under_curve(outcomes == 1, scores) if ranked else None,
+            roc=_roc(outcomes, scores) if ranked else (),
+        )
 
-    def _bin(self, inside: npt.NDArray[np.bool_], confidence: float) -> Bin:
-        days, labels = self.days[inside], self.labels[inside]
+    def _bins(self, scores: Floats, outcomes: Floats, confidence: float) -> tuple[Bin, ...]:
+        """Ten bins of equal size; rows with equal scores share one."""
+        edges = np.unique(np.quantile(scores, np.linspace(0, 1, BINS + 1)[1:-1]))
+        codes = np.searchsorted(edges, scores, side="left")
+        return tuple(self._bin(codes == code, scores, outcomes, confidence) for code in np.unique(codes))
+
+    def _bin(self, inside: npt.NDArray[np.bool_], scores: Floats, outcomes: Floats, confidence: float) -> Bin:
+        days = self.days[inside]
         rows = np.bincount(days, minlength=self.keys.size)
-        observed = mean_of_days(mean_by(days, labels, self.keys.size), rows.astype(np.float64))
-        return Bin(int(inside.sum()), float(self.scores[inside].mean()), Bound.of(observed, confidence))
+        daily = mean_by(days, outcomes[inside], self.keys.size)
+        observed = mean_of_days(daily, rows.astype(np.float64))
+        return Bin(int(inside.sum()), float(scores[inside].mean()), Bound.of(observed, confidence))
 
 
 def _segment(column: str, value: str, days: tuple[Day, ...]) -> Segment:
     rows = sum(d.rows for d in days)
-    loss, score, label = (
-        float(sum(d.rows * getattr(d, name) for d in days) / rows)
-        for name in ("log_loss", "mean_score", "mean_label")
-    )
-    return Segment(column, value, rows, loss, score, label, days)
+    return Segment(column, value, rows, float(sum(d.rows * d.loss for d in days) / rows), days)
 
 
 def _evaluation(
@@ -284,31 +358,28 @@ def _evaluation(
     segments: Sequence[Segment],
     confidence: float,
 ) -> Evaluation:
-    days, bins = rows.by_day(), rows.bins(confidence)
-    both = rows.labels.min() != rows.labels.max()
-    bias = mean_of_days(np.array([d.mean_score - d.mean_label for d in days]))
-    errors = sum(b.rows * abs(b.mean_score - b.observed.value) for b in bins)
+    kind, days = rows.kind, rows.by_day()
+    pooled = kind.pooled(rows.labels, rows.scores)
+    means = {name: float(v.mean()) for name, v in kind.terms(rows.labels, rows.scores).items()}
     return Evaluation(
+        kind_name=kind.name,
+        classes=kind.classes,
         rows=int(rows.labels.size),
         unscored=unscored,
         rows_digest=_digest(partitions, labels),
-        auc=float(roc_auc_score(rows.labels, rows.scores)) if both else None,
-        log_loss=float(rows.losses.mean()),
-        brier=float(((rows.scores - rows.labels) ** 2).mean()),
-        base_rate=float(rows.labels.mean()),
-        mean_score=float(rows.scores.mean()),
-        bias=Bound.of(bias, confidence),
-        calibration_error=float(errors / rows.labels.size),
+        loss=float(rows.losses.mean()),
+        loss_scale=kind.loss_scale(rows.labels),
+        label_scale=kind.label_scale(rows.labels),
+        values={name: value for name, value in pooled.items() if value is not None} | means,
+        channels=tuple(rows.channel(i, days, confidence) for i in range(len(kind.channels))),
         days=days,
-        bins=bins,
-        roc=_roc(rows) if both else (),
         segments=tuple(segments),
         confidence=confidence,
     )
 
 
-def _roc(rows: _Rows) -> tuple[tuple[float, float], ...]:
-    false, true, _ = roc_curve(rows.labels, rows.scores)
+def _roc(outcomes: Floats, scores: Floats) -> tuple[tuple[float, float], ...]:
+    false, true, _ = roc_curve(outcomes, scores)
     grid = np.linspace(0, 1, ROC_POINTS)
     return tuple((float(x), float(y)) for x, y in zip(grid, np.interp(grid, false, true), strict=True))
 
@@ -316,10 +387,9 @@ def _roc(rows: _Rows) -> tuple[tuple[float, float], ...]:
 def _digest(partitions: Strings, labels: Floats) -> str:
     """Hash of the rows' partitions and labels, whatever the order of the rows in a partition."""
     keys, days = np.unique(partitions, return_inverse=True)
-    counts = np.bincount(days, minlength=keys.size)
-    positives = np.bincount(days, weights=labels, minlength=keys.size).astype(np.int64)
-    text = "\n".join(f"{k} {c} {p}" for k, c, p in zip(keys, counts, positives, strict=True))
-    return hashlib.sha256(text.encode()).hexdigest()
+    order = np.lexsort((labels, days))
+    counts = " ".join(f"{k} {c}" for k, c in zip(keys, np.bincount(days), strict=True))
+    return hashlib.sha256(counts.encode() + labels[order].tobytes()).hexdigest()
 
 
 def _unreadable(why: str) -> IntegrityError:

@@ -8,15 +8,14 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from ml_platform.errors import ConfigError, NotReadyError
+from ml_platform.kinds.base import Kind
 from ml_platform.statistics.frames import PARTITION, Table
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Ints: TypeAlias = npt.NDArray[np.int64]
 Strings: TypeAlias = npt.NDArray[np.object_]
-_SMALLEST = float(np.finfo(np.float64).eps)
 
 
 def as_table(table: Table, needed: Collection[str], what: str) -> pa.Table:
@@ -58,50 +57,17 @@ def partition_keys(table: pa.Table) -> Strings:
     return keys
 
 
-def binary_labels(table: pa.Table, column: str) -> Floats:
-    """The labels as 0.0 and 1.0.
-
-    Raises:
-        NotReadyError: A label is null: it is not known yet.
-        ConfigError: The column holds anything but 0, 1, true and false.
-    """
-    labels = table[column]
-    if labels.null_count:
-        unknown = table.filter(pc.is_null(labels))
-        first = pc.min(unknown[PARTITION]).as_py() if PARTITION in table.column_names else "?"
-        raise NotReadyError(
-            f"{labels.null_count} of {table.num_rows} labels are null, the first in partition {first}",
-            where=f"column {column}",
-            fix="use partitions whose labels are mature, or leave rows without a label out",
-        )
-    numeric = pa.types.is_boolean(labels.type) or _is_number(labels.type)
-    values: Floats = labels.cast(pa.float64()).to_numpy() if numeric else np.array([np.nan])
-    if not np.isin(values, (0.0, 1.0)).all():
-        raise ConfigError(
-            f"a label is neither 0 nor 1 (type {labels.type})",
-            where=f"column {column}",
-            fix="select a BOOLEAN or 0/1 in the labels model",
-        )
-    return values
-
-
-def log_losses(labels: Floats, scores: Floats) -> Floats:
-    """Log loss of each row (natural logarithm; scores are kept off 0 and 1 by the machine epsilon)."""
-    clipped = np.clip(scores, _SMALLEST, 1 - _SMALLEST)
-    losses: Floats = -np.log(np.where(labels == 1, clipped, 1 - clipped))
-    return losses
-
-
-def daily_log_losses(partitions: Strings, labels: Floats, scores: Floats) -> dict[str, float]:
-    """Mean log loss of each partition, in the order of their keys: the day is the sample, not the row.
+def daily_losses(kind: Kind, partitions: Strings, labels: Floats, scores: Floats) -> dict[str, float]:
+    """Mean loss of each partition, in the order of their keys: the day is the sample, not the row.
 
     Args:
+        kind: Kind of target.
         partitions: Partition key of each row (rows,).
-        labels: 0.0 or 1.0 (rows,).
-        scores: Probabilities of a positive (rows,).
+        labels: Codes (rows,).
+        scores: Scores of the kind (rows,) or (rows, classes).
     """
     keys, codes = np.unique(partitions, return_inverse=True)
-    means = mean_by(codes, log_losses(labels, scores), keys.size)
+    means = mean_by(codes, kind.losses(labels, scores), keys.size)
     return dict(zip(map(str, keys), means.tolist(), strict=True))
 
 
@@ -144,7 +110,3 @@ def blocked_folds(partitions: Sequence[str] | Strings, folds: int) -> Ints:
     fold_of_key = numbered if used.size > 1 else (np.arange(keys.size) > 0).astype(np.int64)
     rows: Ints = fold_of_key[codes].astype(np.int64)
     return rows
-
-
-def _is_number(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))

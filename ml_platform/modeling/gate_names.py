@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 from ml_platform.config import ModelConfig
+from ml_platform.kinds.names import NAMES
+
+_QUALITIES = {"auc": "AUC", "r2": "R²"}
 
 
 def gate_names(model: ModelConfig) -> dict[str, str]:
     """Every gate that a model may meet, with what it asks, in order."""
-    gates, percent = model.gates, f"{model.gates.confidence:.0%}"
+    gates, percent, kind = model.gates, f"{model.gates.confidence:.0%}", NAMES[model.kind]
+    unit, spread = ("", "") if kind.bounded else (" × the label's variance", " × its standard deviation")
+    least: float = getattr(gates, f"minimum_{kind.quality}")
+    loss = kind.loss.replace("_", " ")
     names = {
-        "auc": f"First champion: AUC of at least {gates.minimum_auc}.",
-        "base_rate": "First champion: log loss below that of the training base rate.",
-        "bias": f"No {percent} bound by day shows |bias| above {gates.maximum_bias}.",
-        "champion": f"Not worse than the champion by {gates.champion_margin} ({percent}, paired by day).",
+        kind.quality: f"First champion: {_QUALITIES[kind.quality]} of at least {least}.",
+        "base_rate": f"First champion: {loss} below that of always saying the training mean.",
+        "bias": f"No {percent} bound by day shows |bias| above {gates.maximum_bias}{spread}.",
+        "champion": f"Not worse than the champion by {gates.champion_margin}{unit} "
+        f"({percent}, paired by day).",
     }
     if model.training.baseline:
         names["baseline"] = (
-            f"Not worse than the baseline by {gates.baseline_margin} ({percent}, paired by day)."
+            f"Not worse than the baseline by {gates.baseline_margin}{unit} ({percent}, paired by day)."
         )
     if gates.slices:
         columns = ", ".join(s.column for s in gates.slices)
-        names["slices"] = f"No segment of {columns} is shown to lose more than {gates.slice_margin} (Holm)."
+        names["slices"] = (
+            f"No segment of {columns} is shown to lose more than {gates.slice_margin}{unit} (Holm)."
+        )
     return names

@@ -1,17 +1,20 @@
 """The gates between an evaluation and a promotion. They fail closed: what cannot be judged is UNKNOWN.
 
 ==================  =======================================================================================
-``auc``             first champion only: AUC at least ``minimum_auc``
-``base_rate``       first champion only: log loss below that of the training base rate on the same rows
-``bias``            fails where a one-sided bound, by block, shows |bias| above ``maximum_bias``
-``baseline``        the upper bound of the block-paired (model - baseline) log loss is below
-                    ``baseline_margin``
-``champion``        the lower bound of the day-paired (champion - model) log loss is above
-                    ``-champion_margin``
-``slices``          fails where a bound of a segment's day-paired (model - reference) log loss, corrected by
+``auc``             first champion only: AUC (macro, of several classes) at least ``minimum_auc``
+``r2``              first champion of a regression only: R² at least ``minimum_r2``
+``base_rate``       first champion only: loss below that of always saying the training mean (of each class)
+``bias``            fails where a one-sided bound, by block, shows |bias| above ``maximum_bias``; of
+                    several classes the worst one, its level shared by all (Bonferroni)
+``baseline``        the upper bound of the block-paired (model - baseline) loss is below ``baseline_margin``
+``champion``        the lower bound of the day-paired (champion - model) loss is above ``-champion_margin``
+``slices``          fails where a bound of a segment's day-paired (model - reference) loss, corrected by
                     Holm (1979) for all segments, is above ``slice_margin``; the reference is the champion,
                     else the baseline
 ==================  =======================================================================================
+
+Margins of a regression are in units of the label's variance (losses) and standard deviation (bias) on the
+judged rows: a margin of .015 is an R² of .015.
 
 A block is what is independent (``ModelConfig.sample``): a day unless the use case says otherwise. Bounds are
 those of :mod:`ml_platform.modeling.day_bounds`. ``baseline`` and ``champion`` have to be shown;
@@ -29,10 +32,10 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from ml_platform.config import GateConfig
+from ml_platform.kinds.base import Kind
 from ml_platform.modeling.comparison import (
     CannotJudgeError,
     Evidence,
-    constant_loss,
     paired,
     require_days,
     require_same_rows,
@@ -87,7 +90,7 @@ class Assessment:
     """The model that was judged, its gates, and what follows.
 
     Attributes:
-        contender: ``baseline`` where its point estimate of the log loss is the better one.
+        contender: ``baseline`` where its point estimate of the loss is the better one.
         gates: The gates of the contender.
         decision: What follows from them.
     """
@@ -97,35 +100,46 @@ class Assessment:
     decision: Decision
 
 
+_QUALITIES = {"auc": "AUC", "r2": "R² against these rows' own mean"}
 _Judgement: TypeAlias = Callable[[], Gate]
-_COMPARISONS = {"auc": ">=", "base_rate": "<", "bias": "<=", "baseline": "<", "champion": ">", "slices": "<="}
+_COMPARISONS = {
+    "auc": ">=",
+    "r2": ">=",
+    "base_rate": "<",
+    "bias": "<=",
+    "baseline": "<",
+    "champion": ">",
+    "slices": "<=",
+}
 
 
 def assess(
     candidate: Evidence,
     settings: GateConfig,
     *,
+    kind: Kind,
     baseline: Evidence | None,
     champion: Evidence | None,
-    base_rate: float,
+    constant: Sequence[float],
 ) -> Assessment:
     """Choose candidate or baseline by point estimate, judge it, and decide.
 
     Args:
         candidate: Evaluation of the candidate on the gate's rows.
         settings: Limits.
+        kind: Kind of target.
         baseline: Evaluation of the baseline on the same rows; None where the model has no baseline.
         champion: Evaluation of the champion on the same rows; None where there is no champion yet.
-        base_rate: Share of positives in training.
+        constant: Mean training outcome of each channel.
     """
     contender = choose(candidate, baseline)
     judged = baseline if contender == "baseline" and baseline is not None else candidate
-    gates = judge(judged, settings, baseline=baseline, champion=champion, base_rate=base_rate)
+    gates = judge(judged, settings, kind=kind, baseline=baseline, champion=champion, constant=constant)
     return Assessment(contender, tuple(gates), decide(gates))
 
 
 def choose(candidate: Evidence, baseline: Evidence | None) -> Contender:
-    """The baseline where its log loss, the day-paired point estimate, is the lower one.
+    """The baseline where its loss, the day-paired point estimate, is the lower one.
 
     The candidate where the two cannot be compared: its gates then say why.
     """
@@ -141,22 +155,23 @@ def judge(
     contender: Evidence,
     settings: GateConfig,
     *,
+    kind: Kind,
     baseline: Evidence | None,
     champion: Evidence | None,
-    base_rate: float,
+    constant: Sequence[float],
 ) -> list[Gate]:
     """All gates that apply; arguments as for :func:`assess`."""
     gates: dict[str, _Judgement] = {"bias": lambda: _bias(whole(contender, "the model"), settings)}
     if champion is None:
-        gates["auc"] = lambda: _auc(whole(contender, "the model"), settings)
-        gates["base_rate"] = lambda: _base_rate(whole(contender, "the model"), base_rate)
+        gates[kind.quality] = lambda: _quality(whole(contender, "the model"), settings)
+        gates["base_rate"] = lambda: _base_rate(whole(contender, "the model"), constant)
     else:
         gates["champion"] = lambda: _champion(contender, champion, settings)
     if baseline is not None:
         gates["baseline"] = lambda: _baseline(contender, baseline, settings)
     if settings.slices:
         reference = baseline if champion is None else champion
-        gates["slices"] = lambda: _slices(contender, reference, settings, base_rate)
+        gates["slices"] = lambda: _slices(contender, reference, settings, constant)
     return [_closed(name, gates[name]) for name in _COMPARISONS if name in gates]
 
 
@@ -202,48 +217,52 @@ def _gate(name: str, passed: bool, measured: float, limit: float, description: s
 
 
 def _bias(model: Evaluation, settings: GateConfig) -> Gate:
-    bias = mean_of_days(np.array([d.mean_score - d.mean_label for d in model.days]))
-    require_days(bias)
-    low, high = bias.lower(settings.confidence), bias.upper(settings.confidence)
-    shown = max(low, -high, 0.0)
-    words = f"|bias| that {settings.confidence:.0%} bounds by block show; point estimate {bias.value:+.4f}"
+    # Several classes are several chances of a false alarm.
+    level = 1 - (1 - settings.confidence) / len(model.channels)
+    limit = settings.maximum_bias * model.label_scale
+    found = []
+    for i, channel in enumerate(model.channels):
+        bias = mean_of_days(np.array([d.scores[i] - d.outcomes[i] for d in model.days]))
+        require_days(bias)
+        low, high = bias.lower(level), bias.upper(level)
+        found.append((max(low, -high, 0.0), bias, low, high, channel.name))
+    shown, bias, low, high, name = max(found, key=lambda f: (f[0], abs(f[1].value)))
+    where = f" of {name}, the largest of {len(found)}" if name else ""
+    words = f"|bias| that {100 * level:.3g}% bounds by block show; point estimate {bias.value:+.4f}{where}"
     return _gate(
-        "bias",
-        shown <= settings.maximum_bias,
-        shown,
-        settings.maximum_bias,
-        words,
-        bias=bias.value,
-        low=low,
-        high=high,
-        days=bias.days,
+        "bias", shown <= limit, shown, limit, words, bias=bias.value, low=low, high=high, days=bias.days
     )
 
 
-def _auc(model: Evaluation, settings: GateConfig) -> Gate:
-    if model.auc is None:
-        raise CannotJudgeError("the gate's rows hold only one class")
-    return _gate("auc", model.auc >= settings.minimum_auc, model.auc, settings.minimum_auc, "AUC")
+def _quality(model: Evaluation, settings: GateConfig) -> Gate:
+    name, measured = model.kind.quality, model.quality
+    if measured is None:
+        raise CannotJudgeError("the gate's rows hold only one class or value")
+    least: float = getattr(settings, f"minimum_{name}")
+    return _gate(name, measured >= least, measured, least, _QUALITIES[name])
 
 
-def _base_rate(model: Evaluation, base_rate: float) -> Gate:
-    constant = constant_loss(np.array([model.base_rate]), base_rate)[0]
-    words = f"log loss, against that of always saying the training base rate {base_rate:.4f}"
-    passed = model.log_loss < constant
-    return _gate("base_rate", passed, model.log_loss, float(constant), words, base_rate=base_rate)
+def _base_rate(model: Evaluation, constant: Sequence[float]) -> Gate:
+    rows = np.array([d.rows for d in model.days], dtype=np.float64)
+    moments = np.average([d.outcomes for d in model.days], axis=0, weights=rows)
+    loss = float(model.kind.constant_losses(moments[None, :], constant)[0])
+    said = ", ".join(f"{c:.4g}" for c in constant)
+    words = f"{_words(model)}, against that of always saying the training mean {said}"
+    return _gate("base_rate", model.loss < loss, model.loss, loss, words, constant=list(constant))
 
 
 def _baseline(contender: Evidence, baseline: Evidence, settings: GateConfig) -> Gate:
-    limit = settings.baseline_margin
     if contender is baseline:
-        whole(baseline, "the baseline")
+        limit = settings.baseline_margin * whole(baseline, "the baseline").loss_scale
         return _gate(
             "baseline", limit > 0, 0.0, limit, "the baseline is the better model and is judged itself"
         )
-    difference = paired(whole(contender, "the model"), whole(baseline, "the baseline"), "the baseline")
+    model = whole(contender, "the model")
+    limit = settings.baseline_margin * model.loss_scale
+    difference = paired(model, whole(baseline, "the baseline"), "the baseline")
     require_days(difference)
     upper = difference.upper(settings.confidence)
-    words = f"{settings.confidence:.0%} upper bound of log loss over the baseline's, paired by block"
+    words = f"{settings.confidence:.0%} upper bound of {_words(model)} over the baseline's, paired by block"
     return _gate("baseline", upper < limit, upper, limit, words, **_numbers(difference))
 
 
@@ -252,22 +271,26 @@ def _champion(contender: Evidence, champion: Evidence, settings: GateConfig) -> 
     gain = paired(incumbent, model, "the champion")
     require_days(gain)
     lower = gain.lower(settings.confidence)
-    words = f"{settings.confidence:.0%} lower bound of the log loss saved over the champion, paired by block"
-    passed = lower > -settings.champion_margin
-    return _gate("champion", passed, lower, -settings.champion_margin, words, **_numbers(gain))
+    limit = -settings.champion_margin * model.loss_scale
+    words = (
+        f"{settings.confidence:.0%} lower bound of {_words(model)} saved over the champion, paired by block"
+    )
+    return _gate("champion", lower > limit, lower, limit, words, **_numbers(gain))
 
 
-def _slices(contender: Evidence, reference: Evidence | None, settings: GateConfig, base_rate: float) -> Gate:
+def _slices(
+    contender: Evidence, reference: Evidence | None, settings: GateConfig, constant: Sequence[float]
+) -> Gate:
     model = whole(contender, "the model")
     other = None if reference is None else whole(reference, "the reference")
     if other is not None:
         require_same_rows(model, other, "the reference")
     found = [
-        segment_harm(segment, other, base_rate)
+        segment_harm(segment, other, model.kind, constant)
         for segment in model.segments
         if segment.rows >= settings.slice_minimum_rows and len(segment.days) >= MINIMUM_DAYS
     ]
-    limit, alpha = settings.slice_margin, 1 - settings.confidence
+    limit, alpha = settings.slice_margin * model.loss_scale, 1 - settings.confidence
     p_values = holm([harm.p_above(limit) for _, harm in found])
     table = [
         _segment_evidence(segment, harm, p, 1 - alpha / len(found))
@@ -285,7 +308,7 @@ def _slices(contender: Evidence, reference: Evidence | None, settings: GateConfi
         _COMPARISONS["slices"],
         limit,
         words,
-        {"segments": table, "failed": failed},
+        {"segments": table, "failed": failed, "loss": model.kind.loss},
     )
 
 
@@ -305,7 +328,7 @@ def _segment_evidence(segment: Segment, harm: DayMean, p: float, level: float) -
         "value": segment.value,
         "rows": segment.rows,
         "days": harm.days,
-        "log_loss": segment.log_loss,
+        "loss": segment.loss,
         "harm": harm.value,
         "low": harm.lower(level),
         "high": harm.upper(level),
@@ -315,3 +338,7 @@ def _segment_evidence(segment: Segment, harm: DayMean, p: float, level: float) -
 
 def _numbers(mean: DayMean) -> dict[str, float | int]:
     return {"difference": mean.value, "standard_error": mean.se, "days": mean.days}
+
+
+def _words(model: Evaluation) -> str:
+    return model.kind.loss_words

@@ -7,11 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ml_platform.config import EstimatorName
+from ml_platform.kinds.base import Kind
 from ml_platform.modeling.calibration import Calibrator
 from ml_platform.modeling.encoding import Encoder
-from ml_platform.modeling.estimators import EstimatorName, Fitted
+from ml_platform.modeling.estimators import Fitted
 from ml_platform.modeling.frames import Floats
+from ml_platform.modeling.intervals import Interval
 from ml_platform.modeling.parameters import Value
+from ml_platform.modeling.task import Task
 from ml_platform.statistics.frames import Table
 
 
@@ -40,7 +44,7 @@ class Provenance:
 
 @dataclass(frozen=True)
 class Model:
-    """A trained, calibrated model of a binary target.
+    """A trained, calibrated model.
 
     Attributes:
         model_key: ``<use_case>/<model>``.
@@ -49,10 +53,12 @@ class Model:
         parameters: The estimator's parameters, tuned ones included.
         encoder: How features become its matrix.
         fitted: The estimator.
-        calibrator: Map from its scores to probabilities.
-        base_rate: Share of positives in training.
-        importance: By feature its share of all movement of the log-odds; the shares add up to 1.
+        task: Kind of target and objective.
+        calibrator: Map from its scores to calibrated ones.
+        constant: Mean training outcome of each channel: what a model without features would say.
+        importance: By feature its share of all movement of the score; the shares add up to 1.
         provenance: What it was made of.
+        interval: Where a number probably lies; None for classes.
     """
 
     model_key: str
@@ -61,33 +67,40 @@ class Model:
     parameters: Mapping[str, Value]
     encoder: Encoder
     fitted: Fitted
+    task: Task
     calibrator: Calibrator
-    base_rate: float
+    constant: tuple[float, ...]
     importance: Mapping[str, float]
     provenance: Provenance
+    interval: Interval | None = None
+
+    @property
+    def kind(self) -> Kind:
+        """Kind of target."""
+        return self.task.kind
 
     def predict(self, table: Table) -> Floats:
-        """Calibrated probability of a positive.
+        """Calibrated scores.
 
         Args:
             table: Has the features' columns; others are ignored, unseen categories count as unknown.
 
         Returns:
-            Probabilities (rows,), in the order of the rows.
+            Probabilities or numbers (rows,), of several classes (rows, classes), in the order of the rows.
 
         Raises:
             ConfigError: A feature column is missing or has the wrong type.
         """
         matrix = self.encoder.encode(table)
         if not len(matrix):
-            return np.empty(0)
+            return self.kind.scores({n: np.empty(0) for n in self.kind.names()})
         return self.calibrator.apply(self.fitted.predict(matrix))
 
     def contributions(self, table: Table) -> Floats:
-        """What each feature adds to the log-odds before calibration.
+        """What each feature adds to the score before link (log-odds of classes) and calibration.
 
         Returns:
             (rows, features + 1) in the order of ``encoder.names``; the last column is what is left, and
-            a row adds up to the log-odds.
+            a row adds up to the log-odds. Of several classes (rows, classes, features + 1).
         """
         return self.fitted.contributions(self.encoder.encode(table))

@@ -12,7 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from ml_platform.modeling.evaluate import Bin, Evaluation
+from ml_platform.modeling.evaluate import Bin, Channel, Evaluation
 from ml_platform.modeling.gates import Gate
 
 INK, MUTED, GRID, PAPER = "#1f2a37", "#6b7280", "#e5e7eb", "#ffffff"
@@ -22,26 +22,33 @@ DPI = 130
 MOST_BARS = 30
 
 
-def reliability(evaluations: Mapping[str, Evaluation]) -> bytes:
-    """Observed share against mean score in ten bins, bars blocked by day, over where the scores lie.
+def reliability(evaluations: Mapping[str, Evaluation], channel: int = 0) -> bytes:
+    """Observed mean against mean score in ten bins, bars blocked by day, over where the scores lie.
 
     Args:
         evaluations: By name of the model, the most important first.
+        channel: Position of the class that is drawn, where there are several.
     """
     figure = _figure(6.2, 6.0)
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
-    furthest = max(_reach(b) for e in evaluations.values() for b in e.bins)
-    limit = min(1.0, 1.1 * furthest)
-    top.plot([0, limit], [0, limit], color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
-    for colour, (name, evaluation) in zip(SERIES, evaluations.items(), strict=False):
-        _curve(top, evaluation, name, colour)
-        days = [d.mean_score for d in evaluation.days]
-        bottom.plot(days, np.full(len(days), name), "|", color=colour, markersize=12, alpha=0.7)
     first = next(iter(evaluations.values()))
-    _title(top, "Reliability", f"{first.rows:,} rows, {len(first.days)} partitions")
-    top.set_xlim(0, limit)
-    top.set_ylim(0, limit)
-    top.set_ylabel("observed share")
+    ends = [e for one in evaluations.values() for b in one.channels[channel].bins for e in _ends(b)]
+    room = 0.1 * (max(ends) - min(0.0, *ends))
+    limits = (0.0, min(1.0, max(ends) + room)) if first.kind.bounded else (min(ends) - room, max(ends) + room)
+    top.plot(limits, limits, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
+    for colour, (name, evaluation) in zip(SERIES, evaluations.items(), strict=False):
+        _curve(top, evaluation.channels[channel], name, colour)
+        days = [d.scores[channel] for d in evaluation.days]
+        bottom.plot(days, np.full(len(days), name), "|", color=colour, markersize=12, alpha=0.7)
+    what = first.channels[channel].name
+    _title(
+        top,
+        f"Reliability of {what}" if what else "Reliability",
+        f"{first.rows:,} rows, {len(first.days)} partitions",
+    )
+    top.set_xlim(*limits)
+    top.set_ylim(*limits)
+    top.set_ylabel("observed share" if first.kind.bounded else "observed mean")
     bottom.set_xlabel("mean score")
     bottom.set_ylim(len(evaluations) - 0.3, -0.7)
     bottom.set_title("mean score of each partition", fontsize=8, color=MUTED, loc="left")
@@ -52,23 +59,46 @@ def reliability(evaluations: Mapping[str, Evaluation]) -> bytes:
 
 
 def roc(evaluations: Mapping[str, Evaluation]) -> bytes:
-    """ROC curves by name of the model; models whose rows hold one class are left out."""
+    """ROC curves by name of the model; those whose rows hold one class are left out.
+
+    Of several classes the first model's curves, one class against the rest.
+    """
     figure = _figure(5.6, 5.6)
     axis = figure.subplots()
     axis.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
-    for colour, (name, evaluation) in zip(SERIES, evaluations.items(), strict=False):
-        if evaluation.roc:
-            false, true = zip(*evaluation.roc, strict=True)
-            axis.plot(false, true, color=colour, linewidth=2, label=f"{name}, AUC {evaluation.auc:.3f}")
-    _title(axis, "ROC", "how well positives are told from negatives")
+    first = next(iter(evaluations.values()))
+    curves = {n: e.channels[0] for n, e in evaluations.items()}
+    if len(first.channels) > 1:
+        curves = {c.name: c for c in first.channels}
+    colours = [SERIES[i % len(SERIES)] for i in range(len(curves))]
+    for colour, (name, curve) in zip(colours, curves.items(), strict=True):
+        if curve.roc:
+            false, true = zip(*curve.roc, strict=True)
+            axis.plot(false, true, color=colour, linewidth=2, label=f"{name}, AUC {curve.auc:.3f}")
+    told = "how well positives are told from negatives"
+    _title(axis, "ROC", told if len(first.channels) == 1 else "each class against the rest")
     axis.set_xlabel("false positive rate")
     axis.set_ylabel("true positive rate")
     axis.set_xlim(0, 1)
     axis.set_ylim(0, 1.01)
     _frame(axis)
-    if any(e.roc for e in evaluations.values()):
+    if any(c.roc for c in curves.values()):
         axis.legend(frameon=False, fontsize=9, loc="lower right")
     return _png(figure)
+
+
+def evaluation_plots(evaluations: Mapping[str, Evaluation]) -> dict[str, bytes]:
+    """The pictures of a kind by name: reliability of each channel, and ROC curves of classes.
+
+    Args:
+        evaluations: By name of the model, the most important first.
+    """
+    first = next(iter(evaluations.values()))
+    drawn = {
+        f"reliability_{c.name}" if c.name else "reliability": reliability(evaluations, i)
+        for i, c in enumerate(first.channels)
+    }
+    return drawn | {"roc": roc(evaluations)} if first.kind.bounded else drawn
 
 
 def importance(shares: Mapping[str, float]) -> bytes:
@@ -88,7 +118,7 @@ def importance(shares: Mapping[str, float]) -> bytes:
     axis.set_xlim(0, 1.14 * max([*values, 1e-9]))
     axis.xaxis.set_visible(False)
     left = f", the first {MOST_BARS} of {len(shares)}" if len(shares) > MOST_BARS else ""
-    _title(axis, "Importance", f"mean share of the movement of the log-odds{left}")
+    _title(axis, "Importance", f"mean share of the movement of the score{left}")
     _frame(axis, grid=False)
     axis.spines["bottom"].set_visible(False)
     return _png(figure)
@@ -114,18 +144,19 @@ def slices(gate: Gate) -> bytes:
     axis.text(gate.limit, -0.9, f"limit {gate.limit:g} ", fontsize=8, color=RED, ha="right", va="center")
     _rows(axis, [f"{s['column']} = {s['value']}  ({s['rows']:,})" for s in judged])
     axis.set_ylim(len(judged) - 0.4, -1.3)
-    axis.set_xlabel("log loss over the reference's  (right of the limit: harm)")
+    loss = gate.evidence["loss"].replace("_", " ")
+    axis.set_xlabel(f"{loss} over the reference's  (right of the limit: harm)")
     _title(axis, "Slices", "paired by partition, bounds corrected for all segments; rows in brackets")
     _frame(axis)
     return _png(figure)
 
 
-def _curve(axis: Axes, evaluation: Evaluation, name: str, colour: str) -> None:
-    x = [b.mean_score for b in evaluation.bins]
-    y = [b.observed.value for b in evaluation.bins]
-    below = [b.observed.value - _or(b.observed.low, b.observed.value) for b in evaluation.bins]
-    above = [_or(b.observed.high, b.observed.value) - b.observed.value for b in evaluation.bins]
-    label = f"{name}, calibration error {evaluation.calibration_error:.3f}"
+def _curve(axis: Axes, channel: Channel, name: str, colour: str) -> None:
+    x = [b.mean_score for b in channel.bins]
+    y = [b.observed.value for b in channel.bins]
+    below = [b.observed.value - _or(b.observed.low, b.observed.value) for b in channel.bins]
+    above = [_or(b.observed.high, b.observed.value) - b.observed.value for b in channel.bins]
+    label = f"{name}, calibration error {channel.calibration_error:.3g}"
     axis.errorbar(
         x,
         y,
@@ -146,8 +177,9 @@ def _segment(axis: Axes, row: int, segment: Mapping[str, Any], gate: Gate) -> No
     axis.plot([segment["harm"]], [row], "o", color=colour, markersize=5)
 
 
-def _reach(found: Bin) -> float:
-    return max(found.mean_score, _or(found.observed.high, found.observed.value))
+def _ends(found: Bin) -> tuple[float, float, float]:
+    observed = found.observed
+    return found.mean_score, _or(observed.low, observed.value), _or(observed.high, observed.value)
 
 
 def _or(value: float | None, instead: float) -> float:

@@ -15,25 +15,25 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from ml_platform.config import ModelConfig
+from ml_platform.config import EstimatorName, ModelConfig
 from ml_platform.modeling.blocking import block_names
-from ml_platform.modeling.calibration import METHODS, CalibrationReport, calibrate
+from ml_platform.modeling.calibration import CalibrationReport, calibrate
 from ml_platform.modeling.encoding import Encoder
-from ml_platform.modeling.estimators import KINDS, EstimatorName, Fitted, fit, resolve_parameters
+from ml_platform.modeling.estimators import Fitted, fit, parameters_of, resolve_parameters
 from ml_platform.modeling.frames import (
     Floats,
     Ints,
     Strings,
     as_table,
-    binary_labels,
     blocked_folds,
-    log_losses,
     mean_by,
     partition_keys,
 )
+from ml_platform.modeling.intervals import Interval
 from ml_platform.modeling.model import Model, Provenance
 from ml_platform.modeling.parameters import Value
 from ml_platform.modeling.summaries import FeatureSummary, summarise
+from ml_platform.modeling.task import Task
 from ml_platform.statistics.frames import PARTITION, Table
 
 if TYPE_CHECKING:
@@ -53,9 +53,9 @@ class TrainedModel:
 
     Attributes:
         model: The model.
-        out_of_sample: ``partition_key``, the key columns, ``label`` (0 or 1) and ``score`` of each training
-            row, scored (and calibrated) by a model that never saw its fold.
-        log_loss: Log loss of those scores, the mean over partitions.
+        out_of_sample: ``partition_key``, the key columns, ``label`` (code) and ``score`` (one column for each
+            class of several) of each training row, scored and calibrated by a model that never saw its fold.
+        loss: Loss of those scores, the mean over partitions.
         calibration: Which calibrator was kept and why.
         tuning: What the search tried; None where there was none.
         features: A summary of each feature over the training rows.
@@ -63,7 +63,7 @@ class TrainedModel:
 
     model: Model
     out_of_sample: pa.Table
-    log_loss: float
+    loss: float
     calibration: CalibrationReport
     tuning: TuningReport | None
     features: tuple[FeatureSummary, ...]
@@ -73,6 +73,7 @@ class TrainedModel:
 class _Examples:
     """Training rows, encoded."""
 
+    task: Task
     table: pa.Table
     encoder: Encoder
     matrix: Floats
@@ -86,8 +87,9 @@ class _Examples:
         object.__setattr__(self, "days", np.unique(self.partitions, return_inverse=True)[1])
 
     def daily_loss(self, scores: Floats) -> float:
-        """Log loss, the mean over partitions."""
-        return float(mean_by(self.days, log_losses(self.labels, scores), int(self.days.max()) + 1).mean())
+        """Loss, the mean over partitions."""
+        losses = self.task.kind.losses(self.labels, scores)
+        return float(mean_by(self.days, losses, int(self.days.max()) + 1).mean())
 
 
 def train(
@@ -120,56 +122,65 @@ def train(
 
     Raises:
         ConfigError: A column is missing or of the wrong type, or a parameter is wrong.
-        NotReadyError: A label is null, there is only one partition, or only one class in a fold's rest.
+        NotReadyError: A label is null, there is only one partition, or a class is missing in a fold's rest.
     """
-    kind = estimator or config.training.estimator
+    name = estimator or config.training.estimator
+    task = Task.of(config)
     chosen_seed = config.training.seed if seed is None else seed
     examples = _prepare(table, config, keys, weights)
     overrides = {} if estimator else config.training.parameters
-    parameters: Mapping[str, Value] = resolve_parameters(kind, overrides)
+    parameters: Mapping[str, Value] = resolve_parameters(name, overrides, task)
     tuning = None
     if estimator is None and config.training.tuning.trials:
-        tuning = _tune(kind, examples, parameters, config, chosen_seed, progress)
+        tuning = _tune(name, examples, parameters, config, chosen_seed, progress)
         parameters = tuning.parameters
     count = int(examples.folds.max()) + 1
     raw = _cross_fit(
-        kind,
+        name,
         examples,
         parameters,
         chosen_seed,
-        lambda done: progress(f"{kind}: fold {done} of {count}", 0.5 + 0.4 * done / count),
+        lambda done: progress(f"{name}: fold {done} of {count}", 0.5 + 0.4 * done / count),
     )
-    methods = METHODS if config.training.calibration == "auto" else METHODS[:1]
     calibrator, scores, calibration = calibrate(
-        raw, examples.labels, examples.folds, examples.partitions, methods
+        task.kind,
+        raw,
+        examples.labels,
+        examples.folds,
+        examples.partitions,
+        None if config.training.calibration == "auto" else (),
     )
-    progress(f"{kind}: final fit", 0.9)
+    progress(f"{name}: final fit", 0.9)
     fitted = fit(
-        kind,
+        name,
         examples.matrix,
         examples.labels,
         examples.encoder,
         parameters,
         chosen_seed,
         examples.weights,
+        task,
     )
     model = Model(
         model_key=model_key,
-        estimator=kind,
+        estimator=name,
         label=config.label.column,
         parameters=parameters,
         encoder=examples.encoder,
         fitted=fitted,
+        task=task,
         calibrator=calibrator,
-        base_rate=float(examples.labels.mean()),
+        constant=task.kind.constant(examples.labels),
         importance=_importance(fitted, examples),
         provenance=_provenance(examples, dataset_version, code_versions, chosen_seed),
+        # Classes carry their uncertainty in their probabilities; a number needs to be told it.
+        interval=None if task.kind.bounded else Interval.fit(examples.labels, scores),
     )
-    progress(f"{kind}: done", 1.0)
+    progress(f"{name}: done", 1.0)
     return TrainedModel(
         model=model,
         out_of_sample=_out_of_sample(examples, keys, scores),
-        log_loss=examples.daily_loss(scores),
+        loss=examples.daily_loss(scores),
         calibration=calibration,
         tuning=tuning,
         features=summarise(examples.encoder, examples.matrix),
@@ -179,40 +190,42 @@ def train(
 def _prepare(
     table: Table, config: ModelConfig, keys: Sequence[str], weights: Mapping[str, float] | None
 ) -> _Examples:
-    label = config.label.column
+    label, task = config.label.column, Task.of(config)
     needed = [PARTITION, *keys, *config.feature_names, label]
     arrow = as_table(table, needed, "the training table")
     arrow = arrow.sort_by([(column, "ascending") for column in (PARTITION, *keys)])
-    labels = binary_labels(arrow, label)
+    labels = task.kind.labels(arrow, label)
     encoder = Encoder.fit(arrow, config.features)
     partitions = partition_keys(arrow)
     folds = blocked_folds(block_names(arrow, config, keys), config.training.folds)
     by_row = np.array([weights.get(p, 1.0) for p in partitions]) if weights else None
-    return _Examples(arrow, encoder, encoder.encode(arrow), labels, partitions, folds, by_row)
+    return _Examples(task, arrow, encoder, encoder.encode(arrow), labels, partitions, folds, by_row)
 
 
 def _cross_fit(
-    kind: EstimatorName,
+    name: EstimatorName,
     examples: _Examples,
     parameters: Mapping[str, Value],
     seed: int,
     on_fold: Callable[[int], None] = lambda _: None,
 ) -> Floats:
     """Scores of each fold by an estimator fitted to the others, some folds side by side."""
-    scores = np.empty(examples.labels.size)
+    channels = len(examples.task.kind.channels)
+    scores = np.empty(examples.labels.size if channels == 1 else (examples.labels.size, channels))
 
     def score(fold: int) -> None:
         inside = examples.folds == fold
         rest = ~inside
         weights = examples.weights[rest] if examples.weights is not None else None
         fitted = fit(
-            kind,
+            name,
             examples.matrix[rest],
             examples.labels[rest],
             examples.encoder,
             parameters,
             seed,
             weights,
+            examples.task,
         )
         scores[inside] = fitted.predict(examples.matrix[inside])
 
@@ -223,7 +236,7 @@ def _cross_fit(
 
 
 def _tune(
-    kind: EstimatorName,
+    name: EstimatorName,
     examples: _Examples,
     parameters: Mapping[str, Value],
     config: ModelConfig,
@@ -236,22 +249,25 @@ def _tune(
     settings = config.training.tuning
 
     def loss(tried: Mapping[str, Value]) -> float:
-        return examples.daily_loss(_cross_fit(kind, examples, tried, seed))
+        return examples.daily_loss(_cross_fit(name, examples, tried, seed))
 
     def tell(trial: Trial) -> None:
         done = (trial.number + 1) / settings.trials
-        progress(f"{kind}: trial {trial.number + 1}, log loss {trial.log_loss:.4f}", 0.5 * done)
+        progress(f"{name}: trial {trial.number + 1}, loss {trial.loss:.4f}", 0.5 * done)
 
-    space = KINDS[kind].parameters
+    space = parameters_of(name, examples.task)
     fixed = frozenset(config.training.parameters)
     return tune(loss, parameters, space, settings, seed, fixed=fixed, on_trial=tell)
 
 
 def _importance(fitted: Fitted, examples: _Examples) -> dict[str, float]:
-    """By feature the mean absolute contribution about its mean, as a share, over evenly spaced rows."""
+    """By feature the mean absolute contribution about its mean, as a share, over evenly spaced rows.
+
+    Of several classes the mean over them.
+    """
     rows = np.unique(np.linspace(0, examples.labels.size - 1, IMPORTANCE_ROWS).astype(np.int64))
-    terms = fitted.contributions(examples.matrix[rows])[:, :-1]
-    moves = np.abs(terms - terms.mean(axis=0)).mean(axis=0)
+    terms = fitted.contributions(examples.matrix[rows])[..., :-1]
+    moves = np.abs(terms - terms.mean(axis=0)).mean(axis=tuple(range(terms.ndim - 1)))
     shares = moves / moves.sum() if moves.sum() > 0 else moves
     return {n: round(float(s), 6) for n, s in zip(examples.encoder.names, shares, strict=True)}
 
@@ -273,5 +289,9 @@ def _provenance(
 
 def _out_of_sample(examples: _Examples, keys: Sequence[str], scores: Floats) -> pa.Table:
     table = examples.table.select([PARTITION, *keys])
-    table = table.append_column("label", pa.array(examples.labels.astype(np.int8)))
-    return table.append_column("score", pa.array(scores))
+    kind = examples.task.kind
+    codes = examples.labels.astype(np.int8) if kind.bounded else examples.labels
+    table = table.append_column("label", pa.array(codes))
+    for name, values in kind.columns(scores, "score").items():
+        table = table.append_column(name, pa.array(values))
+    return table

@@ -20,11 +20,11 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One set of parameters and its out-of-fold log loss, the mean over partitions."""
+    """One set of parameters and its out-of-fold loss, the mean over partitions."""
 
     number: int
     parameters: Mapping[str, Value]
-    log_loss: float
+    loss: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class TuningReport:
     """What a search tried.
 
     Attributes:
-        parameters: The parameters with the lowest log loss (the first of equals).
+        parameters: The parameters with the lowest loss (the first of equals).
         trials: All trials in order; the first has the parameters that the search began with.
         out_of_time: Whether the budget of seconds ended it before the last trial.
     """
@@ -55,7 +55,7 @@ def tune(
     """Search for parameters with a lower loss.
 
     Args:
-        loss: Out-of-fold log loss of a full set of parameters.
+        loss: Out-of-fold loss of a full set of parameters.
         start: The parameters to begin with.
         space: All parameters with the ranges to search.
         settings: Trials and seconds; the trial of the ``start`` is one of them.
@@ -72,9 +72,9 @@ def tune(
         asked = study.ask()
         parameters = {**start, **{n: _suggest(asked, n, p) for n, p in searched.items()}}
         trials.append(Trial(len(trials), parameters, loss(parameters)))
-        study.tell(asked, trials[-1].log_loss)
+        study.tell(asked, trials[-1].loss)
         on_trial(trials[-1])
-    best = min(trials, key=lambda t: t.log_loss)
+    best = min(trials, key=lambda t: t.loss)
     return TuningReport(best.parameters, tuple(trials), bool(searched) and len(trials) < settings.trials)
 
 

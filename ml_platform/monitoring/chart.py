@@ -41,6 +41,7 @@ TRAILING = 7
 
 _HEAT = LinearSegmentedColormap.from_list("distance", ["#f8fafc", "#fde68a", "#f59e0b", "#dc2626", "#7f1d1d"])
 _FULL_HEAT = 1.0
+_SHORT = "#.3g"
 _NAMED_SHARE = 0.035
 
 
@@ -170,17 +171,20 @@ def _partitions(distance: DailyDistance | None) -> tuple[str, ...]:
 
 
 def _summary(performance: PerformanceReport) -> str:
-    loss, bias = performance.metric("log_loss"), performance.metric("bias")
+    loss = performance.metric(performance.loss)
+    # Of several classes the one that is furthest off.
+    bias = max((performance.metric(n) for n in performance.biases), key=lambda m: abs(m.value or 0.0))
     young = len(performance.immature)
     if loss.value is None:
         return f"no matured partition yet · {young} immature"
-    parts = [f"log loss {loss.value:.3f} over {loss.days} matured partitions"]
+    name = performance.loss.replace("_", " ")
+    parts = [f"{name} {loss.value:{_SHORT}} over {loss.days} matured partitions"]
     if loss.change is not None:
-        parts.append(f"{loss.change:+.3f} against the reference")
+        parts.append(f"{loss.change:+{_SHORT}} against the reference")
     if loss.minimal_detectable_effect is not None:
-        parts.append(f"detectable {loss.minimal_detectable_effect:.3f}")
+        parts.append(f"detectable {loss.minimal_detectable_effect:{_SHORT}}")
     if bias.value is not None:
-        parts.append(f"bias {bias.value:+.3f}")
+        parts.append(f"{bias.name.replace('_', ' ')} {bias.value:+{_SHORT}}")
     return " · ".join([*parts, f"{young} immature"])
 
 
@@ -192,7 +196,7 @@ def _loss_panel(axis: Axes, performance: PerformanceReport, keys: list[str], sto
     handles += _immature(axis, performance.immature, place)
     _incidents(axis, story.incidents, keys)
     _promotions(axis, story.promotions, keys)
-    axis.set_ylabel("log loss", color=INK)
+    axis.set_ylabel(performance.loss.replace("_", " "), color=INK)
     axis.grid(axis="y", color=GRID, lw=0.8)
     axis.set_axisbelow(True)
     low, high = axis.get_ylim()
@@ -225,10 +229,10 @@ def _losses(axis: Axes, days: Sequence[DayPerformance], place: dict[str, int]) -
     x, loss, low, high = (np.full(len(place), np.nan) for _ in range(4))
     for day in days:
         i = place[day.partition_key]
-        if day.log_loss is not None:
-            x[i], loss[i] = i, day.log_loss
-            low[i] = day.log_loss if day.log_loss_low is None else day.log_loss_low
-            high[i] = day.log_loss if day.log_loss_high is None else day.log_loss_high
+        if day.loss is not None:
+            x[i], loss[i] = i, day.loss
+            low[i] = day.loss if day.loss_low is None else day.loss_low
+            high[i] = day.loss if day.loss_high is None else day.loss_high
     axis.fill_between(x, low, high, where=~np.isnan(loss), color=BLUE, alpha=0.15, lw=0, zorder=2)
     axis.plot(x, loss, color=BLUE, lw=0.9, alpha=0.6, marker="o", ms=3.5, mew=0, zorder=3)
     trailing = _trailing(loss)

@@ -1,6 +1,9 @@
 """Did P(y|x) change? Residuals of the calibrated score, compared within and between days.
 
-With ``q = isotonic(p)`` fitted on the reference and ``r = y - q`` three questions are asked by day:
+With ``q = isotonic(p)`` fitted on the reference and ``r = y - q`` three questions are asked by day. A number
+and its score are taken in standard deviations of the label in the reference. Of several classes each is asked
+about against the rest, and the levels are shared by the classes (Bonferroni over classes, Benjamini-Yekutieli
+within):
 
 - bias: did the mean residual change? A day's shocks move it, so it is a blunt instrument;
 - slope: did the slope of r on p *within a day* change, overall and per category?
@@ -11,14 +14,14 @@ days. Over days they are ratios of sums, linearised by day (Cochran 1977, sectio
 the rows that inform it, so small segments pool their days, and the day stays the sample.
 
 Prior shift or concept? A new base rate bends slopes and contrasts too. So when the bias fails they are
-tested again on residuals whose calibration was shifted (in logits) to the current base rate: what is left
-then is a changed rule (prior shift: Saerens et al. 2002).
+tested again on residuals whose calibration was shifted (in logits; of a number by a constant) to the current
+mean: what is left then is a changed rule (prior shift: Saerens et al. 2002).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
@@ -31,7 +34,8 @@ from scipy import special
 from ml_platform.config import FeatureConfig
 from ml_platform.errors import IntegrityError
 from ml_platform.guard_config import DiagnosisConfig
-from ml_platform.monitoring.estimated import Codes, cross_fitted, fit_curve, tally
+from ml_platform.kinds.base import Kind
+from ml_platform.monitoring.estimated import Codes, Shape, cross_fitted, fit_curve, tally
 from ml_platform.statistics.blocks import POWER, Estimate, Floats, adjust, change_of_days, judge, lone_level
 from ml_platform.statistics.finding import Finding, Findings
 from ml_platform.statistics.frames import PARTITION, Table, as_frame, finite
@@ -50,7 +54,7 @@ BANDS = 4
 _STEP_DAYS = 3
 """Least days on either side of a step within the current window."""
 
-Kind = Literal["none", "prior", "concept"]
+Change = Literal["none", "prior", "concept"]
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,7 @@ class ConceptReport:
             recalibration where the bias fails).
         onset: Estimated first partition of the change; None without one.
         reason: Why something could not be measured.
+        others: The bias of each class, where there are several; ``bias`` is the largest that fails.
     """
 
     bias: Finding
@@ -75,9 +80,10 @@ class ConceptReport:
     contrasts: tuple[Finding, ...] = ()
     recalibrated_slopes: tuple[Finding, ...] = ()
     recalibrated_contrasts: tuple[Finding, ...] = ()
-    kind: Kind = "none"
+    kind: Change = "none"
     onset: str | None = None
     reason: str = ""
+    others: tuple[Finding, ...] = ()
 
     @property
     def deciding(self) -> tuple[Finding, ...]:
@@ -89,7 +95,7 @@ class ConceptReport:
         """The bias and the deciding slopes and contrasts."""
         if self.bias.state == "UNKNOWN":
             return Findings.unknown(QUESTION, self.reason)
-        return Findings.of(QUESTION, [self.bias, *self.deciding], self.reason)
+        return Findings.of(QUESTION, [*(self.others or (self.bias,)), *self.deciding], self.reason)
 
 
 @dataclass(frozen=True)
@@ -139,8 +145,8 @@ def concept_change(
     reference: Table,
     current: Table,
     *,
+    kind: Kind,
     label: str,
-    probability: str,
     features: Sequence[FeatureConfig],
     segments: Sequence[str],
     settings: DiagnosisConfig,
@@ -148,41 +154,120 @@ def concept_change(
     """Compare P(y|x) in the current window with the reference.
 
     Args:
-        reference: Out-of-sample scored rows: ``partition_key``, label (0/1), probability, segment
+        reference: Out-of-sample scored rows: ``partition_key``, the label's code, scores, segment
             columns, optionally ``weight``.
         current: The same for the current, matured (or weighted) partitions.
+        kind: Kind of target.
         label: Column of the label.
-        probability: Column of the probability.
         features: Kinds of the segment columns; one that is missing is read by its data type.
         segments: Columns whose values (numeric: quartile bands of the reference) are segments.
-        settings: Floors, levels, block length and least rows of a segment.
+        settings: Floors, levels, block length and least rows of a segment and of a class.
 
     Raises:
-        IntegrityError: A column is missing, a label is not 0 or 1, a probability is not in [0, 1], or a
-            weight is negative or missing.
+        IntegrityError: A column is missing, a label or a score is none of the kind, or a weight is
+            negative or missing.
     """
-    columns = (PARTITION, label, probability, *segments)
+    columns = (PARTITION, label, *kind.names(), *segments)
     frames = [
-        _checked(as_frame(table, columns, what), label, probability, what)
+        _checked(as_frame(table, columns, what), kind, label, what)
         for table, what in ((reference, "reference rows"), (current, "current rows"))
     ]
-    reason = _cannot(frames[0], frames[1], label, settings.block_partitions)
+    reason = _cannot(frames[0], frames[1], kind, label, settings.block_partitions)
     if reason:
         return ConceptReport(_unknown("bias", reason), reason=reason)
     segmentations, codes = _segment(frames, features, segments)
-    before, now = (
-        _window(frame, label, probability, [c[i] for c in codes], settings.block_partitions)
-        for i, frame in enumerate(frames)
+    by_segment = [[c[i] for c in codes] for i in range(len(frames))]
+    labels = [frame[label].to_numpy(np.float64) for frame in frames]
+    scale = kind.label_scale(labels[0])
+    outcomes = [kind.outcomes(y) / scale for y in labels]
+    scores = [kind.by_channel(kind.scores(frame)) / scale for frame in frames]
+    count = len(kind.channels)
+    shared = settings.model_copy(
+        update={
+            "p_value": settings.p_value / count,
+            "false_discovery_rate": settings.false_discovery_rate / count,
+        }
     )
-    return _report(before, now, segmentations, settings)
+    found = []
+    for i, name in enumerate(kind.channels):
+        rare = _rare([y[:, i] for y in outcomes], settings.minimum_class_rows) if name else ""
+        if rare:
+            few = Finding("bias", name, "UNDERPOWERED", f"{name}: {rare}", floor=settings.bias_floor)
+            found.append(ConceptReport(few, reason=f"{name}: {rare}"))
+            continue
+        before, now = (
+            _window(frame, y[:, i], p[:, i], parts, settings.block_partitions)
+            for frame, y, p, parts in zip(frames, outcomes, scores, by_segment, strict=True)
+        )
+        report = _report(before, now, segmentations, shared, "probability" if kind.bounded else "rising")
+        found.append(_named(report, name))
+    return found[0] if count == 1 else _merged(found)
 
 
-def _checked(frame: pd.DataFrame, label: str, probability: str, what: str) -> pd.DataFrame:
-    y, p = frame[label].to_numpy(np.float64), frame[probability].to_numpy(np.float64)
-    w = _weights(frame)
+def _rare(outcomes: list[Floats], least: int) -> str:
+    """Why a class cannot be judged; empty where it can."""
+    for outcome, what in zip(outcomes, ("reference", "current window"), strict=True):
+        rows = int(min(outcome.sum(), outcome.size - outcome.sum()))
+        if rows < least:
+            return f"{rows} rows of it, or of the others, in the {what} are too few ({least} are needed)"
+    return ""
+
+
+def _named(report: ConceptReport, name: str) -> ConceptReport:
+    """The report of a class, its name before every subject."""
+    if not name:
+        return report
+
+    def named(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
+        return tuple(
+            replace(
+                f,
+                subject=name if f.subject == ALL else f"{name}: {f.subject}",
+                detail=f"{name}: {f.detail}",
+            )
+            for f in findings
+        )
+
+    return replace(
+        report,
+        bias=named((report.bias,))[0],
+        slopes=named(report.slopes),
+        contrasts=named(report.contrasts),
+        recalibrated_slopes=named(report.recalibrated_slopes),
+        recalibrated_contrasts=named(report.recalibrated_contrasts),
+    )
+
+
+def _merged(reports: list[ConceptReport]) -> ConceptReport:
+    """One report of all classes: a changed rule of one is a changed rule, and the first onset counts."""
+    kinds = {r.kind for r in reports}
+    kind: Change = "concept" if "concept" in kinds else "prior" if "prior" in kinds else "none"
+    deciding = [r.deciding for r in reports]
+    onsets = [r.onset for r in reports if r.kind == kind and r.onset is not None]
+    return ConceptReport(
+        bias=max((r.bias for r in reports), key=lambda f: (f.state == "FAIL", abs(f.estimate or 0.0))),
+        slopes=tuple(f for d in deciding for f in d if f.statistic == "slope"),
+        contrasts=tuple(f for d in deciding for f in d if f.statistic == "contrast"),
+        kind=kind,
+        onset=min(onsets, default=None),
+        reason="; ".join(r.reason for r in reports if r.reason),
+        others=tuple(r.bias for r in reports),
+    )
+
+
+def _checked(frame: pd.DataFrame, kind: Kind, label: str, what: str) -> pd.DataFrame:
+    y, w = frame[label].to_numpy(np.float64), _weights(frame)
+    known = np.isin(y, np.arange(max(2, len(kind.classes)))) if kind.bounded else np.isfinite(y)
+    one = "0 or 1" if not kind.classes else "a class"
     for bad, name, rule in (
-        (~((y == 0) | (y == 1)), label, "labels that are not 0 or 1"),
-        (~((p >= 0) & (p <= 1)), probability, "probabilities that are missing or not in [0, 1]"),
+        (~known, label, f"labels that are not {one}" if kind.bounded else "labels that are no number"),
+        (
+            ~kind.valid(kind.scores(frame)),
+            ", ".join(kind.names()),
+            "probabilities that are missing or not in [0, 1]"
+            if kind.bounded
+            else "scores that are missing or infinite",
+        ),
         (~((w >= 0) & np.isfinite(w)), WEIGHT, "weights that are missing, negative or infinite"),
     ):
         if bad.any():
@@ -198,13 +283,13 @@ def _weights(frame: pd.DataFrame) -> Floats:
     return frame[WEIGHT].to_numpy(np.float64) if WEIGHT in frame.columns else np.ones(len(frame))
 
 
-def _cannot(reference: pd.DataFrame, current: pd.DataFrame, label: str, block: int) -> str:
+def _cannot(reference: pd.DataFrame, current: pd.DataFrame, kind: Kind, label: str, block: int) -> str:
     """Why nothing can be judged; empty when something can."""
     for frame, what in ((reference, "reference"), (current, "current window")):
         if not len(frame):
             return f"the {what} has no rows"
         if frame.loc[_weights(frame) > 0, label].nunique() < 2:
-            return f"the {what} has rows of one class only"
+            return f"the {what} has rows of one {'class' if kind.bounded else 'value'} only"
     if reference[PARTITION].nunique() <= block:
         return "the reference has one block of partitions only"
     return ""
@@ -245,24 +330,30 @@ def _bands(column: str, both: list[pd.Series]) -> tuple[_Segmentation, list[Code
     return _Segmentation((*subjects, f"{column}=missing"), False), codes
 
 
-def _window(frame: pd.DataFrame, label: str, probability: str, segments: list[Codes], block: int) -> _Window:
+def _window(
+    frame: pd.DataFrame, outcome: Floats, score: Floats, segments: list[Codes], block: int
+) -> _Window:
     day, partitions = pd.factorize(frame[PARTITION], sort=True)
     return _Window(
         names=[str(name) for name in partitions[::block]],
         day=(day // block).astype(np.int64),
-        label=frame[label].to_numpy(np.float64),
-        score=frame[probability].to_numpy(np.float64),
+        label=outcome,
+        score=score,
         weight=_weights(frame),
         segments=segments,
     )
 
 
 def _report(
-    before: _Window, now: _Window, segmentations: list[_Segmentation], settings: DiagnosisConfig
+    before: _Window,
+    now: _Window,
+    segmentations: list[_Segmentation],
+    settings: DiagnosisConfig,
+    shape: Shape,
 ) -> ConceptReport:
-    curve = fit_curve(before.score, before.label, before.weight)
+    curve = fit_curve(before.score, before.label, before.weight, shape)
     expected = curve.at(now.score)
-    residuals = before.label - cross_fitted(before.score, before.label, before.day, before.weight)
+    residuals = before.label - cross_fitted(before.score, before.label, before.day, before.weight, shape)
     changed = now.label - expected
     bias, daily = _bias(before, now, residuals, changed, settings)
     tests = _series(before, now, residuals, changed, segmentations)
@@ -270,7 +361,7 @@ def _report(
     reason = "" if np.ptp(before.score) else "the score is constant in the reference, so it has no slope"
     report = ConceptReport(bias, slopes, contrasts, reason=reason)
     if bias.state == "FAIL":
-        changed = now.label - _shifted(expected, now.label, now.weight)
+        changed = now.label - _SHIFTS[shape](expected, now.label, now.weight)
         tests = _series(before, now, residuals, changed, segmentations)
         slopes, contrasts = _split(tests, _judge(tests, settings))
         report = replace(report, recalibrated_slopes=slopes, recalibrated_contrasts=contrasts)
@@ -282,7 +373,7 @@ def _dated(
     report: ConceptReport, failed: list[_Series], bias: tuple[Floats, Floats], names: list[str]
 ) -> ConceptReport:
     """The report with its kind and onset, and the onset's partitions on the findings that fail."""
-    kind: Kind = "concept" if failed else "prior" if report.bias.state == "FAIL" else "none"
+    kind: Change = "concept" if failed else "prior" if report.bias.state == "FAIL" else "none"
     if kind == "none":
         return report
     pairs = [(t.reference, t.current) for t in failed] or [bias]
@@ -338,6 +429,17 @@ def _shifted(expected: Floats, label: Floats, weight: Floats) -> Floats:
         if abs(step) < 1e-8:
             break
     return shifted
+
+
+def _moved(expected: Floats, label: Floats, weight: Floats) -> Floats:
+    """Numbers shifted by a constant until they meet the labels' mean."""
+    return expected + np.average(label - expected, weights=weight)
+
+
+_SHIFTS: Mapping[Shape, Callable[[Floats, Floats, Floats], Floats]] = {
+    "probability": _shifted,
+    "rising": _moved,
+}
 
 
 def _bias(

@@ -112,7 +112,7 @@ def covariate_shift(
     current: pd.DataFrame,
     *,
     features: Sequence[FeatureConfig],
-    probability: str,
+    score: str,
     settings: DiagnosisConfig,
     contributions: Contributions | None = None,
 ) -> CovariateReport:
@@ -122,7 +122,7 @@ def covariate_shift(
         reference: ``partition_key``, the features, the score.
         current: The same columns.
         features: Features; the classifier leaves out those that run with time.
-        probability: Column of the score.
+        score: Column of the score whose mean is told of new categories.
         settings: ``p_value``, ``unseen_effective_share``, ``unseen_share``, ``segment_minimum_rows``.
         contributions: Contributions of the features to the scores of reference and current rows, each
             (rows, features) or their mean absolute values (features,), in the order of ``features``.
@@ -132,15 +132,15 @@ def covariate_shift(
     """
     names = [f.name for f in features]
     before, now = (
-        by_day(reference, [*names, probability], "reference rows"),
-        by_day(current, [*names, probability], "current rows"),
+        by_day(reference, [*names, score], "reference rows"),
+        by_day(current, [*names, score], "current rows"),
     )
     if not before.keys or not now.keys:
         which = "current" if before.keys else "reference"
         return CovariateReport(Findings.unknown(QUESTION, f"there are no {which} rows"), None, None, (), ())
     coded = {f.name: _coded(before, now, f) for f in features}
     moved = _moved(coded, features, contributions)
-    unseen = _unseen(before, now, features, probability)
+    unseen = _unseen(before, now, features, score)
     domain, ratio = _domain(before, now, [f for f in features if not f.runs_with_time], coded, settings)
     found = [*domain, *_new_categories(now, unseen, features, settings)]
     values = {f.statistic: f.estimate for f in domain}
@@ -199,9 +199,9 @@ def _variation(old: Floats, new: Floats) -> float:
 
 
 def _unseen(
-    before: Days, now: Days, features: Sequence[FeatureConfig], probability: str
+    before: Days, now: Days, features: Sequence[FeatureConfig], score: str
 ) -> tuple[UnseenCategory, ...]:
-    scores = now.numbers(probability)
+    scores = now.numbers(score)
     found = []
     for feature in features:
         if feature.kind != "categorical":

@@ -77,7 +77,7 @@ class DailyDistance:
 
     Attributes:
         partitions: Days.
-        features: Features, then the score.
+        features: Features, then the scores.
         distance: One row per feature, one entry per day: in reference standard deviations (numeric)
             or Cohen's h of the category that moved most; None on a day without values.
         null_rate: The same shape.
@@ -165,20 +165,20 @@ def cohens_h(share: Floats | float, reference: Floats | float) -> Floats:
 
 
 def daily_distance(
-    reference: Table, current: Table, features: Sequence[FeatureConfig], score: str | None
+    reference: Table, current: Table, features: Sequence[FeatureConfig], scores: Sequence[str]
 ) -> DailyDistance:
-    """Distance of each current day to the reference, per feature and for the score.
+    """Distance of each current day to the reference, per feature and score.
 
     Args:
-        reference: ``partition_key``, features, score.
+        reference: ``partition_key``, features, scores.
         current: The same columns.
         features: Features.
-        score: Column of the score, if there is one.
+        scores: Columns of the scores.
 
     Raises:
         IntegrityError: A column is missing.
     """
-    names = [f.name for f in features] + ([score] if score else [])
+    names = [f.name for f in features] + list(scores)
     before = as_frame(reference, (PARTITION, *names), "reference rows").sort_values(PARTITION, kind="stable")
     now = as_frame(current, (PARTITION, *names), "current rows").sort_values(PARTITION, kind="stable")
     categorical = {f.name for f in features if f.kind == "categorical"}

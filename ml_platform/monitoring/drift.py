@@ -95,7 +95,7 @@ class DriftReport:
         state: Worst state of the deciding columns.
         reference: Reference partitions.
         current: Current partitions.
-        columns: Features in their order, then the score.
+        columns: Features in their order, then the scores.
     """
 
     state: State
@@ -117,7 +117,7 @@ def drift(
     reference: Table,
     current: Table,
     features: Sequence[FeatureConfig],
-    score: str | None,
+    scores: Sequence[str],
     settings: MonitoringConfig,
 ) -> DriftReport:
     """Compare the days of two windows, column by column.
@@ -126,10 +126,10 @@ def drift(
     all are UNDERPOWERED; breaks of the data are found on any number of days.
 
     Args:
-        reference: ``partition_key``, features, score: the reference window.
+        reference: ``partition_key``, features, scores: the reference window.
         current: The same columns: the current window.
         features: Features; those with ``runs_with_time`` never alarm.
-        score: Column of the score, if there is one.
+        scores: Columns of the scores.
         settings: ``drift_p_value`` and ``drift_effect``.
 
     Raises:
@@ -139,7 +139,7 @@ def drift(
     now = as_frame(current, (PARTITION,), "current rows")
     before, now = (f.sort_values(PARTITION, kind="stable") for f in (before, now))
     wanted: list[tuple[str, Kind, bool]] = [(f.name, f.kind, not f.runs_with_time) for f in features]
-    wanted += [(score, "score", True)] if score else []
+    wanted += [(score, "score", True) for score in scores]
     found = [_compare(before, now, *column) for column in wanted]
     columns = _decide(found, settings)
     return DriftReport(

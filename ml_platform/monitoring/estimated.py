@@ -1,9 +1,11 @@
 """Performance without labels: the loss that the features alone lead one to expect.
 
 CBPE (NannyML): with ``q = P(y|score)`` of the reference, a row with score p costs
-``-(q log p + (1-q) log(1-p))`` in expectation. The density-weighted form (after PAPE, Bialek et al. 2024,
-arXiv 2401.08348) fits q on reference rows that are weighted to look like the current ones, so that the
-curve holds where the rows have moved to.
+``-(q log p + (1-q) log(1-p))`` in expectation; with several classes ``-Σ q_c log p_c``, each ``q_c`` fitted
+against the rest and all brought to a sum of 1. Of a number the squared error itself is estimated from the
+score (the direct loss estimation of NannyML, with the score as its only input). The density-weighted form
+(after PAPE, Bialek et al. 2024, arXiv 2401.08348) fits q on reference rows that are weighted to look like the
+current ones, so that the curve holds where the rows have moved to.
 
 Both assume that P(y|x) stayed what it was. They say how much of a change of the loss comes from X, and are
 blind to concept drift: in measurements they alarmed on none of 14. They are never an all-clear.
@@ -15,7 +17,7 @@ residuals from.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,9 +26,10 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import optimize
 
-from ml_platform.config import FeatureConfig
+from ml_platform.config import FeatureConfig, KindName
 from ml_platform.errors import IntegrityError
 from ml_platform.guard_config import DiagnosisConfig
+from ml_platform.kinds.base import SMALLEST, Kind
 from ml_platform.statistics.blocks import Floats, change_of_days, judge
 from ml_platform.statistics.finding import Finding, Findings
 from ml_platform.statistics.frames import PARTITION, Table, as_frame, finite
@@ -39,6 +42,10 @@ NEVER_AN_ALL_CLEAR = (
 )
 BINS = 200
 """Scores are first put into this many bins of equal size: finer than any step that days of data support."""
+FREE_BINS = 20
+"""Bins of a curve that need not rise: each mean stands alone."""
+Shape = Literal["probability", "rising", "free"]
+"""Of a curve: rising and kept off 0 and 1; rising; or any."""
 LEAST = 1e-3
 """Values are kept this far from 0 and 1, or their logits could not be shifted."""
 FOLDS = 7
@@ -48,7 +55,6 @@ DENSITY_ROWS = 6000
 DENSITY_TREES = 40
 LARGEST_WEIGHT = 20.0
 """Density ratios are cut here: a handful of rows must not speak for a window."""
-_SMALLEST = float(np.finfo(np.float64).eps)
 
 
 @dataclass(frozen=True)
@@ -58,7 +64,7 @@ class DayEstimate:
     Attributes:
         partition_key: The partition.
         rows: Its rows.
-        cbpe: Expected log loss, nats, under the reference's P(y|score).
+        cbpe: Expected loss under the reference's P(y|score).
         pape: The same under the density-weighted curve; None where there is none.
     """
 
@@ -74,7 +80,7 @@ class EstimatedReport:
 
     Attributes:
         days: One per current partition, in order.
-        cbpe: Mean over days, nats.
+        cbpe: Mean over days.
         pape: Mean over days under the density-weighted curve.
         reference_loss: Realised loss of the reference, mean over days.
         reference_cbpe: Its expected loss (cross-fitted by days), mean over days.
@@ -106,7 +112,11 @@ class _Rows:
 
     names: list[str]
     day: Codes
-    score: Floats
+    scores: Floats
+
+    def curved(self, channel: int) -> Floats:
+        """The score of a channel (rows,)."""
+        return self.scores if self.scores.ndim == 1 else self.scores[:, channel]
 
     def by_day(self, values: Floats) -> Floats:
         return tally(self.day, values, len(self.names)) / tally(
@@ -118,8 +128,8 @@ def estimated_loss(
     reference: Table,
     current: Table,
     *,
+    kind: Kind,
     label: str,
-    probability: str,
     features: Sequence[FeatureConfig],
     settings: DiagnosisConfig,
     density: bool = True,
@@ -127,39 +137,44 @@ def estimated_loss(
     """Expected loss of the current rows against that of the reference.
 
     Args:
-        reference: Out-of-sample scored rows: ``partition_key``, label (0/1), probability, features.
-        current: ``partition_key``, probability, features; labels are not read.
+        reference: Out-of-sample scored rows: ``partition_key``, the label's code, scores, features.
+        current: ``partition_key``, scores, features; labels are not read.
+        kind: Kind of target.
         label: Column of the label.
-        probability: Column of the probability.
         features: Model inputs; those that run with time do not enter the density ratio.
         settings: ``loss_floor`` (share of the reference loss), ``p_value``, ``unseen_effective_share``,
             ``block_partitions``.
         density: Also weight the reference by a density ratio (up to .3 s).
 
     Raises:
-        IntegrityError: A column is missing, a label is not 0 or 1, or a probability is not in [0, 1].
+        IntegrityError: A column is missing, or a label or a score is none of the kind.
     """
     inputs = [f for f in features if density and not f.runs_with_time]
-    needed = (PARTITION, probability, *(f.name for f in inputs))
+    needed = (PARTITION, *kind.names(), *(f.name for f in inputs))
     before = as_frame(reference, (*needed, label), "reference rows")
     now = as_frame(current, needed, "current rows")
-    _check(before, now, label, probability)
-    reason = _cannot(before, now, label)
+    _check(before, now, kind, label)
+    reason = _cannot(before, now, kind, label)
     if reason:
         return EstimatedReport(Finding("loss_expected_from_x", "all", "UNKNOWN", reason), reason=reason)
-    old, new = _rows(before, probability), _rows(now, probability)
+    old, new = _rows(before, kind), _rows(now, kind)
     labels = before[label].to_numpy(np.float64)
-    cbpe = new.by_day(
-        expected_loss(fit_curve(old.score, labels, np.ones(labels.size)).at(new.score), new.score)
-    )
+    losses = kind.losses(labels, old.scores)
+    targets = kind.outcomes(labels) if kind.bounded else losses[:, None]
+    cbpe = new.by_day(_expected(kind, old, targets, np.ones(labels.size), new))
     pape, share = None, None
     if inputs:
         weights = _density_ratio(before, now, old, new, inputs)
         share = float(weights.sum() ** 2 / (weights**2).sum() / weights.size)
-        pape = new.by_day(expected_loss(fit_curve(old.score, labels, weights).at(new.score), new.score))
-    fitted = cross_fitted(old.score, labels, old.day, np.ones(labels.size))
-    baseline = old.by_day(expected_loss(fitted, old.score))
-    realised = float(old.by_day(expected_loss(labels, old.score)).mean())
+        pape = new.by_day(_expected(kind, old, targets, weights, new))
+    fitted = np.column_stack(
+        [
+            cross_fitted(old.curved(i), target, old.day, np.ones(labels.size), _shape(kind))
+            for i, target in enumerate(targets.T)
+        ]
+    )
+    baseline = old.by_day(_LOSSES[kind.name](fitted, old.scores))
+    realised = float(old.by_day(losses).mean())
     return EstimatedReport(
         finding=_judged(baseline, cbpe, pape, share, realised, len(now), settings),
         days=_days(new, cbpe, pape),
@@ -171,44 +186,78 @@ def estimated_loss(
     )
 
 
+def _expected(kind: Kind, old: _Rows, targets: Floats, weights: Floats, new: _Rows) -> Floats:
+    """Expected loss of the new rows under curves of the old ones (rows,)."""
+    curves = [fit_curve(old.curved(i), t, weights, _shape(kind)) for i, t in enumerate(targets.T)]
+    found = np.column_stack([curve.at(new.curved(i)) for i, curve in enumerate(curves)])
+    return _LOSSES[kind.name](found, new.scores)
+
+
+def _shape(kind: Kind) -> Shape:
+    return "probability" if kind.bounded else "free"
+
+
 def expected_loss(chance: Floats, score: Floats) -> Floats:
     """Expected log loss of scores where a positive has the given chance; nats, shape (rows,)."""
-    p = np.clip(score, _SMALLEST, 1 - _SMALLEST)
+    p = np.clip(score, SMALLEST, 1 - SMALLEST)
     return np.asarray(-(chance * np.log(p) + (1 - chance) * np.log1p(-p)), dtype=np.float64)
 
 
-def _check(before: pd.DataFrame, now: pd.DataFrame, label: str, probability: str) -> None:
+def _of_classes(chance: Floats, scores: Floats) -> Floats:
+    whole = chance / chance.sum(axis=1, keepdims=True)
+    return np.asarray(-(whole * np.log(np.clip(scores, SMALLEST, 1.0))).sum(axis=1), dtype=np.float64)
+
+
+_LOSSES: Mapping[KindName, Callable[[Floats, Floats], Floats]] = {
+    "binary": lambda chance, scores: expected_loss(chance[:, 0], scores),
+    "regression": lambda loss, _: loss[:, 0],
+    "multiclass": _of_classes,
+}
+"""Expected loss from what the curves say (rows, channels) and the scores."""
+_WRONG: Mapping[KindName, str] = {
+    "binary": "not 0 or 1",
+    "regression": "no number",
+    "multiclass": "no class",
+}
+
+
+def _check(before: pd.DataFrame, now: pd.DataFrame, kind: Kind, label: str) -> None:
     for frame, what in ((before, "reference rows"), (now, "current rows")):
-        bad = ~frame[probability].between(0, 1)
+        bad = ~kind.valid(kind.scores(frame))
         if bad.any():
             raise IntegrityError(
-                f"{int(bad.sum())} probabilities are missing or not in [0, 1]",
-                where=f"{what}, column {probability}",
+                f"{int(bad.sum())} {'probabilities' if kind.bounded else 'scores'} are missing or "
+                f"{'not in [0, 1]' if kind.bounded else 'infinite'}",
+                where=f"{what}, column {', '.join(kind.names())}",
                 fix="score these partitions again",
             )
-    odd = ~before[label].isin((0, 1))
+    odd = ~_is_code(before[label].to_numpy(np.float64), kind)
     if odd.any():
         raise IntegrityError(
-            f"{int(odd.sum())} labels that are not 0 or 1",
+            f"{int(odd.sum())} labels that are {_WRONG[kind.name]}",
             where=f"reference rows, column {label}",
             fix="pass matured rows only",
         )
 
 
-def _cannot(before: pd.DataFrame, now: pd.DataFrame, label: str) -> str:
+def _is_code(values: Floats, kind: Kind) -> npt.NDArray[np.bool_]:
+    return np.isin(values, np.arange(max(2, len(kind.classes)))) if kind.bounded else np.isfinite(values)
+
+
+def _cannot(before: pd.DataFrame, now: pd.DataFrame, kind: Kind, label: str) -> str:
     """Why nothing can be estimated; empty when something can."""
     if not len(before) or not len(now):
         return f"the {'current window' if len(before) else 'reference'} has no rows"
     if before[PARTITION].nunique() < 2:
         return "the reference has one partition only"
     if before[label].nunique() < 2:
-        return "the reference has rows of one class only"
+        return f"the reference has rows of one {'class' if kind.bounded else 'value'} only"
     return ""
 
 
-def _rows(frame: pd.DataFrame, probability: str) -> _Rows:
+def _rows(frame: pd.DataFrame, kind: Kind) -> _Rows:
     day, names = pd.factorize(frame[PARTITION], sort=True)
-    return _Rows([str(n) for n in names], day.astype(np.int64), frame[probability].to_numpy(np.float64))
+    return _Rows([str(n) for n in names], day.astype(np.int64), kind.scores(frame))
 
 
 def _density_ratio(
@@ -243,8 +292,8 @@ def _sample(rows: int) -> Codes:
 def _matrix(
     frame: pd.DataFrame, reference: pd.DataFrame, inputs: Sequence[FeatureConfig], rows: _Rows
 ) -> Floats:
-    """Features and the score, shape (rows, features + 1); categories as their rank by frequency."""
-    columns = [rows.score]
+    """Features and the scores, (rows, features + channels); categories as their rank by frequency."""
+    columns = [rows.scores]
     for feature in inputs:
         values = frame[feature.name]
         if feature.kind == "categorical":
@@ -348,34 +397,37 @@ def _blocks(daily: Floats, block: int) -> Floats:
 
 @dataclass(frozen=True)
 class Curve:
-    """A monotone curve, linear between its knots and constant outside them.
+    """A curve, linear between its knots and constant outside them.
 
     Attributes:
         scores: Knots, strictly increasing.
-        values: Probability of a positive at each.
+        values: Mean outcome at each.
     """
 
     scores: Floats
     values: Floats
 
     def at(self, scores: Floats) -> Floats:
-        """Probability of a positive at the given scores."""
+        """Mean outcome at the given scores."""
         return np.interp(scores, self.scores, self.values)
 
 
-def fit_curve(scores: Floats, labels: Floats, weights: Floats) -> Curve:
-    """Isotonic regression (Zadrozny and Elkan 2002) on binned scores.
+def fit_curve(scores: Floats, labels: Floats, weights: Floats, shape: Shape = "probability") -> Curve:
+    """Mean outcome by score: isotonic regression (Zadrozny and Elkan 2002) on binned scores, or bin means.
 
     Args:
-        scores: Shape (rows,), in [0, 1]; at least one row with a weight.
-        labels: Shape (rows,), 0 or 1.
+        scores: Shape (rows,); at least one row with a weight.
+        labels: Shape (rows,): outcomes.
         weights: Shape (rows,), at least 0.
+        shape: Of the curve.
     """
-    bins, knots = _binned(scores, weights)
-    return _fit(knots, tally(bins, weights, knots.size), tally(bins, weights * labels, knots.size))
+    bins, knots = _binned(scores, weights, shape)
+    return _fit(knots, tally(bins, weights, knots.size), tally(bins, weights * labels, knots.size), shape)
 
 
-def cross_fitted(scores: Floats, labels: Floats, days: Codes, weights: Floats) -> Floats:
+def cross_fitted(
+    scores: Floats, labels: Floats, days: Codes, weights: Floats, shape: Shape = "probability"
+) -> Floats:
     """Values of the curve at the rows, each from a curve fitted without the row's block of days.
 
     Args:
@@ -383,18 +435,19 @@ def cross_fitted(scores: Floats, labels: Floats, days: Codes, weights: Floats) -
         labels: Shape (rows,).
         days: Position of each row's day in the order of time, shape (rows,); at least two days.
         weights: Shape (rows,).
+        shape: Of the curve.
     """
-    bins, knots = _binned(scores, weights)
+    bins, knots = _binned(scores, weights, shape)
     count = int(days.max()) + 1
     folds = min(FOLDS, count)
     fold = days * folds // count
     cell = fold * knots.size + bins
-    shape = (folds, knots.size)
-    rows = tally(cell, weights, folds * knots.size).reshape(shape)
-    positives = tally(cell, weights * labels, folds * knots.size).reshape(shape)
+    size = (folds, knots.size)
+    rows = tally(cell, weights, folds * knots.size).reshape(size)
+    outcomes = tally(cell, weights * labels, folds * knots.size).reshape(size)
     values = np.empty(scores.size)
     for f in range(folds):
-        curve = _fit(knots, rows.sum(axis=0) - rows[f], positives.sum(axis=0) - positives[f])
+        curve = _fit(knots, rows.sum(axis=0) - rows[f], outcomes.sum(axis=0) - outcomes[f], shape)
         inside = fold == f
         values[inside] = curve.at(scores[inside])
     return values
@@ -405,9 +458,10 @@ def tally(cells: Codes, terms: Floats, count: int) -> Floats:
     return np.asarray(np.bincount(cells, terms, count), dtype=np.float64)
 
 
-def _binned(scores: Floats, weights: Floats) -> tuple[Codes, Floats]:
+def _binned(scores: Floats, weights: Floats, shape: Shape) -> tuple[Codes, Floats]:
     """Bin of each row, and the mean score of each bin."""
-    cuts = np.unique(np.quantile(scores, np.arange(1, BINS) / BINS))
+    wanted = FREE_BINS if shape == "free" else BINS
+    cuts = np.unique(np.quantile(scores, np.arange(1, wanted) / wanted))
     raw = np.searchsorted(cuts, scores, side="right")
     counts = np.bincount(raw, minlength=cuts.size + 1)
     used = counts > 0
@@ -415,7 +469,10 @@ def _binned(scores: Floats, weights: Floats) -> tuple[Codes, Floats]:
     return bins.astype(np.int64), tally(bins, scores, int(used.sum())) / counts[used]
 
 
-def _fit(knots: Floats, rows: Floats, positives: Floats) -> Curve:
+def _fit(knots: Floats, rows: Floats, outcomes: Floats, shape: Shape) -> Curve:
     seen = rows > 1e-9
-    fitted = optimize.isotonic_regression(positives[seen] / rows[seen], weights=rows[seen])
-    return Curve(knots[seen], np.clip(fitted.x, LEAST, 1 - LEAST))
+    means = outcomes[seen] / rows[seen]
+    if shape == "free":
+        return Curve(knots[seen], means)
+    fitted = optimize.isotonic_regression(means, weights=rows[seen]).x
+    return Curve(knots[seen], np.clip(fitted, LEAST, 1 - LEAST) if shape == "probability" else fitted)

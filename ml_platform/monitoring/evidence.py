@@ -22,7 +22,8 @@ _PREDICTION = (
     ("entity_key", pa.string(), False),
     ("event_time", INSTANT, False),
     ("cutoff", INSTANT, False),
-    ("probability", pa.float64(), False),
+)
+_PREDICTED = (
     ("decision", pa.string(), False),
     ("model_version", pa.string(), False),
     ("model_digest", pa.string(), False),
@@ -112,15 +113,21 @@ MODEL_SCHEMA = _schema("model_evidence", _MODEL)
 """Per model: what it was trained on; ``reference_scores`` is the digest of that object."""
 
 
-def prediction_schema(features: Sequence[FeatureConfig]) -> pa.Schema:
+def prediction_schema(
+    features: Sequence[FeatureConfig], scores: Sequence[tuple[str, pa.DataType, bool]]
+) -> pa.Schema:
     """Schema of prediction evidence: the prediction, then the features as they were served.
+
+    Args:
+        features: The model's inputs.
+        scores: Its score columns; see :meth:`ml_platform.kinds.base.Kind.served`.
 
     Raises:
         ConfigError: A feature has the name of one of the prediction's own columns.
     """
     kinds = {"numeric": pa.float64(), "categorical": pa.string()}
     served = [(f.name, kinds[f.kind], True) for f in features]
-    return _extended("prediction_evidence", _PREDICTION, served)
+    return _extended("prediction_evidence", (*_PREDICTION, *scores, *_PREDICTED), served)
 
 
 def label_schema(outcomes: Mapping[str, pa.DataType]) -> pa.Schema:

@@ -18,6 +18,7 @@ def judge_harm(
     current_losses: Sequence[float],
     partitions: Sequence[str],
     settings: DiagnosisConfig,
+    loss: str = "log loss",
 ) -> Findings:
     """The anytime-valid test of the loss; it may be asked every day without losing its level.
 
@@ -26,6 +27,7 @@ def judge_harm(
             left out.
         current_losses: Matured daily mean losses since promotion, in order; NaN is left out.
         partitions: The current partitions, as many as current losses.
+        loss: Name of the loss, for people.
         settings: ``harm_alpha``; ``loss_floor`` as a share of the mean reference loss.
 
     Raises:
@@ -42,16 +44,18 @@ def judge_harm(
     level = sum(known) / len(known)
     floor = settings.loss_floor * level
     test = harm(reference_losses, current_losses, alpha=settings.harm_alpha, floor=floor)
-    return Findings.of(QUESTION, [_finding(test, level, floor, judged, settings.harm_alpha)])
+    return Findings.of(QUESTION, [_finding(test, level, floor, judged, settings.harm_alpha, loss)])
 
 
-def _finding(test: HarmTest, level: float, floor: float, judged: list[str], alpha: float) -> Finding:
+def _finding(
+    test: HarmTest, level: float, floor: float, judged: list[str], alpha: float, loss: str
+) -> Finding:
     failed = test.state == "FAIL"
     return Finding(
         statistic="loss_change",
         subject="all",
         state=test.state,
-        detail=_detail(test, level, floor, len(judged)),
+        detail=_detail(test, level, floor, len(judged), loss),
         estimate=finite(test.estimate),
         low=finite(test.lower),
         high=finite(test.upper),
@@ -63,13 +67,13 @@ def _finding(test: HarmTest, level: float, floor: float, judged: list[str], alph
     )
 
 
-def _detail(test: HarmTest, level: float, floor: float, days: int) -> str:
+def _detail(test: HarmTest, level: float, floor: float, days: int, loss: str) -> str:
     seen = (
         f"a rise of {test.minimal_detectable_effect:.3f} could be seen"
         if math.isfinite(test.minimal_detectable_effect)
         else "no rise could be seen yet"
     )
     return (
-        f"Over {days} partitions since promotion the mean log loss changed by {test.estimate:+.3f} from "
+        f"Over {days} partitions since promotion the mean {loss} changed by {test.estimate:+.3f} from "
         f"{level:.3f}; anytime-valid lower bound {test.lower:+.3f}, floor {floor:.3f}; {seen}."
     )

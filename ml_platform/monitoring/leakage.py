@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import rankdata
 
 from ml_platform.config import FeatureConfig
 from ml_platform.guard_config import DiagnosisConfig
+from ml_platform.kinds.base import Kind
+from ml_platform.kinds.ranking import concordance
 from ml_platform.monitoring.breaks import by_day, is_numeric
 from ml_platform.statistics.blocks import MINIMUM_BLOCKS, Floats, change_of_days
 from ml_platform.statistics.finding import Finding, Findings
@@ -30,6 +31,7 @@ def leakage(
     rows: Table | None,
     *,
     features: Sequence[FeatureConfig],
+    kind: Kind,
     label: str,
     settings: DiagnosisConfig,
 ) -> Findings:
@@ -38,9 +40,10 @@ def leakage(
     Args:
         backtest: Mean loss of each held-out day of the back-test, by partition.
         live: Mean loss of the first matured live days, from the first one after the promotion on.
-        rows: Current matured rows: ``partition_key``, the features, the label (null while unknown).
+        rows: Current matured rows: ``partition_key``, the features, the label's code (null while unknown).
         features: Features, each tried alone.
-        label: Column of the label, 0 or 1.
+        kind: Kind of target.
+        label: Column of the label.
         settings: ``leakage_errors``, ``leakage_auc``, ``loss_floor``, ``minimum_class_rows``.
 
     Returns:
@@ -53,7 +56,7 @@ def leakage(
     if rows is None:
         found.append(Finding("feature_auc", "all", "UNKNOWN", "no matured rows were given"))
     else:
-        found += feature_aucs(rows, features, label, settings)
+        found += feature_aucs(rows, features, kind, label, settings)
     return Findings.of(QUESTION, found)
 
 
@@ -100,36 +103,45 @@ def live_gap(backtest: Mapping[str, float], live: Mapping[str, float], settings:
 
 
 def feature_aucs(
-    rows: Table, features: Sequence[FeatureConfig], label: str, settings: DiagnosisConfig
+    rows: Table, features: Sequence[FeatureConfig], kind: Kind, label: str, settings: DiagnosisConfig
 ) -> list[Finding]:
     """How well each feature alone ranks the label, in the better orientation; nulls as a value of their own.
 
-    Categories are ranked by their rate of positives in the other half of the days.
+    Categories are ranked by their mean outcome in the other half of the days. Of several classes each is
+    ranked against the rest and the best counts; classes with fewer than ``minimum_class_rows`` rows, or with
+    so few others, do not. Numbers are ranked by the concordance index, which is the AUC of a label of 0 or
+    1.
     """
     days = by_day(rows, [*(f.name for f in features), label], "matured rows")
-    target = days.numbers(label)
-    known = ~np.isnan(target)
-    positive = target[known] == 1
-    few = min(int(positive.sum()), int((~positive).sum())) < settings.minimum_class_rows
-    if not positive.any() or positive.all():
+    codes = days.numbers(label)
+    known = ~np.isnan(codes)
+    if not known.any():
         return [Finding("feature_auc", "all", "UNKNOWN", "the matured rows lack one of the classes")]
+    outcomes = kind.outcomes(codes[known])
+    varying = [c for c in outcomes.T if c.min() != c.max()]
+    if not varying:
+        return [Finding("feature_auc", "all", "UNKNOWN", "the matured rows lack one of the classes")]
+    enough = [c for c in varying if not kind.bounded or _rarer(c) >= settings.minimum_class_rows]
     half = days.of[known] % 2 == 0
     found = []
     for feature in features:
-        if is_numeric(days.frame, feature.name) and feature.kind == "numeric":
+        numeric = is_numeric(days.frame, feature.name) and feature.kind == "numeric"
+        if numeric:
             values = days.numbers(feature.name)[known]
         else:
-            codes = days.frame[feature.name].astype("string").fillna("").to_numpy(dtype=object)[known]
-            values = _rates(codes, positive, half)
-        auc = _best_auc(values, positive)
-        failed = auc > settings.leakage_auc
-        state: State = "UNDERPOWERED" if few else "FAIL" if failed else "PASS"
+            text = days.frame[feature.name].astype("string").fillna("").to_numpy(dtype=object)[known]
+        aucs = [
+            _best_auc(values if numeric else _rates(text, outcome, half), outcome)
+            for outcome in enough or varying
+        ]
+        auc = max(aucs)
+        state: State = "UNDERPOWERED" if not enough else "FAIL" if auc > settings.leakage_auc else "PASS"
         found.append(
             Finding(
                 statistic="feature_auc",
                 subject=feature.name,
                 state=state,
-                detail=f"alone it ranks the label with an AUC of {auc:.3f}",
+                detail=f"alone it ranks the label with {_RANKED[kind.bounded]} of {auc:.3f}",
                 estimate=auc,
                 floor=settings.leakage_auc,
                 blocks=len(days.keys),
@@ -140,29 +152,32 @@ def feature_aucs(
     return found
 
 
-def _best_auc(values: Floats, positive: Flags) -> float:
+_RANKED = {True: "an AUC", False: "a concordance"}
+
+
+def _rarer(outcome: Floats) -> int:
+    return int(min(outcome.sum(), outcome.size - outcome.sum()))
+
+
+def _best_auc(values: Floats, outcome: Floats) -> float:
     """The largest AUC of the values where known, of all with nulls lowest, and of being null."""
     null = np.isnan(values)
-    candidates = [_auc(np.where(null, -np.inf, values), positive)]
+    lowest = np.where(null, -np.inf, values)
+    candidates = [concordance(outcome, lowest)]
     if null.any() and not null.all():
-        candidates.append(_auc(null.astype(np.float64), positive))
-    return max(max(a, 1 - a) for a in candidates)
+        candidates.append(concordance(outcome, null.astype(np.float64)))
+    return max(max(a, 1 - a) for a in candidates if a is not None)
 
 
-def _auc(values: Floats, positive: Flags) -> float:
-    n, total = int(positive.sum()), positive.size
-    places = rankdata(values)[positive].sum() - n * (n + 1) / 2
-    return float(places / (n * (total - n)))
-
-
-def _rates(categories: npt.NDArray[np.object_], positive: Flags, half: Flags) -> Floats:
-    """(rows,) rate of positives of the row's category in the half that the row is not in."""
+def _rates(categories: npt.NDArray[np.object_], outcome: Floats, half: Flags) -> Floats:
+    """(rows,) mean outcome of the row's category in the half that the row is not in."""
     values, codes = np.unique(categories.astype(str), return_inverse=True)
-    rates = np.full(codes.size, float(positive.mean()))
+    mean = float(outcome.mean())
+    rates = np.full(codes.size, mean)
     for mine in (half, ~half):
         rows = np.bincount(codes[~mine], minlength=values.size)
-        hits = np.bincount(codes[~mine], weights=positive[~mine], minlength=values.size)
+        hits = np.bincount(codes[~mine], weights=outcome[~mine], minlength=values.size)
         # Drawn to the mean by two rows, so that rare categories rank in the middle.
-        rate = (hits + 2 * positive.mean()) / (rows + 2)
+        rate = (hits + 2 * mean) / (rows + 2)
         rates[mine] = rate[codes[mine]]
     return rates

@@ -11,17 +11,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
 from ml_platform.config import MonitoringConfig
+from ml_platform.kinds.base import Kind
 from ml_platform.monitoring.label_maturity import LabelMaturity
 from ml_platform.monitoring.scoring import (
+    KNOWN,
+    LABEL,
     DayPerformance,
-    area_under_curve,
+    bias_names,
     day_performance,
     join_labels,
 )
@@ -29,17 +31,15 @@ from ml_platform.statistics.blocks import Alternative, Estimate, Floats, change_
 from ml_platform.statistics.frames import PARTITION, Table, as_frame, finite, require_unique
 from ml_platform.statistics.states import State, worst
 
-MetricName = Literal["log_loss", "brier", "auc", "bias", "base_rate", "weighted_log_loss"]
-
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric over all matured partitions (``weighted_log_loss``: over the weighted ones).
+    """A metric over all matured partitions (``weighted_…`` loss: over the weighted ones).
 
     Attributes:
         name: What is measured.
-        value: Mean over days (AUC: pooled over rows).
-        low: Lower end of the day-blocked 95 % interval (AUC: jackknife over days).
+        value: Mean over days (AUC, R² and the like: pooled over rows).
+        low: Lower end of the day-blocked 95 % interval (of pooled metrics: jackknife over days).
         high: Upper end.
         reference: What it is compared with; None where nothing is.
         change: ``value - reference``.
@@ -52,7 +52,7 @@ class Metric:
         state: None where the metric is shown, not judged.
     """
 
-    name: MetricName
+    name: str
     value: float | None
     low: float | None
     high: float | None
@@ -94,6 +94,8 @@ class PerformanceReport:
         metrics: Totals over matured partitions.
         reference: Daily losses compared with; None where there are none.
         rows: Rows judged.
+        loss: Name of the loss.
+        biases: Name of the bias of each channel.
     """
 
     as_of: str
@@ -102,6 +104,8 @@ class PerformanceReport:
     metrics: tuple[Metric, ...]
     reference: ReferenceBand | None
     rows: int
+    loss: str
+    biases: tuple[str, ...]
 
     @property
     def mature(self) -> list[str]:
@@ -118,7 +122,7 @@ class PerformanceReport:
         """Young partitions with a weighted loss."""
         return [d.partition_key for d in self.days if d.weighted_loss is not None]
 
-    def metric(self, name: MetricName) -> Metric:
+    def metric(self, name: str) -> Metric:
         """The total with this name."""
         return next(m for m in self.metrics if m.name == name)
 
@@ -132,8 +136,8 @@ def live_performance(
     as_of: datetime,
     reference: Table | None,
     settings: MonitoringConfig,
+    kind: Kind,
     label: str = "label",
-    probability: str = "probability",
     maximum_bias: float = 0.05,
 ) -> PerformanceReport:
     """Predictions against labels, on matured partitions only.
@@ -143,40 +147,45 @@ def live_performance(
     more often than once: choose the days, and let a sequential test decide on a retraining.
 
     Args:
-        predictions: One row per entity: ``partition_key``, key columns, probability of a positive.
-        labels: ``partition_key``, key columns, ``event_time``, label (0/1 or null), ``label_known_at``.
+        predictions: One row per entity: ``partition_key``, key columns, the kind's score columns.
+        labels: ``partition_key``, key columns, ``event_time``, label (or null), ``label_known_at``.
             What is known after ``as_of`` counts as unknown.
         key: Columns that identify an entity in a partition.
         maturity: Which partitions may be judged, and the law for the weights of younger ones; a partition
             that it does not know is immature.
         as_of: Instant with an offset.
-        reference: Out-of-sample daily losses: ``partition_key``, ``log_loss``. None: UNKNOWN.
+        reference: Out-of-sample daily losses: ``partition_key`` and a column with the loss's name. None:
+            UNKNOWN.
         settings: ``loss_effect`` (share of the reference loss) and ``drift_p_value``.
+        kind: Kind of target.
         label: Column of the label.
-        probability: Column of the probability.
-        maximum_bias: Least absolute bias that alarms.
+        maximum_bias: Least absolute bias that alarms; of a regression in standard deviations of the label.
 
     Raises:
-        IntegrityError: A column is missing, a key occurs twice, or a probability is not in [0, 1].
-        ConfigError: ``as_of`` has no offset.
+        IntegrityError: A column is missing, a key occurs twice, or a score is none of the kind.
+        ConfigError: ``as_of`` has no offset, or a label is none of the kind.
     """
     keys = [PARTITION, *key]
-    rows = join_labels(predictions, labels, keys, label, probability, as_of, maturity)
+    rows = join_labels(predictions, labels, keys, label, kind, as_of, maturity)
     by_key = {c.partition_key: c.maturity for c in maturity.cohorts}
     days = tuple(
-        day_performance(str(name), day, by_key.get(str(name), "immature"))
+        day_performance(str(name), day, kind, by_key.get(str(name), "immature"))
         for name, day in rows.groupby(PARTITION, sort=True)
     )
     judged = [d for d in days if d.maturity == "mature"]
-    pooled = rows[rows["known"] & rows[PARTITION].isin([d.partition_key for d in judged])]
-    losses = _reference(reference)
+    pooled = rows[rows[KNOWN] & rows[PARTITION].isin([d.partition_key for d in judged])]
+    losses = _reference(reference, kind.loss)
+    codes, scores = pooled[LABEL].to_numpy(np.float64), kind.scores(pooled)
+    floor = maximum_bias * (kind.label_scale(codes) if codes.size else 1.0)
+    biases = bias_names(kind)
+    # Several classes are several chances of a false alarm.
+    shared = settings.model_copy(update={"drift_p_value": settings.drift_p_value / len(biases)})
     metrics = (
-        _loss(judged, losses, settings),
-        _bias(judged, settings, maximum_bias),
-        _shown("brier", mean_of_days(_values(judged, "brier")), settings),
-        _auc(pooled, settings),
-        _shown("base_rate", mean_of_days(_values(judged, "base_rate")), settings),
-        _shown("weighted_log_loss", mean_of_days(_weighted(days)), settings),
+        _loss(judged, losses, kind, settings),
+        *(_bias(judged, name, shared, floor) for name in biases),
+        *(_shown(n, mean_of_days(_values(judged, n)), settings) for n in kind.terms(codes, scores)),
+        *_pooled(pooled, kind, settings),
+        _shown(f"weighted_{kind.loss}", mean_of_days(_weighted(days)), settings),
     )
     return PerformanceReport(
         as_of=as_of.isoformat(),
@@ -185,23 +194,25 @@ def live_performance(
         metrics=metrics,
         reference=_band(losses),
         rows=len(pooled),
+        loss=kind.loss,
+        biases=tuple(biases),
     )
 
 
-def _values(days: Sequence[DayPerformance], name: MetricName) -> Floats:
-    return np.array([getattr(d, name) for d in days], dtype=np.float64)
+def _values(days: Sequence[DayPerformance], name: str) -> Floats:
+    return np.array([d.metrics[name] for d in days], dtype=np.float64)
 
 
 def _weighted(days: Sequence[DayPerformance]) -> Floats:
     return np.array([d.weighted_loss for d in days if d.weighted_loss is not None], dtype=np.float64)
 
 
-def _reference(reference: Table | None) -> Floats:
+def _reference(reference: Table | None, loss: str) -> Floats:
     if reference is None:
         return np.array([], dtype=np.float64)
-    frame = as_frame(reference, (PARTITION, "log_loss"), "reference losses")
+    frame = as_frame(reference, (PARTITION, loss), "reference losses")
     require_unique(frame, [PARTITION], "reference losses")
-    return frame.sort_values(PARTITION)["log_loss"].to_numpy(np.float64)
+    return frame.sort_values(PARTITION)[loss].to_numpy(np.float64)
 
 
 def _band(losses: Floats) -> ReferenceBand | None:
@@ -215,23 +226,23 @@ def _band(losses: Floats) -> ReferenceBand | None:
     return ReferenceBand(losses.size, mean, mean - half, mean + half)
 
 
-def _loss(days: Sequence[DayPerformance], losses: Floats, settings: MonitoringConfig) -> Metric:
+def _loss(days: Sequence[DayPerformance], losses: Floats, kind: Kind, settings: MonitoringConfig) -> Metric:
     """The rise of the loss over the reference, one-sided."""
-    values = _values(days, "log_loss")
+    values = np.array([d.loss for d in days], dtype=np.float64)
     level = float(losses.mean()) if losses.size else None
     floor = settings.loss_effect * level if level is not None else None
     change = change_of_days(losses, values)
-    return _judged("log_loss", mean_of_days(values), change, level, floor, settings, "greater")
+    return _judged(kind.loss, mean_of_days(values), change, level, floor, settings, "greater")
 
 
-def _bias(days: Sequence[DayPerformance], settings: MonitoringConfig, floor: float) -> Metric:
-    """The bias against zero, two-sided."""
-    mean = mean_of_days(_values(days, "bias"))
-    return _judged("bias", mean, mean, 0.0, floor, settings, "two-sided")
+def _bias(days: Sequence[DayPerformance], name: str, settings: MonitoringConfig, floor: float) -> Metric:
+    """The bias of a channel against zero, two-sided."""
+    mean = mean_of_days(_values(days, name))
+    return _judged(name, mean, mean, 0.0, floor, settings, "two-sided")
 
 
 def _judged(
-    name: MetricName,
+    name: str,
     mean: Estimate,
     change: Estimate,
     reference: float | None,
@@ -254,13 +265,13 @@ def _judged(
     return _metric(name, mean, change, reference, floor, detectable, p_value, state)
 
 
-def _shown(name: MetricName, mean: Estimate, settings: MonitoringConfig) -> Metric:
+def _shown(name: str, mean: Estimate, settings: MonitoringConfig) -> Metric:
     detectable = mean.minimal_detectable_effect(settings.drift_p_value)
     return _metric(name, mean, None, None, None, detectable, None, None)
 
 
 def _metric(
-    name: MetricName,
+    name: str,
     mean: Estimate,
     change: Estimate | None,
     reference: float | None,
@@ -286,15 +297,19 @@ def _metric(
     )
 
 
-def _auc(rows: pd.DataFrame, settings: MonitoringConfig) -> Metric:
-    """AUC over all rows; its error from pseudo-values, leaving out one day at a time."""
-    positive, p = rows["positive"].to_numpy(bool), rows["p"].to_numpy(np.float64)
-    total = area_under_curve(positive, p)
-    if total is None:
-        return _shown("auc", mean_of_days([]), settings)
+def _pooled(rows: pd.DataFrame, kind: Kind, settings: MonitoringConfig) -> list[Metric]:
+    """Metrics over all rows; their error from pseudo-values, leaving out one day at a time."""
+    labels, scores = rows[LABEL].to_numpy(np.float64), kind.scores(rows)
     day, names = pd.factorize(rows[PARTITION], sort=True)
-    left = [area_under_curve(positive[day != d], p[day != d]) for d in range(len(names))]
-    pseudo = [len(names) * total - (len(names) - 1) * (v if v is not None else total) for v in left]
-    spread = mean_of_days(pseudo)
-    around = Estimate(total, spread.se, spread.df, spread.blocks, spread.lag1)
-    return _shown("auc", around, settings)
+    left = [kind.pooled(labels[day != d], scores[day != d]) for d in range(len(names))]
+    found = []
+    for name, total in kind.pooled(labels, scores).items():
+        if total is None:
+            found.append(_shown(name, mean_of_days([]), settings))
+            continue
+        without = [total if v[name] is None else v[name] for v in left]
+        pseudo = [len(names) * total - (len(names) - 1) * float(v or 0.0) for v in without]
+        spread = mean_of_days(pseudo)
+        around = Estimate(total, spread.se, spread.df, spread.blocks, spread.lag1)
+        found.append(_shown(name, around, settings))
+    return found

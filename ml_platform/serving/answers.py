@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from ml_platform.config import KindName
 from ml_platform.serving.client import Prediction
 from ml_platform.serving.generations import Generation
+from ml_platform.serving.records import PredictionRecord
 
+_SCORES = (
+    "positive",
+    "probability",
+    "threshold",
+    "prediction",
+    "low",
+    "high",
+    "unit",
+    "predicted_class",
+    "probabilities",
+)
 _UNITS = ((86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second"))
 
 EXAMPLE: dict[str, Any] = {
     "text": "2024-05-01/K7/1042: will be late (73.1 % probable), says model version 3, scored 14 hours ago.",
     "key": "2024-05-01/K7/1042",
     "decision": "will be late",
+    "kind": "binary",
     "positive": True,
     "probability": 0.731,
     "threshold": 0.5,
@@ -65,9 +80,26 @@ class PredictionAnswer(BaseModel):
     text: str = Field(description="All that matters, in one sentence.")
     key: str = Field(description="Partition and entity.")
     decision: str = Field(description="The decision in words.")
-    positive: bool = Field(description="Whether the probability reaches the threshold.")
-    probability: float = Field(description="Of the positive outcome, 0 to 1.")
-    threshold: float = Field(description="Positive from here on.")
+    kind: KindName = Field(description="Kind of target; it tells which of the next fields are there.")
+    positive: bool | None = Field(
+        default=None, description="Binary: whether the probability reaches the threshold."
+    )
+    probability: float | None = Field(
+        default=None, description="Of the positive outcome, or of the likeliest class; 0 to 1."
+    )
+    threshold: float | None = Field(default=None, description="Binary: positive from here on.")
+    prediction: float | None = Field(default=None, description="Regression: the expected number.")
+    low: float | None = Field(
+        default=None, description="Regression: the outcome lies above with a chance of nine in ten."
+    )
+    high: float | None = Field(
+        default=None, description="Regression: the outcome lies below with a chance of nine in ten."
+    )
+    unit: str | None = Field(default=None, description="Regression: unit of the number.")
+    predicted_class: str | None = Field(default=None, description="Multiclass: the likeliest class.")
+    probabilities: dict[str, float] | None = Field(
+        default=None, description="Multiclass: probability of each class."
+    )
     model: ModelInfo
     event_time: AwareDatetime = Field(description="Instant of the event.")
     cutoff: AwareDatetime = Field(description="What was known later did not count.")
@@ -92,9 +124,8 @@ def answer(prediction: Prediction, now: datetime) -> PredictionAnswer:
         text=sentence(prediction, now),
         key=record.key,
         decision=record.decision,
-        positive=record.positive,
-        probability=record.probability,
-        threshold=record.threshold,
+        kind=record.kind,
+        **{name: getattr(record, name) for name in _SCORES},
         model=ModelInfo(key=record.model_key, version=record.model_version, digest=record.model_digest),
         event_time=record.event_time,
         cutoff=record.cutoff,
@@ -109,14 +140,37 @@ def answer(prediction: Prediction, now: datetime) -> PredictionAnswer:
 
 
 def sentence(prediction: Prediction, now: datetime) -> str:
-    """A prediction in one sentence, with the probability of what it says."""
+    """A prediction in one sentence, with how sure it is of what it says."""
     record, age = prediction.record, prediction.age(now)
-    said = record.probability if record.positive else 1 - record.probability
     ago = f"{in_words(age)} ago" if age >= timedelta(0) else f"{in_words(-age)} ahead of the clock"
     return (
-        f"{record.key}: {record.decision} ({100 * said:.1f} % probable), "
+        f"{record.key}: {record.decision} ({_SURE[record.kind](record)}), "
         f"says model version {record.model_version}, scored {ago}."
     )
+
+
+def _binary(record: PredictionRecord) -> str:
+    probability = record.probability or 0.0
+    return f"{100 * (probability if record.positive else 1 - probability):.1f} % probable"
+
+
+def _multiclass(record: PredictionRecord) -> str:
+    return f"{100 * (record.probability or 0.0):.1f} % probable"
+
+
+def _regression(record: PredictionRecord) -> str:
+    unit = f" {record.unit}" if record.unit else ""
+    told = f"{record.prediction:,.4g}{unit}"
+    if record.low is None or record.high is None:
+        return told
+    return f"{told}, in four cases of five between {record.low:,.4g} and {record.high:,.4g}"
+
+
+_SURE: Mapping[KindName, Callable[[PredictionRecord], str]] = {
+    "binary": _binary,
+    "regression": _regression,
+    "multiclass": _multiclass,
+}
 
 
 def in_words(age: timedelta) -> str:

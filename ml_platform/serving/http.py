@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ml_platform.errors import ConfigError, NotFoundError, PlatformError
+from ml_platform.errors import ConfigError, NotFoundError, NotReadyError, PlatformError
 from ml_platform.serving.answers import EXAMPLE, GenerationInfo, PredictionAnswer, answer
 from ml_platform.serving.api_page import page
 from ml_platform.serving.client import PredictionClient
@@ -172,7 +172,7 @@ def _predictions(
     def many_of_the_only_model(use_case: str, wanted: KeysRequest) -> KeysAnswer:
         return look_up(_only(models, use_case), wanted)
 
-    @router.get("/{use_case}/{path:path}", summary="One prediction")
+    @router.get("/{use_case}/{path:path}", summary="One prediction", response_model_exclude_none=True)
     def one(
         use_case: str,
         path: Annotated[
@@ -218,7 +218,7 @@ def _operations(client: PredictionClient, models: Mapping[str, str], telemetry: 
 
     @router.get(
         "/readyz",
-        summary="Every model can be served",
+        summary="Every model that was ever published can be served",
         responses={503: {"model": Readiness, "description": "Not so."}},
     )
     def readyz(response: Response) -> Readiness:
@@ -241,12 +241,18 @@ def _readiness(client: PredictionClient, models: Mapping[str, str]) -> Readiness
         store = f"{health.store} at {health.where}"
     except PlatformError as error:
         store, ready = f"{error.what} ({error.fix})", False
+    published = 0
     for model_key in models:
         try:
             generation = client.generation(model_key)
             states[model_key] = client.trouble(model_key) or f"generation {generation.id}"
+            published += 1
+        except NotReadyError as error:
+            # A model that has never been promoted keeps no other from being served.
+            states[model_key] = f"{error.what} ({error.fix})"
         except PlatformError as error:
             states[model_key], ready = f"{error.what} ({error.fix})", False
+    ready = ready and published > 0
     return Readiness(ready=ready, store=store, models=states)
 
 

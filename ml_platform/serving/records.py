@@ -12,10 +12,11 @@ from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import AwareDatetime, Field, ValidationError
+from pydantic import AwareDatetime, Field, ValidationError, model_validator
 
-from ml_platform.config import DecisionConfig
+from ml_platform.config import DecisionConfig, KindName
 from ml_platform.errors import IntegrityError
+from ml_platform.kinds.base import Kind
 from ml_platform.strict import Strict
 
 RECORD_VERSION: Literal[1] = 1
@@ -36,14 +37,45 @@ class PredictionRecord(Strict):
     event_time: AwareDatetime = Field(description="Instant of the event, UTC.")
     cutoff: AwareDatetime = Field(description="What was known later did not count, UTC.")
     scored_at: AwareDatetime = Field(description="The as_of of the scoring, UTC.")
-    probability: float = Field(ge=0, le=1, allow_inf_nan=False, description="Of the positive outcome.")
-    threshold: float = Field(description="Positive from here on.")
-    positive: bool = Field(description="Whether the probability reaches the threshold.")
+    probability: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description="Of the positive outcome, or likeliest class.",
+    )
+    threshold: float | None = Field(default=None, description="Binary: positive from here on.")
+    positive: bool | None = Field(
+        default=None, description="Binary: whether the probability reaches the threshold."
+    )
+    prediction: float | None = Field(
+        default=None, allow_inf_nan=False, description="Regression: the expected number."
+    )
+    low: float | None = Field(default=None, description="Regression: lower end of its interval.")
+    high: float | None = Field(default=None, description="Regression: upper end of its interval.")
+    unit: str | None = Field(default=None, description="Regression: unit of the number.")
+    predicted_class: str | None = Field(default=None, description="Multiclass: the likeliest class.")
+    probabilities: dict[str, float] | None = Field(
+        default=None, description="Multiclass: probability of each class."
+    )
     decision: str = Field(description="The decision in words.")
     model_version: int = Field(description="The champion's version in the ledger.")
     model_digest: str = Field(description="SHA-256 of the model bundle.")
     arm: str = Field(description="Arm of an experiment.")
     revision: int = Field(description="Scoring revision of the partition, from 1.")
+
+    @model_validator(mode="after")
+    def _says_something(self) -> PredictionRecord:
+        if self.prediction is None and self.probability is None:
+            raise ValueError("neither a probability nor a prediction")
+        return self
+
+    @property
+    def kind(self) -> KindName:
+        """Kind of target, told by the fields that are set."""
+        if self.prediction is not None:
+            return "regression"
+        return "binary" if self.probabilities is None else "multiclass"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +87,8 @@ class Scoring:
         model_version: The champion's version in the ledger.
         model_digest: SHA-256 of its bundle.
         as_of: When the partition was scored, on the use case's timeline.
-        decision: How a probability becomes words.
+        kind: Kind of target.
+        decision: How a score becomes words.
         arm: Arm of an experiment.
         revision: Scoring revision of the partition, from 1.
     """
@@ -64,6 +97,7 @@ class Scoring:
     model_version: int
     model_digest: str
     as_of: datetime
+    kind: Kind
     decision: DecisionConfig
     arm: str = "main"
     revision: int = 1
@@ -103,7 +137,7 @@ def encode_table(table: pa.Table, key: Sequence[str], scoring: Scoring) -> list[
 
     Args:
         table: Predictions of one partition: ``partition_key``, the key columns, ``event_time`` and
-            ``cutoff`` (UTC), ``probability``. Other columns are left out.
+            ``cutoff`` (UTC), and the kind's served columns. Other columns are left out.
         key: Names of the key columns, in the use case's order.
         scoring: What the rows share.
 
@@ -111,22 +145,22 @@ def encode_table(table: pa.Table, key: Sequence[str], scoring: Scoring) -> list[
         (entity key, record bytes) per row.
 
     Raises:
-        IntegrityError: A column is missing, a value is null, a probability is no probability, or two
-            rows have one key.
+        IntegrityError: A column is missing, a value is null, a score is none of the kind, or two rows have
+            one key.
     """
-    _check(table, key, scoring.model_key)
+    _check(table, key, scoring)
     columns = [table["partition_key"].to_pylist(), *(table[name].to_pylist() for name in key)]
     keys = [entity_key(row[0], row[1:]) for row in zip(*columns, strict=True)]
     if len(set(keys)) < len(keys):
         twice = next(k for k in sorted(keys) if keys.count(k) > 1)
         raise _broken(f"two predictions have the key '{twice}'", scoring.model_key)
-    probabilities = table["probability"].to_pylist()
     records = zip(
         keys,
         columns[0],
         _instants(table["event_time"]),
         _instants(table["cutoff"]),
-        probabilities,
+        table.select([name for name, _, _ in scoring.kind.served()]).to_pylist(),
+        scoring.kind.decide(scoring.kind.scores(table), scoring.decision),
         strict=True,
     )
     shared = _shared(scoring)
@@ -135,7 +169,7 @@ def encode_table(table: pa.Table, key: Sequence[str], scoring: Scoring) -> list[
 
 def encode(record: PredictionRecord) -> bytes:
     """The bytes of one record: a CRC-32 in hex, then JSON."""
-    return _encode(record.model_dump(mode="json"))
+    return _encode(record.model_dump(mode="json", exclude_none=True))
 
 
 def decode(data: bytes, *, model_key: str, key: str) -> PredictionRecord:
@@ -173,30 +207,36 @@ def _shared(scoring: Scoring) -> dict[str, Any]:
         "model_version": scoring.model_version,
         "model_digest": scoring.model_digest,
         "scored_at": scoring.as_of.astimezone(UTC).isoformat(),
-        "threshold": scoring.decision.threshold,
         "arm": scoring.arm,
         "revision": scoring.revision,
     }
 
 
 def _row(
-    scoring: Scoring, key: str, partition_key: str, event_time: str, cutoff: str, probability: float
+    scoring: Scoring,
+    key: str,
+    partition_key: str,
+    event_time: str,
+    cutoff: str,
+    score: dict[str, Any],
+    decision: str,
 ) -> dict[str, Any]:
-    positive = probability >= scoring.decision.threshold
+    facts = scoring.kind.facts(score, scoring.decision)
     return {
         "key": key,
         "partition_key": partition_key,
         "event_time": event_time,
         "cutoff": cutoff,
-        "probability": probability,
-        "positive": positive,
-        "decision": scoring.decision.positive if positive else scoring.decision.negative,
+        **{name: value for name, value in facts.items() if value is not None},
+        "decision": decision,
     }
 
 
-def _check(table: pa.Table, key: Sequence[str], where: str) -> None:
-    needed = ["partition_key", *key, "event_time", "cutoff", "probability"]
-    missing = [name for name in needed if name not in table.column_names]
+def _check(table: pa.Table, key: Sequence[str], scoring: Scoring) -> None:
+    where, served = scoring.model_key, scoring.kind.served()
+    always = ["partition_key", *key, "event_time", "cutoff"]
+    missing = [n for n in (*always, *(name for name, _, _ in served)) if n not in table.column_names]
+    needed = [*always, *(name for name, _, nullable in served if not nullable)]
     if missing:
         raise _broken(f"the predictions lack the column {', '.join(missing)}", where)
     empty = [name for name in needed if table[name].null_count]
@@ -205,9 +245,9 @@ def _check(table: pa.Table, key: Sequence[str], where: str) -> None:
     naive = [n for n in ("event_time", "cutoff") if getattr(table.schema.field(n).type, "tz", None) is None]
     if naive:
         raise _broken(f"{', '.join(naive)} must be instants with a time zone", where)
-    inside = pc.and_(pc.greater_equal(table["probability"], 0.0), pc.less_equal(table["probability"], 1.0))
-    if not pc.all(inside, min_count=0).as_py():
-        raise _broken("a probability is NaN or outside 0 to 1", where)
+    if not scoring.kind.valid(scoring.kind.scores(table)).all():
+        allowed = "outside 0 to 1" if scoring.kind.bounded else "infinite"
+        raise _broken(f"a {scoring.kind.column} is NaN or {allowed}", where)
 
 
 def _instants(column: pa.ChunkedArray) -> list[str]:

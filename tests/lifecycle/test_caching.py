@@ -44,11 +44,12 @@ def test_what_is_served_is_read_back(served: Library) -> None:
     report = served.serve()
     assert (report.new, report.written, report.rows, report.segments) == (False, 0, 180, 2)
     assert report.served_partition == SERVED[1]
-    asked, probability = report.sample
+    asked, decision = report.sample
     prediction = client(served.platform).get(MODEL, asked)
     table = scoring.predictions(served.platform, served.target, [SERVED[1]])
-    assert table is not None and prediction.record.probability == probability
-    assert probability in table["probability"].to_pylist() and prediction.record.model_version == 1
+    assert table is not None and prediction.record.decision == decision
+    assert prediction.record.probability in table["probability"].to_pylist()
+    assert prediction.record.model_version == 1
 
 
 def test_a_week_on_a_generation_is_added_and_the_oldest_are_dropped(succeeded: Library) -> None:

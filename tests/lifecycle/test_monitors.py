@@ -87,7 +87,7 @@ def test_a_sound_model_does_not_drift(watched: Library) -> None:
     view = monitors.drifting(watched.platform, watched.target, watched.now)
     assert view.report.current == tuple(LATER[1:]) and len(view.report.reference) == 26
     names = [c.name for c in view.report.columns]
-    assert names == [*watched.target.model.feature_names, monitors.SCORE]
+    assert names == [*watched.target.model.feature_names, "probability"]
     assert view.report.alarms == [] and view.evidently is None
     assert view.chart.startswith(b"\x89PNG")
 
@@ -111,7 +111,7 @@ def test_the_reference_is_the_champions_own_score_on_the_gates_weeks(served: Lib
     assert gate.num_rows == 720 and set(rows["role"].to_pylist()) == {"train", "gate"}
     head = served.platform.ledger.heads(f"{MODEL}/predictions")[SERVED[0]]
     predicted = read_table(served.platform.lake.get(head.digest))
-    assert rows.schema.field(monitors.SCORE).type == predicted.schema.field(monitors.SCORE).type
+    assert rows.schema.field("probability").type == predicted.schema.field("probability").type
 
 
 def test_before_anything_is_served_it_says_so(trained: Library) -> None:

@@ -73,7 +73,7 @@ def test_a_partition_that_now_comes_out_otherwise_is_a_new_revision(served: Libr
         serving={"decision": served.target.model.serving.decision.model_copy(update={"threshold": 0.9})}
     )
     (again,) = scoring.score(served.platform, target, [SERVED[0]], served.now)
-    assert (again.status, again.revision) == ("new", 2) and again.positives == 0
+    assert (again.status, again.revision) == ("new", 2) and again.summary["share_positive"] == 0
     table = read_table(served.platform.lake.get(head(served, SERVED[0]).digest))
     assert set(table["scoring_revision"].to_pylist()) == {2}
     assert set(table["decision"].to_pylist()) == {"probably on time"}

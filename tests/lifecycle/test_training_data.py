@@ -36,7 +36,7 @@ def test_the_same_inputs_give_the_same_version_without_a_rebuild(trained: Librar
     again = build(trained)
     assert again.new is False and [d.version for d in first] == [again.version]
     assert set(trained.platform.lake.digests()) == objects
-    assert again.rows == 26 * 90 and 0.4 < again.positives < 0.5
+    assert again.rows == 26 * 90 and 0.4 < again.outcomes["positives"] < 0.5
 
 
 def test_a_later_version_shares_the_partitions_that_did_not_change(trained: Library) -> None:

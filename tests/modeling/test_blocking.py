@@ -5,6 +5,7 @@ import pyarrow as pa
 import pytest
 
 from ml_platform.config import ModelConfig
+from ml_platform.kinds.binary import Binary
 from ml_platform.modeling.blocking import GROUPS, block_names, entity_groups, partition_runs
 from ml_platform.modeling.day_bounds import mean_of_days
 from ml_platform.modeling.evaluate import evaluate
@@ -71,12 +72,13 @@ def test_the_bound_over_groups_is_that_over_entities() -> None:
     days = evaluate(
         table,
         table["taste"].to_numpy(),
+        kind=Binary(),
         label="late",
         blocks=block_names(table, model("entity"), ["parcel"]),
     ).days
     assert len(days) > 150 and sum(d.rows for d in days) == table.num_rows
     rows = np.array([d.rows for d in days], dtype=float)
-    bound = mean_of_days(np.array([d.mean_score - d.mean_label for d in days]), rows)
+    bound = mean_of_days(np.array([d.scores[0] - d.outcomes[0] for d in days]), rows)
     assert bound.se == pytest.approx(truth, rel=0.25)
     assert bound.se > 2 * gap.std() / np.sqrt(gap.size), "rows would be far too sure"
 
@@ -84,5 +86,5 @@ def test_the_bound_over_groups_is_that_over_entities() -> None:
 def test_weeks_in_one_block_leave_nothing_to_bound() -> None:
     table = panel(50, weeks=12)
     blocks = block_names(table, model("partition", length=13), ["parcel"])
-    judged = evaluate(table, table["taste"].to_numpy(), label="late", blocks=blocks)
+    judged = evaluate(table, table["taste"].to_numpy(), kind=Binary(), label="late", blocks=blocks)
     assert len(judged.days) == 1 and judged.bias.low is None

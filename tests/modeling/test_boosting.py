@@ -14,10 +14,10 @@ from ml_platform.modeling.train import TrainedModel
 def test_a_damaged_text_is_refused(boosting: TrainedModel, damage) -> None:  # type: ignore[no-untyped-def]
     payload = damage(boosting.model.fitted.to_bytes())
     with pytest.raises(IntegrityError, match="no LightGBM model"):
-        Boosting.load(payload, boosting.model.encoder)
+        Boosting.load(payload, boosting.model.encoder, boosting.model.task)
 
 
 def test_trees_of_other_features_are_refused(boosting: TrainedModel) -> None:
     other = Encoder((("depot", "categorical"), ("height", "numeric"), ("distance", "numeric")), {"depot": ()})
     with pytest.raises(IntegrityError, match="other features"):
-        Boosting.load(boosting.model.fitted.to_bytes(), other)
+        Boosting.load(boosting.model.fitted.to_bytes(), other, boosting.model.task)

@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 from scipy import special
 
+from ml_platform.kinds.binary import Binary
 from ml_platform.modeling.calibration import Calibrator, calibrate
-from ml_platform.modeling.frames import Floats, blocked_folds, log_losses, log_odds
+from ml_platform.modeling.frames import Floats, blocked_folds, log_odds
 
 from .parcels import parcels
+
+KIND = Binary()
 
 TABLE = parcels(days=40, rows=200, seed=3, shock=0.0)
 TRUTH = TABLE["truth"].to_numpy()
@@ -22,7 +25,7 @@ def _stepped(truth: Floats) -> Floats:
 
 
 def test_calibrated_scores_are_left_alone() -> None:
-    calibrator, scores, report = calibrate(TRUTH, LABELS, FOLDS, PARTITIONS)
+    calibrator, scores, report = calibrate(KIND, TRUTH, LABELS, FOLDS, PARTITIONS)
     assert calibrator == Calibrator()
     assert report.gain == 0
     assert np.array_equal(scores, TRUTH)
@@ -30,40 +33,40 @@ def test_calibrated_scores_are_left_alone() -> None:
 
 def test_overconfident_scores_are_calibrated_by_platt() -> None:
     overconfident = special.expit(3 * log_odds(TRUTH))
-    calibrator, scores, report = calibrate(overconfident, LABELS, FOLDS, PARTITIONS)
+    calibrator, scores, report = calibrate(KIND, overconfident, LABELS, FOLDS, PARTITIONS)
     assert report.method == calibrator.method == "platt"
     assert calibrator.x[0] == pytest.approx(1 / 3, abs=0.05)
-    assert log_losses(LABELS, scores).mean() < log_losses(LABELS, overconfident).mean() - 0.1
+    assert KIND.losses(LABELS, scores).mean() < KIND.losses(LABELS, overconfident).mean() - 0.1
     assert report.gain > 2 * report.gain_error > 0
 
 
 def test_a_distortion_that_no_line_undoes_is_calibrated_by_isotonic() -> None:
-    calibrator, _, report = calibrate(_stepped(TRUTH), LABELS, FOLDS, PARTITIONS)
+    calibrator, _, report = calibrate(KIND, _stepped(TRUTH), LABELS, FOLDS, PARTITIONS)
     assert calibrator.method == "isotonic"
-    assert report.log_loss["isotonic"] < report.log_loss["platt"] < report.log_loss["none"]
+    assert report.loss["isotonic"] < report.loss["platt"] < report.loss["none"]
 
 
 def test_isotonic_does_not_win_by_fitting_noise() -> None:
     few = np.arange(LABELS.size) % 20 == 0
-    _, _, report = calibrate(TRUTH[few], LABELS[few], FOLDS[few], PARTITIONS[few])
-    assert report.log_loss["isotonic"] > report.log_loss["none"]
+    _, _, report = calibrate(KIND, TRUTH[few], LABELS[few], FOLDS[few], PARTITIONS[few])
+    assert report.loss["isotonic"] > report.loss["none"]
     assert report.method == "none"
 
 
 def test_switched_off_it_tries_nothing() -> None:
-    _, _, report = calibrate(special.expit(3 * log_odds(TRUTH)), LABELS, FOLDS, PARTITIONS, ("none",))
-    assert set(report.log_loss) == {"none"}
+    _, _, report = calibrate(KIND, special.expit(3 * log_odds(TRUTH)), LABELS, FOLDS, PARTITIONS, ("none",))
+    assert set(report.loss) == {"none"}
 
 
 def test_scores_that_rank_the_wrong_way_round_are_never_turned_round() -> None:
-    calibrator, _, report = calibrate(1 - TRUTH, LABELS, FOLDS, PARTITIONS, ("none", "platt"))
+    calibrator, _, report = calibrate(KIND, 1 - TRUTH, LABELS, FOLDS, PARTITIONS, ("none", "platt"))
     assert calibrator.method == "none"
-    assert "platt" not in report.log_loss
+    assert "platt" not in report.loss
 
 
 @pytest.mark.parametrize("distortion", [lambda t: special.expit(3 * log_odds(t)), _stepped])
 def test_a_calibrator_keeps_the_order_and_stays_within_bounds(distortion) -> None:  # type: ignore[no-untyped-def]
-    calibrator, _, _ = calibrate(distortion(TRUTH), LABELS, FOLDS, PARTITIONS)
+    calibrator, _, _ = calibrate(KIND, distortion(TRUTH), LABELS, FOLDS, PARTITIONS)
     calibrated = calibrator.apply(np.linspace(0, 1, 1001))
     assert (np.diff(calibrated) >= 0).all()
     assert calibrated.min() > 0

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from ml_platform.config import GateConfig, SliceConfig
+from ml_platform.kinds.binary import Binary
 from ml_platform.modeling.card import CardText, model_card
 from ml_platform.modeling.comparison import Missing
 from ml_platform.modeling.evaluate import evaluate
@@ -22,9 +23,11 @@ SLICES = (SliceConfig(column="depot"),)
 @pytest.fixture(scope="module")
 def card(boosting: TrainedModel) -> str:
     table = parcels(days=8, seed=3)
-    evaluation = evaluate(table, boosting.model.predict(table), label="late", slices=SLICES)
+    evaluation = evaluate(table, boosting.model.predict(table), kind=Binary(), label="late", slices=SLICES)
     settings = GateConfig(slices=SLICES, slice_minimum_rows=50, minimum_auc=0.99)
-    found = assess(evaluation, settings, baseline=None, champion=None, base_rate=boosting.model.base_rate)
+    found = assess(
+        evaluation, settings, baseline=None, champion=None, kind=Binary(), constant=boosting.model.constant
+    )
     return model_card(boosting.model, "ab" * 32, TEXT, evaluation, found)
 
 
@@ -55,7 +58,9 @@ def test_a_bar_in_a_cell_does_not_break_the_table(card: str, boosting: TrainedMo
 
 
 def test_without_an_evaluation_it_says_so(boosting: TrainedModel) -> None:
-    found = assess(Missing("killed"), GateConfig(), baseline=None, champion=None, base_rate=0.3)
+    found = assess(
+        Missing("killed"), GateConfig(), baseline=None, champion=None, kind=Binary(), constant=(0.3,)
+    )
     card = model_card(boosting.model, "ab" * 32, TEXT, None, found)
     assert "Not evaluated yet, so it cannot be promoted." in card
     assert "| bias | UNKNOWN |" in card

@@ -6,27 +6,9 @@ import pyarrow as pa
 import pytest
 
 from ml_platform.errors import ConfigError, NotReadyError
-from ml_platform.modeling.frames import as_table, binary_labels, blocked_folds, mean_by, partition_keys
+from ml_platform.modeling.frames import as_table, blocked_folds, mean_by, partition_keys
 
 from .parcels import parcels
-
-
-def test_a_null_label_is_an_error_that_names_the_first_partition() -> None:
-    table = parcels(days=3).astype({"late": "object"})
-    table.loc[table["partition_key"] == "2021-03-02", "late"] = None
-    with pytest.raises(NotReadyError, match=r"120 of 360 labels are null, the first in partition 2021-03-02"):
-        binary_labels(pa.Table.from_pandas(table), "late")
-
-
-@pytest.mark.parametrize("values", [[0, 2], [0.5, 1.0], ["yes", "no"]])
-def test_a_label_that_is_not_binary_is_an_error(values: list[object]) -> None:
-    with pytest.raises(ConfigError, match="neither 0 nor 1"):
-        binary_labels(pa.table({"late": values}), "late")
-
-
-@pytest.mark.parametrize("values", [[True, False], [1, 0], [1.0, 0.0]])
-def test_labels_may_be_booleans_or_numbers(values: list[object]) -> None:
-    assert binary_labels(pa.table({"late": values}), "late").tolist() == [1.0, 0.0]
 
 
 def test_a_missing_column_is_named() -> None:

@@ -9,6 +9,7 @@ import pytest
 from scipy import special
 
 from ml_platform.config import GateConfig, SliceConfig
+from ml_platform.kinds.binary import Binary
 from ml_platform.modeling.comparison import Missing
 from ml_platform.modeling.evaluate import Evaluation, evaluate
 from ml_platform.modeling.frames import Floats, log_odds
@@ -24,7 +25,7 @@ BASE_RATE = float(TABLE["late"].mean())
 
 
 def _evaluated(scores: Floats, table: pd.DataFrame = TABLE) -> Evaluation:
-    return evaluate(table, scores, label="late", slices=SLICES)
+    return evaluate(table, scores, kind=Binary(), label="late", slices=SLICES)
 
 
 def _blurred(by: float, seed: int = 1) -> Floats:
@@ -39,7 +40,7 @@ POOR = _evaluated(_blurred(1.2))
 
 
 def _assess(candidate: Any, **given: Any) -> Assessment:
-    options = {"baseline": FAIR, "champion": None, "base_rate": BASE_RATE, **given}
+    options = {"baseline": FAIR, "champion": None, "kind": Binary(), "constant": (BASE_RATE,), **given}
     return assess(candidate, options.pop("settings", SETTINGS), **options)
 
 
@@ -100,7 +101,7 @@ def test_a_candidate_just_better_than_the_baseline_passes_and_a_wide_margin_is_n
     assert _gate(_assess(GOOD), "baseline").state == "PASS"
     tied = _evaluated(_blurred(0.35, seed=2))
     strict = SETTINGS.model_copy(update={"baseline_margin": 0.0})
-    better, worse = (tied, FAIR) if tied.log_loss < FAIR.log_loss else (FAIR, tied)
+    better, worse = (tied, FAIR) if tied.loss < FAIR.loss else (FAIR, tied)
     found = _assess(better, baseline=worse, settings=strict)
     assert found.contender == "candidate"
     assert _gate(found, "baseline").state == "FAIL"
@@ -110,7 +111,7 @@ def test_a_candidate_just_better_than_the_baseline_passes_and_a_wide_margin_is_n
 def test_a_better_baseline_is_judged_instead_and_passes_the_same_gates() -> None:
     found = _assess(POOR, baseline=GOOD)
     assert choose(POOR, GOOD) == found.contender == "baseline"
-    assert _gate(found, "auc").measured == GOOD.auc
+    assert _gate(found, "auc").measured == GOOD.quality
     assert _gate(found, "baseline").measured == 0
     assert found.decision.promote
 
@@ -134,7 +135,7 @@ def test_a_candidate_worse_than_the_champion_fails() -> None:
 def test_a_candidate_a_little_worse_than_the_champion_is_not_inferior() -> None:
     little = _evaluated(_blurred(0.1))
     gate = _gate(_assess(little, baseline=None, champion=GOOD), "champion")
-    assert little.log_loss > GOOD.log_loss
+    assert little.loss > GOOD.loss
     assert gate.state == "PASS"
     assert gate.measured is not None
     assert -0.015 < gate.measured < 0
@@ -218,14 +219,14 @@ def test_evaluations_of_other_rows_are_unknown() -> None:
 
 
 def test_numbers_that_are_none_are_unknown() -> None:
-    broken = replace(GOOD, log_loss=float("nan"))
+    broken = replace(GOOD, loss=float("nan"))
     assert {g.state for g in _assess(broken, baseline=None).gates} == {"UNKNOWN"}
-    days = (replace(GOOD.days[0], log_loss=float("inf")), *GOOD.days[1:])
+    days = (replace(GOOD.days[0], loss=float("inf")), *GOOD.days[1:])
     assert _gate(_assess(replace(GOOD, days=days)), "baseline").state == "UNKNOWN"
 
 
 def test_a_crashed_check_is_unknown_and_the_others_are_still_judged() -> None:
-    broken = replace(GOOD, auc="high")  # type: ignore[arg-type]
+    broken = replace(GOOD, values={"auc": "high"})  # type: ignore[dict-item]
     found = _assess(broken)
     assert _gate(found, "auc").state == "UNKNOWN"
     assert "crashed" in _gate(found, "auc").description

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from ml_platform.config import GateConfig, SliceConfig
+from ml_platform.kinds.binary import Binary
 from ml_platform.modeling import plots
 from ml_platform.modeling.evaluate import Evaluation, evaluate
 from ml_platform.modeling.gates import Gate, assess
@@ -26,7 +27,7 @@ def _size(data: bytes) -> tuple[int, int]:
 @pytest.fixture(scope="module")
 def evaluations() -> dict[str, Evaluation]:
     scores = {"candidate": TRUTH, "baseline": np.full(TRUTH.size, 0.3)}
-    return {n: evaluate(TABLE, s, label="late", slices=SLICES) for n, s in scores.items()}
+    return {n: evaluate(TABLE, s, kind=Binary(), label="late", slices=SLICES) for n, s in scores.items()}
 
 
 def test_each_picture_is_a_png_that_depends_on_the_data_only(evaluations: dict[str, Evaluation]) -> None:
@@ -51,7 +52,8 @@ def test_slices_show_the_gates_segments(evaluations: dict[str, Evaluation]) -> N
         settings,
         baseline=evaluations["baseline"],
         champion=None,
-        base_rate=0.3,
+        kind=Binary(),
+        constant=(0.3,),
     )
     drawn = plots.slices(found.gates[-1])
     empty = plots.slices(Gate("slices", "UNKNOWN", None, "<=", None, "there is no evaluation"))
@@ -59,5 +61,5 @@ def test_slices_show_the_gates_segments(evaluations: dict[str, Evaluation]) -> N
 
 
 def test_one_class_has_an_empty_roc() -> None:
-    single = evaluate(TABLE.assign(late=False), TRUTH, label="late")
+    single = evaluate(TABLE.assign(late=False), TRUTH, kind=Binary(), label="late")
     assert _size(plots.roc({"candidate": single}))[0] > 400

@@ -14,7 +14,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from ml_platform.errors import IntegrityError
 from ml_platform.modeling import skops_format
-from ml_platform.modeling.logistic import ALLOWED_TYPES
+from ml_platform.modeling.linear import ALLOWED_TYPES
 
 
 def _scaler() -> StandardScaler:

@@ -85,7 +85,7 @@ def test_the_model_learns_what_matters(either: TrainedModel) -> None:
     shares = either.model.importance
     assert sum(shares.values()) == pytest.approx(1, abs=1e-5)
     assert shares["distance"] > shares["depot"] > shares["weight"]
-    assert either.model.base_rate == pytest.approx(parcels()["late"].mean())
+    assert either.model.constant[0] == pytest.approx(parcels()["late"].mean())
 
 
 def test_a_named_estimator_is_trained_with_the_platforms_defaults(logistic: TrainedModel) -> None:
@@ -99,7 +99,7 @@ def test_tuning_keeps_a_persons_choice_and_is_not_worse() -> None:
     assert report is not None
     assert len(report.trials) == 3
     assert {t.parameters["n_estimators"] for t in report.trials} == {30}
-    assert min(t.log_loss for t in report.trials) <= report.trials[0].log_loss
+    assert min(t.loss for t in report.trials) <= report.trials[0].loss
 
 
 def test_progress_is_told_and_rises() -> None:

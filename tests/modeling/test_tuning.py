@@ -31,7 +31,7 @@ def test_the_same_seed_tries_the_same() -> None:
 def test_the_start_is_the_first_trial_and_the_best_is_kept() -> None:
     report = _search()
     assert report.trials[0].parameters == START
-    assert _bowl(report.parameters) == min(t.log_loss for t in report.trials) < _bowl(START)
+    assert _bowl(report.parameters) == min(t.loss for t in report.trials) < _bowl(START)
     assert not report.out_of_time
 
 

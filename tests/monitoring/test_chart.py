@@ -8,6 +8,7 @@ import pytest
 
 from ml_platform.config import FeatureConfig, MonitoringConfig
 from ml_platform.guard_config import DiagnosisConfig
+from ml_platform.kinds.binary import Binary
 from ml_platform.monitoring import chart
 from ml_platform.monitoring.daily import DailyDistance, daily_distance
 from ml_platform.monitoring.drift import drift
@@ -53,6 +54,7 @@ def performance(mature: int) -> PerformanceReport:
         rows,
         rows,
         key=["parcel"],
+        kind=Binary(),
         maturity=label_maturity(rows, AS_OF, last_aged=last_aged, settings=DiagnosisConfig()),
         as_of=AS_OF,
         reference=losses,
@@ -61,7 +63,7 @@ def performance(mature: int) -> PerformanceReport:
 
 
 def distance() -> DailyDistance:
-    return daily_distance(parcels(KEYS[:10]), parcels(KEYS), FEATURES, "probability")
+    return daily_distance(parcels(KEYS[:10]), parcels(KEYS), FEATURES, ["probability"])
 
 
 def pixels(png: bytes) -> np.ndarray:
@@ -115,8 +117,8 @@ def test_the_drift_chart_shows_every_state() -> None:
     current = parcels(KEYS[10:])
     current["weight"] += 3
     current["probability"] = np.nan
-    report = drift(parcels(KEYS[:10]), current, FEATURES, "probability", SETTINGS)
-    calm = drift(parcels(KEYS[:10]), parcels(KEYS[10:]), FEATURES, "probability", SETTINGS)
+    report = drift(parcels(KEYS[:10]), current, FEATURES, ["probability"], SETTINGS)
+    calm = drift(parcels(KEYS[:10]), parcels(KEYS[10:]), FEATURES, ["probability"], SETTINGS)
     red = np.array([0xDC, 0x26, 0x26]) / 255
     count = [
         int((np.abs(pixels(drift_chart("d", r)) - red).max(axis=2) < 0.02).sum()) for r in (report, calm)

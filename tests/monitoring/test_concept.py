@@ -10,6 +10,7 @@ import pytest
 from ml_platform.config import FeatureConfig
 from ml_platform.errors import IntegrityError
 from ml_platform.guard_config import DiagnosisConfig
+from ml_platform.kinds.binary import Binary
 from ml_platform.monitoring.concept import ConceptReport, concept_change
 
 DEPOTS = np.array([f"D{i:02d}" for i in range(12)])
@@ -73,7 +74,7 @@ def compare(reference: pd.DataFrame, current: pd.DataFrame, **settings: int) -> 
         reference,
         current,
         label="label",
-        probability="probability",
+        kind=Binary(),
         features=FEATURES,
         segments=["depot", "zone", "hour"],
         settings=DiagnosisConfig(**settings),

@@ -41,7 +41,7 @@ def compare(current: pd.DataFrame, seed: int = 0, **more: object) -> CovariateRe
         window(0, 28, seed),
         current,
         features=FEATURES,
-        probability="score",
+        score="score",
         settings=SETTINGS,
         **more,  # type: ignore[arg-type]
     )

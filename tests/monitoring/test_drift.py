@@ -44,7 +44,7 @@ def _day(rng: np.random.Generator, day: int, shock: float, rows: int) -> pd.Data
 
 def compare(current: pd.DataFrame, reference: pd.DataFrame | None = None) -> DriftReport:
     before = window(0, 28) if reference is None else reference
-    return drift(before, current, FEATURES, "probability", SETTINGS)
+    return drift(before, current, FEATURES, ["probability"], SETTINGS)
 
 
 def test_drift_between_days_within_noise_does_not_alarm() -> None:
@@ -214,7 +214,7 @@ def test_arrow_tables_in_any_order_and_json() -> None:
     before, current = window(0, 28), window(28, 7)
     shuffled = current.sample(frac=1, random_state=1)
     report = drift(
-        pa.Table.from_pandas(before), pa.Table.from_pandas(shuffled), FEATURES, "probability", SETTINGS
+        pa.Table.from_pandas(before), pa.Table.from_pandas(shuffled), FEATURES, ["probability"], SETTINGS
     )
     assert report.alarms == compare(current).alarms
     assert report.column("depot") == compare(current).column("depot")
@@ -227,7 +227,7 @@ def test_the_distance_of_a_day_shows_the_day_that_moved() -> None:
     current.loc[moved, "weight"] += 5
     current.loc[moved, "depot"] = "harbour"
     current.loc[moved & (np.arange(len(current)) % 2 == 0), "rain"] = np.nan
-    shown = daily_distance(window(0, 28), current, FEATURES, "probability")
+    shown = daily_distance(window(0, 28), current, FEATURES, ["probability"])
     place = shown.partitions.index("2024-04-01")
     for name in ("weight", "depot"):
         row = shown.distance[shown.features.index(name)]

@@ -11,6 +11,7 @@ from sklearn.isotonic import IsotonicRegression
 from ml_platform.config import FeatureConfig
 from ml_platform.errors import IntegrityError
 from ml_platform.guard_config import DiagnosisConfig
+from ml_platform.kinds.binary import Binary
 from ml_platform.monitoring.estimated import EstimatedReport, cross_fitted, estimated_loss, fit_curve
 
 FEATURES = [FeatureConfig(name="haze"), FeatureConfig(name="zone", kind="categorical")]
@@ -54,7 +55,7 @@ def estimate(windows: Windows, *, density: bool = True, **settings: float) -> Es
         windows[0],
         windows[1].drop(columns="label"),
         label="label",
-        probability="probability",
+        kind=Binary(),
         features=FEATURES,
         settings=DiagnosisConfig(**settings),
         density=density,

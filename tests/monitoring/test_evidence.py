@@ -5,6 +5,7 @@ import pytest
 
 from ml_platform.config import FeatureConfig
 from ml_platform.errors import ConfigError, IntegrityError
+from ml_platform.kinds.binary import Binary
 from ml_platform.monitoring.evidence import (
     CONTRACT_SCHEMA,
     FEED_DAY_SCHEMA,
@@ -37,7 +38,7 @@ def reference_scores(**columns: list[object]) -> pa.Table:
         CONTRACT_SCHEMA,
         MODEL_SCHEMA,
         REFERENCE_SCORE_SCHEMA,
-        prediction_schema(FEATURES),
+        prediction_schema(FEATURES, Binary().served()),
         label_schema({"delivered_at": pa.timestamp("us", tz="UTC")}),
     ],
     ids=lambda schema: schema.metadata[b"schema"].decode(),
@@ -48,7 +49,7 @@ def test_every_schema_names_itself_and_its_version(schema: pa.Schema) -> None:
 
 
 def test_predictions_keep_the_features_as_served() -> None:
-    schema = prediction_schema(FEATURES)
+    schema = prediction_schema(FEATURES, Binary().served())
     assert schema.field("weight").type == pa.float64()
     assert schema.field("depot").type == pa.string()
     wanted = {"cutoff", "feature_code_version", "model_version", "cache_generation", "arm", "role"}
@@ -57,7 +58,7 @@ def test_predictions_keep_the_features_as_served() -> None:
 
 def test_a_feature_with_a_name_of_the_prediction_is_refused() -> None:
     with pytest.raises(ConfigError, match="role"):
-        prediction_schema([FeatureConfig(name="role")])
+        prediction_schema([FeatureConfig(name="role")], Binary().served())
     with pytest.raises(ConfigError, match="revision"):
         label_schema({"revision": pa.int64()})
 

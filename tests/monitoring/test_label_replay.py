@@ -4,6 +4,7 @@ import pytest
 
 from ml_platform.errors import IntegrityError
 from ml_platform.guard_config import DiagnosisConfig
+from ml_platform.kinds.binary import Binary
 from ml_platform.monitoring.label_replay import label_replay
 from ml_platform.statistics.finding import Findings
 
@@ -29,7 +30,9 @@ def labels(limit: float, since: str = "") -> pd.DataFrame:
 
 
 def replay(stored: pd.DataFrame, rebuilt: pd.DataFrame) -> Findings:
-    return label_replay(stored, rebuilt, key=["parcel"], label="late", settings=DiagnosisConfig())
+    return label_replay(
+        stored, rebuilt, key=["parcel"], kind=Binary(), label="late", settings=DiagnosisConfig()
+    )
 
 
 def test_equal_labels_pass_whatever_is_still_unknown() -> None:
@@ -45,8 +48,8 @@ def test_equal_labels_pass_whatever_is_still_unknown() -> None:
 def test_a_new_threshold_is_found_from_its_first_day() -> None:
     (found,) = replay(labels(30, since=DAYS[4]), labels(15)).failed
     assert found.partitions == tuple(DAYS[4:])
-    assert found.facts["became_negative"] > 0 == found.facts["became_positive"]
-    assert found.facts["stored_base_rate"] < found.facts["rebuilt_base_rate"]
+    assert found.facts["became_lower"] > 0 == found.facts["became_higher"]
+    assert found.facts["stored"]["positives"] < found.facts["rebuilt"]["positives"]
 
 
 def test_the_rate_of_revisions_is_a_fact() -> None:

@@ -5,6 +5,7 @@ import pandas as pd
 
 from ml_platform.config import FeatureConfig
 from ml_platform.guard_config import DiagnosisConfig
+from ml_platform.kinds.binary import Binary
 from ml_platform.monitoring.leakage import feature_aucs, leakage, live_gap
 
 SETTINGS = DiagnosisConfig()
@@ -55,14 +56,14 @@ def test_no_gap_is_rarely_one() -> None:
 def test_a_feature_that_knows_the_label_is_found_in_either_direction() -> None:
     table = rows()
     for leak in (table.late * 10 + 1, -table.late, table.late.mask(table.late == 1)):
-        found = feature_aucs(table.assign(weight=leak), FEATURES, "late", SETTINGS)
+        found = feature_aucs(table.assign(weight=leak), FEATURES, Binary(), "late", SETTINGS)
         assert [f.subject for f in found if f.state == "FAIL"] == ["weight"]
     named = table.assign(depot=np.where(table.late == 1, "returned", "kept"))
-    assert [f.state for f in feature_aucs(named, FEATURES, "late", SETTINGS)] == ["PASS", "FAIL"]
+    assert [f.state for f in feature_aucs(named, FEATURES, Binary(), "late", SETTINGS)] == ["PASS", "FAIL"]
 
 
 def test_honest_features_pass_and_rare_categories_do_not_rank() -> None:
-    weight, depot = feature_aucs(rows(), FEATURES, "late", SETTINGS)
+    weight, depot = feature_aucs(rows(), FEATURES, Binary(), "late", SETTINGS)
     assert weight.state == depot.state == "PASS"
     assert weight.estimate is not None
     assert 0.7 < weight.estimate < 0.8
@@ -72,10 +73,16 @@ def test_honest_features_pass_and_rare_categories_do_not_rank() -> None:
 
 def test_what_is_missing_is_not_a_pass() -> None:
     few = rows().iloc[:200]
-    assert {f.state for f in feature_aucs(few, FEATURES, "late", SETTINGS)} == {"UNDERPOWERED"}
+    assert {f.state for f in feature_aucs(few, FEATURES, Binary(), "late", SETTINGS)} == {"UNDERPOWERED"}
     one = rows().assign(late=0.0)
-    assert feature_aucs(one, FEATURES, "late", SETTINGS)[0].state == "UNKNOWN"
+    assert feature_aucs(one, FEATURES, Binary(), "late", SETTINGS)[0].state == "UNKNOWN"
     whole = leakage(
-        losses(0, 28, 0.3), losses(28, 14, 0.3), None, features=FEATURES, label="late", settings=SETTINGS
+        losses(0, 28, 0.3),
+        losses(28, 14, 0.3),
+        None,
+        features=FEATURES,
+        kind=Binary(),
+        label="late",
+        settings=SETTINGS,
     )
     assert whole.state == "UNKNOWN"

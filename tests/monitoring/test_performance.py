@@ -10,6 +10,7 @@ from sklearn.metrics import log_loss, roc_auc_score
 from ml_platform.config import MonitoringConfig
 from ml_platform.errors import IntegrityError
 from ml_platform.guard_config import DiagnosisConfig
+from ml_platform.kinds.binary import Binary
 from ml_platform.monitoring.label_maturity import LabelMaturity, label_maturity
 from ml_platform.monitoring.performance import PerformanceReport, live_performance
 
@@ -63,6 +64,7 @@ def judge(
         rows[["partition_key", "parcel", "probability"]],
         labelled(rows).sample(frac=1, random_state=0),
         key=["parcel"],
+        kind=Binary(),
         maturity=maturity(rows, mature),
         as_of=AS_OF,
         reference=reference() if against is None else against,
@@ -75,8 +77,8 @@ def test_daily_and_total_metrics_are_those_of_scikit_learn() -> None:
     rows = parcels(10)
     report = judge(rows, 10)
     first = rows[rows.partition_key == key(0)]
-    assert report.days[0].log_loss == pytest.approx(log_loss(first.label, first.probability))
-    assert report.days[0].auc == pytest.approx(roc_auc_score(first.label, first.probability))
+    assert report.days[0].loss == pytest.approx(log_loss(first.label, first.probability))
+    assert report.days[0].metrics["auc"] == pytest.approx(roc_auc_score(first.label, first.probability))
     assert report.metric("auc").value == pytest.approx(roc_auc_score(rows.label, rows.probability))
     assert report.metric("log_loss").value == pytest.approx(log_loss(rows.label, rows.probability))
     assert report.metric("bias").value == pytest.approx(rows.probability.mean() - rows.label.mean())
@@ -88,7 +90,7 @@ def test_an_immature_window_is_not_judged() -> None:
     assert report.state == "UNKNOWN"
     assert report.immature == [key(d) for d in range(12)]
     assert report.metric("log_loss").value is None
-    assert all(d.log_loss is None and d.share_known == 1 for d in report.days)
+    assert all(d.loss is None and d.share_known == 1 for d in report.days)
 
 
 def test_immature_days_never_reach_the_totals() -> None:
@@ -126,7 +128,7 @@ def test_the_loss_of_young_days_is_weighted_and_never_mixed_in() -> None:
     weighted = [d for d in report.days if d.maturity == "weighted"]
     assert [d.partition_key for d in weighted] == report.weighted and len(weighted) >= 5
     assert set(report.weighted) < set(report.immature)
-    assert all(d.log_loss is None and (d.effective_share or 0) >= 0.5 for d in weighted)
+    assert all(d.loss is None and (d.effective_share or 0) >= 0.5 for d in weighted)
     assert all(d.weighted_loss is None for d in report.days if d.maturity != "weighted")
     chosen = rows[rows.partition_key.isin(report.weighted)]
     truth = {k: log_loss(d.label, d.probability) for k, d in chosen.groupby("partition_key")}
@@ -184,6 +186,7 @@ def test_without_a_reference_the_loss_is_unknown() -> None:
         rows,
         rows,
         key=["parcel"],
+        kind=Binary(),
         maturity=maturity(rows, 28),
         as_of=AS_OF,
         reference=None,
@@ -198,7 +201,7 @@ def test_a_day_with_one_class_has_no_auc_and_the_report_is_json() -> None:
     rows = parcels(10)
     rows.loc[rows.partition_key == key(0), "label"] = 0.0
     report = judge(rows, 10)
-    assert report.days[0].auc is None
+    assert report.days[0].metrics["auc"] is None
     assert json.loads(json.dumps(dataclasses.asdict(report), allow_nan=False))["rows"] == 3000
 
 

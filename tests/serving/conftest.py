@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 from ml_platform.config import DecisionConfig
+from ml_platform.kinds.binary import Binary
 from ml_platform.serving.cache import ServingCache, open_cache
 from ml_platform.serving.generations import Generation, Segment
 from ml_platform.serving.records import Scoring, encode_table, segment_id
@@ -70,7 +71,7 @@ def predictions(day: str, parcels: Sequence[str] = ("1", "2", "3"), chance: floa
 
 
 def scoring(version: int = 1, as_of: datetime = AS_OF) -> Scoring:
-    return Scoring(MODEL, version, digest_of(b"model %d" % version), as_of, WORDS)
+    return Scoring(MODEL, version, digest_of(b"model %d" % version), as_of, Binary(), WORDS)
 
 
 def write_day(cache: ServingCache, table: pa.Table, by: Scoring | None = None) -> Segment:

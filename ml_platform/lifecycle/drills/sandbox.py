@@ -30,7 +30,7 @@ from ml_platform.lifecycle.guard.days import first_champion
 from ml_platform.lifecycle.ingesting import ingest
 from ml_platform.lifecycle.platform import Outside, Platform, Target
 from ml_platform.lifecycle.reference import reference_of
-from ml_platform.lifecycle.scoring import SCORE, score
+from ml_platform.lifecycle.scoring import score
 from ml_platform.monitoring.concept import concept_change
 from ml_platform.registry.promotions import champion, require_champion
 from ml_platform.storage.clock import Clock
@@ -175,8 +175,8 @@ def what_is_visible(platform: Platform, target: Target, seed: int) -> tuple[Visi
     report = concept_change(
         frame,
         frame[frame["partition_key"].isin([days[i] for i in drawn])],
+        kind=target.kind,
         label=label,
-        probability=SCORE,
         features=target.model.features,
         segments=list(settings.segments) or [s.column for s in target.model.gates.slices],
         settings=settings,

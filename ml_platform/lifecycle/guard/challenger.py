@@ -23,15 +23,15 @@ from ml_platform.config import GateConfig
 from ml_platform.datasets import versions
 from ml_platform.errors import NotReadyError, PlatformError
 from ml_platform.features.dbt import compiled_views
-from ml_platform.lifecycle.evaluation import judged_by_slices
+from ml_platform.lifecycle.evaluation import judged_by_slices, with_scores
 from ml_platform.lifecycle.platform import Platform, Target
 from ml_platform.lifecycle.promotion import promote_by_policy
 from ml_platform.lifecycle.training import keep_model
 from ml_platform.lifecycle.training_data import Windows, assemble, ensure_views
 from ml_platform.modeling import bundle
-from ml_platform.modeling.calibration import fit_platt
-from ml_platform.modeling.comparison import Missing
-from ml_platform.modeling.frames import daily_log_losses
+from ml_platform.modeling.calibration import RECALIBRATIONS, Calibrator, cross_fitted
+from ml_platform.modeling.comparison import Evidence, Missing
+from ml_platform.modeling.frames import daily_losses
 from ml_platform.modeling.gates import Gate, as_record, decide, judge
 from ml_platform.modeling.model import Model
 from ml_platform.modeling.train import TrainedModel, train
@@ -221,7 +221,8 @@ def _choose_weight(
         scored = _train(target, rows, dataset, made, weight).out_of_sample
         new = scored.filter(pc.greater_equal(scored["partition_key"], made.onset))
         labels = new["label"].to_numpy().astype(np.float64)
-        daily = daily_log_losses(new["partition_key"].to_numpy(), labels, new["score"].to_numpy())
+        scores = target.kind.scores(new, "score")
+        daily = daily_losses(target.kind, new["partition_key"].to_numpy(), labels, scores)
         losses[weight] = float(np.mean(list(daily.values())))
     best = min(losses, key=lambda w: (losses[w], w))
     tell("weight after the onset: " + ", ".join(f"{w:g} → {v:.4f}" for w, v in losses.items()))
@@ -260,10 +261,14 @@ def _judge(
 ) -> list[Gate]:
     own = judged_by_slices(target, later, model.predict(later))
     if isinstance(incumbent, Missing):
-        return judge(own, limits, baseline=None, champion=incumbent, base_rate=model.base_rate)
+        return _against(own, limits, model, incumbent)
     other = judged_by_slices(target, later, incumbent.predict(later))
-    gates = judge(own, limits, baseline=None, champion=other, base_rate=model.base_rate)
+    gates = _against(own, limits, model, other)
     return [_relative_bias(g, own.bias.value, other.bias.value) for g in gates]
+
+
+def _against(own: Evidence, limits: GateConfig, model: Model, champion: Evidence) -> list[Gate]:
+    return judge(own, limits, kind=model.kind, baseline=None, champion=champion, constant=model.constant)
 
 
 def _relative_bias(gate: Gate, own: float, incumbent: float) -> Gate:
@@ -286,16 +291,17 @@ def _beats_recalibrated(
     Fitted on the very days that judge it (each on the others), it is the hardest recalibration to beat.
     """
     scores = incumbent.predict(later)
-    labels = later[target.model.label.column].cast(pa.float64()).to_numpy()
+    labels = target.kind.labels(later, target.model.label.column)
     _, folds = np.unique(later["partition_key"].to_pylist(), return_inverse=True)
-    recalibrated = np.empty_like(scores)
-    for fold in np.unique(folds):
-        inside = folds == fold
-        calibrator = fit_platt(scores[~inside], labels[~inside])
-        recalibrated[inside] = scores[inside] if calibrator is None else calibrator.apply(scores[inside])
+
+    def fit(inside: Floats, known: Floats) -> Calibrator:
+        return RECALIBRATIONS[target.kind.name](inside, known) or Calibrator()
+
+    recalibrated = cross_fitted(fit, scores, labels, folds)
+    assert recalibrated is not None
     own = judged_by_slices(target, later, model.predict(later))
     other = judged_by_slices(target, later, recalibrated)
-    found = judge(own, limits, baseline=None, champion=other, base_rate=model.base_rate)
+    found = _against(own, limits, model, other)
     words = "the same, against the champion recalibrated on the other judged days"
     return [
         Gate("recalibrated", g.state, g.measured, g.comparison, g.limit, words, g.evidence)
@@ -325,14 +331,15 @@ def _refit_gate(target: Target, refit: Model, gated: Model, later: pa.Table) -> 
     keys = sorted(set(later["partition_key"].to_pylist()))[-REFIT_DAYS:]
     last = later.filter(pc.is_in(later["partition_key"], pa.array(keys, pa.string())))
     new, old = (judged_by_slices(target, last, m.predict(last)) for m in (refit, gated))
-    limit = target.model.retraining.segment_harm
-    losses = {"all": (new.log_loss - old.log_loss, limit)}
+    limit = target.model.retraining.segment_harm * new.loss_scale
+    losses = {"all": (new.loss - old.loss, limit)}
     for one, other in zip(new.segments, old.segments, strict=True):
         if one.rows >= target.model.gates.slice_minimum_rows:
-            losses[f"{one.column}={one.value}"] = (one.log_loss - other.log_loss, 2 * limit)
+            losses[f"{one.column}={one.value}"] = (one.loss - other.loss, 2 * limit)
     worst = max(losses, key=lambda k: losses[k][0] / losses[k][1])
     measured, allowed = losses[worst]
-    words = f"log loss of the refit over the judged model's on the last {len(keys)} days, largest in {worst}"
+    loss = target.kind.loss_words
+    words = f"{loss} of the refit over the judged model's on the last {len(keys)} days, largest in {worst}"
     return Gate("refit", "PASS" if measured <= allowed else "FAIL", measured, "<=", allowed, words)
 
 
@@ -342,10 +349,10 @@ def _evidence(
     """Scores of the judged rows: ``candidate`` by what is promoted, ``out_of_sample`` by what was gated."""
     keys = ["partition_key", *target.use_case.config.views.key, target.model.label.column]
     table = later.select(list(dict.fromkeys(keys)))
-    table = table.append_column("candidate", pa.array(promoted.predict(later)))
-    table = table.append_column("out_of_sample", pa.array(gated.predict(later)))
+    table = with_scores(target, table, "candidate", promoted.predict(later))
+    table = with_scores(target, table, "out_of_sample", gated.predict(later))
     if isinstance(incumbent, Model):
-        table = table.append_column("champion", pa.array(incumbent.predict(later)))
+        table = with_scores(target, table, "champion", incumbent.predict(later))
     return table
 
 

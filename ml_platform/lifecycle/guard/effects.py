@@ -19,7 +19,7 @@ from ml_platform.lifecycle.guard.live import Live
 from ml_platform.lifecycle.guard.retraining import attempts
 from ml_platform.lifecycle.platform import Platform, Target
 from ml_platform.modeling import bundle
-from ml_platform.modeling.frames import daily_log_losses
+from ml_platform.modeling.frames import daily_losses
 from ml_platform.modeling.model import Model
 from ml_platform.registry import promotions
 from ml_platform.storage.ledger import wall_now
@@ -39,7 +39,8 @@ class Worth:
         action: What was done.
         outcome: What came of it.
         state: ``known``, ``pending`` until labels are mature, ``unknown`` where it never will be.
-        loss_change: Mean loss saved by what was done, against what else would have served; by day.
+        loss_change: Mean loss saved by what was done, against what else would have served; by day; of a
+            regression as a share of the label's variance.
         partitions: Matured partitions that were compared.
         rows: Predictions on them.
         worth: Value of that, in the currency of the settings.
@@ -135,7 +136,8 @@ def _worth(platform: Platform, target: Target, attempt: Attempt, until: datetime
     if rows is None or not rows.num_rows:
         return said(PENDING, "no label of the days since is known")
     chosen, other = (_loss(target, m, rows) for m in pair)
-    saved = other - chosen
+    # A unit of loss is worth the same whatever the label's unit is.
+    saved = (other - chosen) / target.kind.loss_scale(rows[target.model.label.column].to_numpy())
     worth = value.per_loss_unit * rows.num_rows * saved
     words = "against the model it replaced" if attempt.promotion_id else "against the challenger it rejected"
     return Worth(
@@ -168,8 +170,8 @@ def _pair(platform: Platform, target: Target, attempt: Attempt) -> tuple[Model, 
 
 
 def _loss(target: Target, model: Model, rows: pa.Table) -> float:
-    truth = rows[target.model.label.column].to_numpy().astype(np.float64)
-    daily = daily_log_losses(rows["partition_key"].to_numpy(), truth, model.predict(rows))
+    codes = rows[target.model.label.column].to_numpy()
+    daily = daily_losses(target.kind, rows["partition_key"].to_numpy(), codes, model.predict(rows))
     return float(np.mean(list(daily.values())))
 
 

@@ -26,7 +26,6 @@ from ml_platform.lifecycle.guard.records import cleared_partitions
 from ml_platform.lifecycle.maturity import label_keys, maturity_of
 from ml_platform.lifecycle.platform import Platform, Target
 from ml_platform.lifecycle.reference import Reference, daily_losses, reference_of
-from ml_platform.lifecycle.scoring import SCORE
 from ml_platform.lifecycle.training_data import held_partitions
 from ml_platform.monitoring.breaks import data_breaks
 from ml_platform.monitoring.concept import ConceptReport, concept_change
@@ -407,6 +406,7 @@ class _Gatherer:
             stored,
             rebuilt,
             key=self.target.use_case.config.views.key,
+            kind=self.target.kind,
             label=self.model.label.column,
             settings=self.settings,
         )
@@ -422,13 +422,12 @@ class _Gatherer:
         except PlatformError as error:
             few = Finding("rows", "all", "UNDERPOWERED", error.what, 0.0, floor=float(settings.minimum_rows))
             return Findings.of("volume", [few])
-        positives = int(judged[label].sum())
         days = int(judged["partition_key"].nunique())
-        counts = {
-            "rows": (len(judged), settings.minimum_rows),
-            "positives": (positives, settings.minimum_class_rows),
-            "negatives": (len(judged) - positives, settings.minimum_class_rows),
-        }
+        classes = self.target.kind.counts(judged[label].to_numpy())
+        # Two classes are enough to go on: the question of P(y|x) leaves out those that are rarer still.
+        frequent = sorted(classes, key=lambda c: -classes[c])[:2]
+        counts = {"rows": (len(judged), settings.minimum_rows)}
+        counts |= {c: (classes[c], settings.minimum_class_rows) for c in frequent}
         return Findings.of(
             "volume",
             [
@@ -449,7 +448,13 @@ class _Gatherer:
     def harm(self) -> Findings:
         losses, before = (daily_losses(self.target, rows) for rows in (self.judged, self.reference_frame))
         self.reports.losses, self.reports.reference_losses = losses, before
-        return judge_harm(list(before.values()), list(losses.values()), list(losses), self.settings)
+        return judge_harm(
+            list(before.values()),
+            list(losses.values()),
+            list(losses),
+            self.settings,
+            self.target.kind.loss_words,
+        )
 
     @cached_property
     def current(self) -> pd.DataFrame:
@@ -461,8 +466,8 @@ class _Gatherer:
         self.reports.concept = concept_change(
             self.reference_frame,
             self.current,
+            kind=self.target.kind,
             label=self.model.label.column,
-            probability=SCORE,
             features=self.model.features,
             segments=self.segments,
             settings=self.settings,
@@ -474,7 +479,7 @@ class _Gatherer:
             self.reference_frame,
             self.window,
             features=self.model.features,
-            probability=SCORE,
+            score=self.target.kind.names()[0],
             settings=self.settings,
         )
         found = [self._with_labels(f) for f in self.reports.covariates.findings.items]
@@ -485,8 +490,8 @@ class _Gatherer:
         self.reports.estimated = estimated_loss(
             self.reference_frame,
             current,
+            kind=self.target.kind,
             label=self.model.label.column,
-            probability=SCORE,
             features=self.model.features,
             settings=self.settings,
             density=False,
@@ -514,6 +519,7 @@ class _Gatherer:
             first,
             self.current,
             features=self.model.features,
+            kind=self.target.kind,
             label=self.model.label.column,
             settings=self.settings,
         )

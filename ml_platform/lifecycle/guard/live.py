@@ -77,7 +77,7 @@ class Live:
         return pa.concat_tables(tables.values())
 
     def judged(self, keys: Sequence[str], labels: pa.Table) -> pa.Table | None:
-        """Served rows with their known labels; None where there are none."""
+        """Served rows with the codes of their known labels; None where there are none."""
         served = self.served(keys)
         if served is None:
             return None
@@ -87,7 +87,5 @@ class Live:
         if column in served.column_names:
             served = served.drop_columns([column])
         rows = served.join(known, keys=join, join_type="inner")
-        numeric = rows[column].cast(pa.float64())
-        index = rows.column_names.index(column)
-        rows = rows.set_column(index, column, numeric)
+        rows = self.target.kind.encoded(rows, column)
         return rows.sort_by([(c, "ascending") for c in join])

@@ -1,8 +1,9 @@
 """Recalibration: the champion's estimator with a new calibrator, kept only where later days are better.
 
-Platt scaling (Platt 1999) on the matured partitions before the last few, judged on those last ones, then
-fitted again up to the last matured one. On few days it hurts (measured: 14 days took .505 to .529), so it
-asks for many.
+Platt scaling (Platt 1999) of a yes or no, bias-corrected temperature (Alexandari et al. 2020) of several
+classes, a straight line of a number: on the matured partitions before the last few, judged on those last
+ones, then fitted again up to the last matured one. On few days it hurts (measured: 14 days took .505 to
+.529), so it asks for many.
 """
 
 from __future__ import annotations
@@ -15,15 +16,16 @@ import numpy as np
 import pyarrow as pa
 
 from ml_platform.errors import NotReadyError
+from ml_platform.lifecycle.evaluation import with_scores
 from ml_platform.lifecycle.guard.challenger import Challenge, Outcome
 from ml_platform.lifecycle.guard.live import Live
 from ml_platform.lifecycle.platform import Platform, Target
 from ml_platform.lifecycle.promotion import promote_by_policy
-from ml_platform.lifecycle.scoring import SCORE, load_champion
+from ml_platform.lifecycle.scoring import load_champion
 from ml_platform.modeling import bundle
-from ml_platform.modeling.calibration import Calibrator, fit_platt
+from ml_platform.modeling.calibration import RECALIBRATIONS, Calibrator
 from ml_platform.modeling.day_bounds import MINIMUM_DAYS, mean_of_days
-from ml_platform.modeling.frames import Floats, log_losses, mean_by
+from ml_platform.modeling.frames import Floats, mean_by
 from ml_platform.modeling.gates import Gate, State, as_record
 from ml_platform.modeling.model import Model
 from ml_platform.registry import promotions
@@ -47,11 +49,11 @@ def recalibrate(platform: Platform, target: Target, as_of: datetime, *, who: str
     keys = sorted(set(rows["partition_key"].to_pylist()))
     champion = load_champion(platform, promotion.model_digest)
     raw = champion.fitted.predict(champion.encoder.encode(rows))
-    labels = rows[target.model.label.column].to_numpy()
+    labels, fit = rows[target.model.label.column].to_numpy(), RECALIBRATIONS[target.kind.name]
     later = np.isin(rows["partition_key"].to_numpy(), keys[-settings.calibration_gate :])
-    judged = fit_platt(raw[~later], labels[~later])
+    judged = fit(raw[~later], labels[~later])
     gate = _gate(target, rows.filter(pa.array(later)), champion, judged, raw[later], labels[later])
-    final = fit_platt(raw, labels) if gate.state == "PASS" else None
+    final = fit(raw, labels) if gate.state == "PASS" else None
     if final is None:
         final = judged or champion.calibrator
     model = replace(champion, calibrator=final)
@@ -87,12 +89,12 @@ def _gate(
     target: Target, rows: pa.Table, champion: Model, judged: Calibrator | None, raw: Floats, labels: Floats
 ) -> Gate:
     confidence = target.model.retraining.incident_confidence
-    words = f"{confidence:.0%} lower bound of the log loss saved on later days, paired by day"
+    words = f"{confidence:.0%} lower bound of the {target.kind.loss_words} saved on later days, paired by day"
     if judged is None:
         return Gate("recalibrated", "UNKNOWN", None, ">", 0.0, "no calibrator could be fitted")
     _, days = np.unique(rows["partition_key"].to_pylist(), return_inverse=True)
-    before = log_losses(labels, champion.calibrator.apply(raw))
-    after = log_losses(labels, judged.apply(raw))
+    before = target.kind.losses(labels, champion.calibrator.apply(raw))
+    after = target.kind.losses(labels, judged.apply(raw))
     gain = mean_of_days(mean_by(days, before - after, int(days.max()) + 1))
     if gain.days < MINIMUM_DAYS:
         return Gate("recalibrated", "UNKNOWN", None, ">", 0.0, f"{gain.days} later days say too little")
@@ -145,5 +147,5 @@ def _evidence(target: Target, model: Model, rows: pa.Table) -> pa.Table:
     """Scores of the recalibrated model on the rows it was fitted to and judged on, with the features."""
     keys = ["partition_key", *target.use_case.config.views.key, *target.model.feature_names]
     table = rows.select(list(dict.fromkeys([*keys, target.model.label.column])))
-    table = table.append_column("candidate", pa.array(model.predict(rows)))
-    return table.append_column("champion", rows[SCORE])
+    table = with_scores(target, table, "candidate", model.predict(rows))
+    return with_scores(target, table, "champion", target.kind.scores(rows))

@@ -28,10 +28,9 @@ from ml_platform.lifecycle.guard.records import verdicts
 from ml_platform.lifecycle.guard.retraining import follow
 from ml_platform.lifecycle.ingesting import ingest
 from ml_platform.lifecycle.platform import Platform, Target
-from ml_platform.lifecycle.scoring import SCORE
 from ml_platform.lifecycle.training_data import ensure_views
 from ml_platform.modeling import bundle
-from ml_platform.modeling.frames import daily_log_losses
+from ml_platform.modeling.frames import daily_losses
 from ml_platform.modeling.model import Model
 from ml_platform.modeling.train import train
 from ml_platform.registry import promotions
@@ -45,13 +44,13 @@ class Policy:
 
     Attributes:
         name: ``guarded``, ``never``, ``every 28`` ...
-        log_loss: Mean over days.
+        loss: Mean over days.
         trainings: Trainings after the first champion.
         by_day: Log loss by partition.
     """
 
     name: str
-    log_loss: float
+    loss: float
     trainings: int
     by_day: Mapping[str, float]
 
@@ -273,9 +272,10 @@ def _guarded(platform: Platform, target: Target, truth: Mapping[str, pa.Table], 
     key = ["partition_key", *target.use_case.config.views.key]
     heads = platform.ledger.heads(predictions_asset(target), truth)
     for name, rows in truth.items():
-        served = read_table(platform.lake.get(heads[name].digest)).select(list(dict.fromkeys([*key, SCORE])))
+        served = read_table(platform.lake.get(heads[name].digest))
+        served = served.select(list(dict.fromkeys([*key, *target.kind.names()])))
         joined = rows.join(served, keys=key, join_type="inner").combine_chunks()
-        scored[name] = (joined, joined[SCORE].to_numpy())
+        scored[name] = (joined, target.kind.scores(joined))
     return _policy("guarded", trainings, scored, target)
 
 
@@ -310,6 +310,6 @@ def _policy(
 ) -> Policy:
     by_day: dict[str, float] = {}
     for rows, scores in scored.values():
-        truth = rows[target.model.label.column].cast(pa.float64()).to_numpy()
-        by_day |= daily_log_losses(rows["partition_key"].to_numpy(), truth, scores)
+        codes = target.kind.labels(rows, target.model.label.column)
+        by_day |= daily_losses(target.kind, rows["partition_key"].to_numpy(), codes, scores)
     return Policy(name, float(np.mean(list(by_day.values()))), trainings, by_day)

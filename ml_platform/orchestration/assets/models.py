@@ -70,7 +70,7 @@ def _training_dataset(target: Target) -> AssetsDefinition:
                 "gate": f"{report.gate.first} to {report.gate.last}",
                 "training_partitions": report.train.partitions,
                 "gate_partitions": report.gate.partitions,
-                "positives": report.positives,
+                **report.outcomes,
                 "left_out": metadata.table({"partition": k, "why": v} for k, v in report.left_out.items()),
             }
         )

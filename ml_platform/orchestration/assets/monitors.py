@@ -141,7 +141,7 @@ def _live_performance(target: Target) -> AssetsDefinition:
                     {
                         "partition": d.partition_key,
                         "labels": d.maturity,
-                        "realised": d.log_loss,
+                        "realised": d.loss,
                         "weighted": d.weighted_loss,
                         "effective_share": d.effective_share,
                         "estimated without labels": view.estimated.get(d.partition_key),

@@ -13,6 +13,7 @@ from dagster import (
     asset,
 )
 
+from ml_platform.kinds.names import served_columns
 from ml_platform.lifecycle.platform import Target
 from ml_platform.orchestration import metadata, partial
 from ml_platform.orchestration.assets.models import common
@@ -41,14 +42,11 @@ def accepted_feeds(target: Target) -> list[AssetDep]:
 
 
 def _predictions(target: Target) -> AssetsDefinition:
-    decision = target.model.serving.decision
+    said = f"Of: {target.model.label.description}"
     columns = {f.name: (f.kind, f.description) for f in target.model.features} | {
         "entity_key": ("string", "Partition and entity, joined by '/'."),
-        "probability": ("number", f"Of: {target.model.label.description}"),
-        "decision": (
-            "string",
-            f"'{decision.positive}' from {decision.threshold} on, else '{decision.negative}'",
-        ),
+        **{name: (kind, said) for name, kind in served_columns(target.model).items()},
+        "decision": ("string", "What the score says, in words."),
         "cutoff": ("timestamp", "What was known later did not count."),
         "model_digest": ("string", "SHA-256 of the model's bundle."),
         "feature_code_version": ("string", "Hash of the compiled feature SQL."),
@@ -80,8 +78,7 @@ def _predictions(target: Target) -> AssetsDefinition:
                 {
                     "rows": r.rows,
                     "status": r.status,
-                    "mean_probability": r.mean_probability,
-                    "share_positive": r.positives,
+                    **r.summary,
                     "model_version": r.model_version,
                     "revision": r.revision,
                 },
@@ -132,7 +129,7 @@ def _serving_cache(target: Target) -> AssetsDefinition:
 
         stores = platform.get()
         report = refresh(stores, target, as_of(context, stores, target.use_case))
-        key, probability = report.sample
+        key, decision = report.sample
         return MaterializeResult(
             metadata={
                 "generation": report.generation,
@@ -141,7 +138,7 @@ def _serving_cache(target: Target) -> AssetsDefinition:
                 "segments": report.segments,
                 "rows": report.rows,
                 "segments_written": report.written,
-                "read_back": f"{key} → {probability:.3f}",
+                "read_back": f"{key} → {decision}",
             }
         )
 

@@ -16,7 +16,7 @@ from ml_platform.lifecycle.guard.challenger import Challenge, challenge, plan
 from ml_platform.lifecycle.guard.recalibration import recalibrate
 from ml_platform.lifecycle.platform import Target
 from ml_platform.lifecycle.reference import reference_of
-from ml_platform.lifecycle.scoring import SCORE, load_champion
+from ml_platform.lifecycle.scoring import load_champion
 from ml_platform.modeling import bundle
 from ml_platform.modeling.calibration import Calibrator
 from ml_platform.registry import promotions
@@ -113,7 +113,7 @@ def test_what_is_promoted_is_the_refit_of_what_was_judged(lived: Library) -> Non
     frozen = reference_of(lived.platform, target, now)
     assert frozen.rows is not None and frozen.partitions[-4:] == lived.weeks("2020-09-21", last)
     gate = frozen.rows.filter(pc.greater_equal(frozen.rows["partition_key"], "2020-09-21"))
-    assert gate[SCORE].to_pylist() == evidence["out_of_sample"].to_pylist()
+    assert gate["probability"].to_pylist() == evidence["out_of_sample"].to_pylist()
     assert len(frozen.partitions) == target.model.diagnosis.reference_partitions
 
 
@@ -215,7 +215,7 @@ def test_a_spoilt_calibrator_is_mended_and_its_reference_can_be_used(miscalibrat
     assert new.calibrator != old.calibrator and new.provenance == old.provenance
     frozen = reference_of(early.platform, target, now)
     assert frozen.rows is not None, frozen.reason
-    assert set(frozen.rows[SCORE].to_pylist()) == set(new.predict(frozen.rows).tolist())
+    assert set(frozen.rows["probability"].to_pylist()) == set(new.predict(frozen.rows).tolist())
     assert len(frozen.partitions) == 7 and {"late", *target.model.feature_names} <= set(
         frozen.rows.column_names
     )

@@ -116,8 +116,8 @@ def test_other_policies_are_judged_on_the_same_weeks(lived: Library) -> None:
     weeks = lived.weeks(FIRST, "2020-10-12")
     for policy in found:
         assert list(policy.by_day) == weeks
-        assert policy.log_loss == pytest.approx(sum(policy.by_day.values()) / len(weeks))
-        assert 0 < policy.log_loss < 2 * math.log(2)
+        assert policy.loss == pytest.approx(sum(policy.by_day.values()) / len(weeks))
+        assert 0 < policy.loss < 2 * math.log(2)
     guarded_, never, calendar = found
     assert (never.trainings, calendar.trainings) == (0, 1)
     # Nothing was promoted in these weeks, so what was served is what the first champion says.

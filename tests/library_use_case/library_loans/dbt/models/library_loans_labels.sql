@@ -1,6 +1,12 @@
 select
     e.partition_key, e.branch, e.loan_no, e.event_time,
     cast(r.returned_at > r.due_at as integer) as late,
+    date_diff('hour', r.due_at, r.returned_at) / 24.0 as days_late,
+    case
+        when r.returned_at <= r.due_at then 'in_time'
+        when r.returned_at <= r.due_at + interval 4 day then 'late'
+        when r.returned_at is not null then 'very_late'
+    end as return_band,
     case when r.returned_at is not null then k.first_known end as label_known_at,
     k.revision,
     r.returned_at
