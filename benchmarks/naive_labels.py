@@ -87,8 +87,9 @@ def measure(platform: Platform, target: Target, key: str) -> Row:
             code_versions=compiled_views(use_case).by_name,
             keys=use_case.config.views.key,
         ).model
-        found = evaluate(judged, fitted.predict(judged), label=model.label.column)
-        assert found.auc is not None, f"only one class in {key}"
+        scores = fitted.predict(judged)
+        found = evaluate(judged, scores, kind=target.kind, label=model.label.column)
+        assert found.quality is not None, f"only one class in {key}"
         return Side(fitted.constant[0], found.channels[0].mean_score, found.loss, found.quality)
 
     naive, patient = side(young, filled=True), side(old, filled=False)

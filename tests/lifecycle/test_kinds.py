@@ -183,7 +183,8 @@ def test_monitors_speak_of_every_kind(one: Lived) -> None:
     drifted = monitors.drifting(library.platform, library.target, library.now)
     assert [c.name for c in drifted.report.columns][-len(kind.channels) :] == kind.names()
     assert drifted.report.column(kind.names()[0]).state != "UNKNOWN"
-    assert monitors.arrival(library.platform, library.target, library.now).state == "PASS"
+    arrival = monitors.label_arrival(library.platform, library.target, library.now).report
+    assert arrival.state == "PASS" and arrival.law.classes == kind.paces
 
 
 def test_every_question_of_the_diagnosis_has_an_answer(one: Lived) -> None:
