@@ -30,7 +30,7 @@ from ml_platform.errors import NotReadyError, PlatformError
 from ml_platform.features.dbt import compiled_views
 from ml_platform.lifecycle.feed_contracts import contract_digests
 from ml_platform.lifecycle.platform import Platform
-from ml_platform.orchestration.jobs import job_name
+from ml_platform.orchestration.jobs import MONITORING, job_name
 from ml_platform.orchestration.local_runs import run_job
 from ml_platform.partitions import PartitionScheme
 
@@ -39,12 +39,21 @@ TAG = "ml_platform/demo"
 
 @dataclass(frozen=True)
 class Act:
-    """One run: its job, its partitions, and where the clock stands; ``None`` leaves it where it is."""
+    """One run of a use case.
+
+    Attributes:
+        title: What it is, for people.
+        job: Its job.
+        partitions: First and last partition.
+        clock: Where the clock stands; ``None`` leaves it where it is.
+        watched: Whether the monitors look; where a later act looks back on the same partitions they need not.
+    """
 
     title: str
     job: str
     partitions: tuple[str, str]
     clock: datetime | None
+    watched: bool = True
 
 
 @dataclass(frozen=True)
@@ -78,12 +87,13 @@ def acts(use_case: UseCase, demo: DemoConfig) -> list[Act]:
     ]
     return [
         *(history if built > scheme.first_key else []),
-        Act("lifecycle to the first champion", "lifecycle", (built, serve_first), demo.promote_at),
+        Act("lifecycle to the first champion", "lifecycle", (built, serve_first), demo.promote_at, False),
         Act(
             "the partitions it served",
             "score_day",
             (scheme.shift(serve_first, 1), serve_last),
             use_case.cutoff(serve_last),
+            watched=False,
         ),
         Act("the look back on mature labels", "monitor", (after, judged), demo.judge_at),
     ]
@@ -164,7 +174,7 @@ def play(
             name,
             partitions=act.partitions,
             tags={TAG: _tag(use_case, act)},
-            assets=without_models(use_case, models) if models else None,
+            assets=played_assets(use_case, act, models),
             on_event=lambda event, act=act: say(act, event),  # type: ignore[misc]
         )
         if run.status != DagsterRunStatus.SUCCESS:
@@ -179,11 +189,19 @@ def play(
             return
 
 
-def without_models(use_case: UseCase, models: Sequence[str]) -> Callable[[AssetKey], bool]:
-    """Which assets are played when only some models are: all but the other models'."""
+def played_assets(use_case: UseCase, act: Act, models: Sequence[str]) -> Callable[[AssetKey], bool] | None:
+    """Which assets of a job are played: the asked models', and monitors where the act is watched."""
     wanted = {use_case.model(m).name for m in models}
-    others = {m.name for m in use_case.config.models} - wanted
-    return lambda key: not (key.path[0] == use_case.name and len(key.path) > 2 and key.path[1] in others)
+    others = {m.name for m in use_case.config.models} - wanted if models else set()
+    unwatched = () if act.watched else MONITORING
+    if not others and not unwatched:
+        return None
+
+    def played(key: AssetKey) -> bool:
+        of_model = key.path[0] == use_case.name and len(key.path) > 2
+        return not (of_model and (key.path[1] in others or key.path[2] in unwatched))
+
+    return played
 
 
 def _anything_serves(platform: Platform, use_case: UseCase) -> bool:

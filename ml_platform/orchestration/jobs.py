@@ -25,7 +25,7 @@ from ml_platform.orchestration.resources import PlatformResource
 
 _TRAINING = ("training_dataset", "candidate_model", "evaluation", "champion_model")
 _SCORING = ("predictions", "export", "serving_cache")
-_MONITORING = ("label_maturity", "live_performance", "drift", "skew", "diagnosis", "retraining_verdict")
+MONITORING = ("label_maturity", "live_performance", "drift", "skew", "diagnosis", "retraining_verdict")
 
 
 def job_name(use_case: UseCase, job_title: str) -> str:
@@ -39,7 +39,7 @@ def asset_jobs(use_case: UseCase) -> list[UnresolvedAssetJobDefinition]:
     moving = _feeds(use_case, static=False)
     views = [view_key(use_case, v) for v in ("entities", "features", "labels")]
     training, scoring = _stages(use_case, _TRAINING), _stages(use_case, _SCORING)
-    monitoring = _stages(use_case, _MONITORING)
+    monitoring = _stages(use_case, MONITORING)
     catalogue = view_key(use_case, "catalogue")
     return [
         _job(

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import yaml
-from dagster import DagsterInstance, DagsterRunStatus
+from dagster import AssetKey, DagsterInstance, DagsterRunStatus
 from library import FOLDER, NAME
 from typer.testing import CliRunner
 
@@ -14,7 +14,7 @@ from ml_platform.cli.main import app
 from ml_platform.config import DemoConfig, load_use_case
 from ml_platform.definitions import build
 from ml_platform.errors import PlatformError
-from ml_platform.orchestration.demo import acts
+from ml_platform.orchestration.demo import acts, played_assets
 
 from .conftest import enter, write_use_case
 
@@ -37,6 +37,21 @@ def test_history_is_landed_before_what_is_built() -> None:
     assert cut[0].partitions == ("2020-01-06", "2020-02-24")
     assert cut[1].partitions == ("2020-03-02", "2020-08-31") and whole[0].partitions[0] == "2020-01-06"
     assert cut[0].clock == cut[1].clock
+
+
+def test_the_monitors_look_once_at_the_end() -> None:
+    use_case = load_use_case(FOLDER / NAME / "use_case.yaml")
+    first, days, back = acts(use_case, DemoConfig.model_validate(DEMO))
+    model = use_case.config.models[0].name
+    drift, scored = AssetKey([NAME, model, "drift"]), AssetKey([NAME, model, "predictions"])
+    feed = AssetKey(["feed", use_case.config.feeds[0].name, "landed"])
+
+    for act in (first, days):
+        played = played_assets(use_case, act, ())
+        assert played is not None and played(scored) and played(feed) and not played(drift)
+    assert played_assets(use_case, back, ()) is None, "all of the job"
+    only = played_assets(use_case, back, [model])
+    assert only is None or (only(drift) and only(feed))
 
 
 def test_a_use_case_that_fails_holds_up_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
