@@ -131,9 +131,12 @@ def _step_drafts(step: str, evidence: Evidence) -> list[_Draft]:
 
 def _finding_side(step: str, finding: Finding, evidence: Evidence) -> Side:
     side = side_of([finding.subject], evidence)
-    both = evidence.broken_served & evidence.broken_rebuilt
-    # A mismatch of features that look sound on both sides is still a mismatch: serving is suspected.
-    return "serving" if step == "skew" and side == "upstream" and finding.subject not in both else side
+    if side != "upstream" or finding.subject in evidence.broken_rebuilt:
+        return side
+    # A mismatch of features that look sound on both sides is still a mismatch: serving is suspected. So it is
+    # where what was served breaks the contract and rebuilding the same rows gives other, sound values.
+    mismatched = {f.subject for f in evidence.of("skew").failed}
+    return "serving" if step == "skew" or finding.subject in mismatched else side
 
 
 def _two_by_two(evidence: Evidence, named: set[str]) -> list[_Draft]:

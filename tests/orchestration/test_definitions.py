@@ -322,10 +322,11 @@ def test_a_broken_use_case_is_a_failing_check_in_the_ui(
 
     def tick(cursor: str | None) -> SensorResult | SkipReason:
         with DagsterInstance.ephemeral() as instance:
-            context = build_sensor_context(
+            made = build_sensor_context(
                 instance, cursor=cursor, resources={"platform": PlatformResource()}, definitions=location
             )
-            return sensor(context)  # type: ignore[return-value]
+            with made as context:
+                return sensor(context)  # type: ignore[return-value]
 
     result = tick(None)
 

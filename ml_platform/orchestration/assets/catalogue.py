@@ -4,6 +4,7 @@ from dagster import AssetsDefinition, MaterializeResult, MetadataValue, asset
 
 from ml_platform.config import UseCase
 from ml_platform.lifecycle.platform import Target
+from ml_platform.orchestration import metadata
 from ml_platform.orchestration.keys import model_key, owners, view_key
 from ml_platform.orchestration.resources import PlatformResource
 
@@ -16,6 +17,7 @@ def catalogue_asset(use_case: UseCase) -> AssetsDefinition:
         group_name=use_case.name,
         owners=owners(use_case),
         kinds={"markdown"},
+        metadata=metadata.readme(use_case),
         deps=[model_key(Target(use_case, m), "serving_cache") for m in use_case.config.models],
         description="Every feed, column, feature, dataset version, model and prediction of the use case, "
         "with type, source, owner, classification, lineage to the column and usage: see `page` in the "
