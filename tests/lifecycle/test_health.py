@@ -44,8 +44,8 @@ def broken(folder: Path) -> Health:
     ("change", "why", "where"),
     [
         (lambda f: shutil.rmtree(f / "dbt"), "no dbt project", "dbt"),
-        (append("feeds.py", "\ndef ("), "not Python", "feeds.py:99"),
-        (append("feeds.py", "\nimport no_such_package_anywhere\n"), "not installed", "feeds.py:99"),
+        (append("feeds.py", "\ndef ("), "not Python", "feeds.py:100"),
+        (append("feeds.py", "\nimport no_such_package_anywhere\n"), "not installed", "feeds.py:100"),
         (replace("feeds.py", "def read_loans", "def red_loans"), "no function 'read_loans'", "feeds.py"),
         (append("feeds.py", "\nraise ValueError('the moon is full')\n"), "the moon is full", "feeds.py"),
         (append("feeds.py", "\nimport os\nos._exit(9)\n"), "ended its process (9)", "feeds:read_loans"),

@@ -57,7 +57,7 @@ def test_the_monitors_look_once_at_the_end() -> None:
 def test_a_use_case_that_fails_holds_up_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     played: list[str] = []
 
-    def play(_stores: Any, _instance: Any, name: str) -> None:
+    def play(_stores: Any, _instance: Any, name: str, _models: Any) -> None:
         played.append(name)
         if len(played) == 1:
             raise PlatformError("it broke", where=name)
@@ -65,7 +65,7 @@ def test_a_use_case_that_fails_holds_up_no_other(tmp_path: Path, monkeypatch: py
     write_use_case(tmp_path / "use_cases" / NAME, demo=DEMO)
     enter(monkeypatch, tmp_path / "home", tmp_path / "use_cases")
     monkeypatch.setattr(running, "_play", play)
-    monkeypatch.setattr(running, "prepare", lambda: None)
+    monkeypatch.setattr(running, "_prepare", lambda *_: None)
 
     result = CliRunner().invoke(app, ["demo"])
 

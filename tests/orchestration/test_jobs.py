@@ -13,6 +13,7 @@ from ml_platform.lifecycle.caching import committed_generation
 from ml_platform.lifecycle.platform import Platform
 from ml_platform.orchestration.jobs import PERSONS_JOBS
 from ml_platform.orchestration.resources import PlatformResource
+from ml_platform.orchestration.retraining import ACTION_JOBS
 from ml_platform.registry.promotions import champion
 
 from .conftest import HELD_WEEK, MODEL, SPOILT_WEEK, Installation, enter, write_use_case
@@ -22,7 +23,7 @@ BY = {"who": "operator", "why": "the night watch saw nonsense"}
 
 def run(job: str, op: str, config: dict[str, Any]) -> ExecuteInProcessResult:
     """Run a job with run config, as the launchpad does."""
-    definition = next(j for j in PERSONS_JOBS if j.name == job)
+    definition = next(j for j in (*PERSONS_JOBS, *ACTION_JOBS.values()) if j.name == job)
     with DagsterInstance.ephemeral() as instance:
         return definition.execute_in_process(
             run_config={"ops": {op: {"config": config}}},

@@ -85,10 +85,11 @@ class Ticks:
         """Requests and skip reason of one tick."""
         from ml_platform.orchestration.resources import PlatformResource
 
-        context = build_sensor_context(
+        made = build_sensor_context(
             instance=self.instance, cursor=self.cursor, resources={"platform": PlatformResource()}
         )
-        result = self.sensor(context)
+        with made as context:
+            result = self.sensor(context)
         assert isinstance(result, SensorResult)
         self.cursor = result.cursor
         why = result.skip_reason.skip_message if result.skip_reason else ""

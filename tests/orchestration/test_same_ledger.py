@@ -98,14 +98,16 @@ def tick_through(location: Definitions, instance: DagsterInstance, weeks: Sequen
     assert isinstance(sensor, SensorDefinition)
     cursor: str | None = None
     for week in weeks:
-        context = build_schedule_context(
+        due = build_schedule_context(
             instance=instance, repository_def=location.get_repository_def(), resources=resources
         )
-        (request,) = schedule.evaluate_tick(context).run_requests or []  # type: ignore[union-attr]
+        with due as context:
+            (request,) = schedule.evaluate_tick(context).run_requests or []  # type: ignore[union-attr]
         assert request.partition_key == week
         run(location, instance, f"{NAME}_score_day", request)
         for _ in range(3):
-            found = sensor(build_sensor_context(instance=instance, cursor=cursor, resources=resources))
+            with build_sensor_context(instance=instance, cursor=cursor, resources=resources) as looking:
+                found = sensor(looking)
             assert isinstance(found, SensorResult)
             cursor = found.cursor
             if not found.run_requests:

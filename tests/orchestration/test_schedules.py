@@ -40,7 +40,8 @@ def tick(location: Definitions, instance: DagsterInstance) -> RunRequest | SkipR
         repository_def=location.get_repository_def(),
         resources={"platform": PlatformResource()},
     )
-    data = schedule_of(location).evaluate_tick(context)
+    with context:
+        data = schedule_of(location).evaluate_tick(context)
     if data.run_requests:
         (request,) = data.run_requests
         return request

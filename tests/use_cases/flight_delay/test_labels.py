@@ -70,9 +70,11 @@ def test_a_correction_counts_from_when_it_was_let_in(history: World) -> None:
     hit = f"partition_key = '{DAY}' AND {FLIGHT}"
     world = history.revised("flight_outcomes", hit, "true AS cancelled", at)
     moment = dt.timedelta(microseconds=1)
-    assert row(world.labels(DAY, at - moment), **KEY)["cancelled"] is False
+    before = row(world.labels(DAY, at - moment), **KEY)
+    assert (before["cancelled"], before["late"], before["revision"]) == (False, 0, 1)
     corrected = row(world.labels(DAY, at), **KEY)
-    assert corrected["late"] == 1 and corrected["label_known_at"] == at
+    assert (corrected["late"], corrected["revision"]) == (1, 2)
+    assert corrected["label_known_at"] == before["label_known_at"] < at, "known once, revised later"
 
 
 def test_labels_have_the_rows_of_the_features(history: World) -> None:
