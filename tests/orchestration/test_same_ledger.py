@@ -168,11 +168,12 @@ def test_the_ledger_is_the_same(both: tuple[Library, Library], table: str) -> No
 
 
 def test_what_was_published_is_the_same(both: tuple[Library, Library]) -> None:
-    """The same objects in force; the asset graph also publishes exports and pointers of its own."""
+    """The same objects in force, but for the pages that the asset graph publishes for people to read."""
     heads = [
         {
             (p["asset"], p["partition"]): (p["digest"], p["rows"], p["as_of"])
             for p in rows(library, tables.Publication)
+            if "/pages/" not in p["asset"]
         }
         for library in both
     ]
