@@ -52,7 +52,7 @@ def run_limited(
         while process.poll() is None:
             if time.monotonic() > end:
                 why = f"it did not end within {seconds:g} s"
-            elif (used := _resident(process.pid)) > megabytes:
+            elif (used := resident_megabytes(process.pid)) > megabytes:
                 why = f"it took {used:,.0f} MiB of memory, more than {megabytes:,.0f}"
             if why:
                 process.kill()
@@ -65,7 +65,8 @@ def run_limited(
         return Ended(None if why else process.returncode, said, complained, why)
 
 
-def _resident(pid: int) -> float:
+def resident_megabytes(pid: int | str = "self") -> float:
+    """Resident memory of a process (MiB), this one by default; 0 where there is no ``/proc``."""
     try:
         text = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
     except OSError:

@@ -42,6 +42,11 @@ def concordance(labels: Floats, scores: Floats) -> float | None:
     return 0.5 + excess / (pairs - tied_labels) / 2
 
 
+def either_way(share: float | None) -> float:
+    """A concordance in the better direction, at least .5; .5 too where there was nothing to rank."""
+    return 0.5 if share is None else max(share, 1 - share)
+
+
 def _tied(values: Floats) -> float:
     counts = np.unique(values, return_counts=True)[1].astype(np.float64)
     return float((counts * (counts - 1) / 2).sum())

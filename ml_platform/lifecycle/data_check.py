@@ -6,18 +6,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from ml_platform.config import ModelConfig, UseCase, load_use_case
-from ml_platform.errors import PlatformError
+from ml_platform.errors import ConfigError, PlatformError
+from ml_platform.kinds.of import kind_of
 from ml_platform.lifecycle import views
 from ml_platform.lifecycle.acceptance import AcceptanceReport, accept
 from ml_platform.lifecycle.checking import write_remarks
 from ml_platform.lifecycle.landing import land
 from ml_platform.lifecycle.platform import Outside, Platform
+from ml_platform.monitoring.leakage import feature_aucs
 from ml_platform.remarks import Remark
 
 _PARTITIONS = 8
@@ -207,35 +207,24 @@ def _early(use_case: UseCase, truth: pa.Table) -> Iterator[Remark]:
 
 def _copies(use_case: UseCase, model: ModelConfig, rows: pa.Table, truth: pa.Table) -> Iterator[Remark]:
     """Features that rank the label by themselves: copies of it, or what is written down with it."""
-    label = model.label.column
-    if model.kind != "binary" or label not in truth.column_names:
+    label, kind = model.label.column, kind_of(model)
+    if label not in truth.column_names:
         return
     key = ["partition_key", *use_case.config.views.key]
-    joined = rows.to_pandas().merge(truth.select([*key, label]).to_pandas(), on=key, how="inner")
-    joined = joined[joined[label].notna()]
-    outcome = joined[label].to_numpy(dtype=float)
-    if len(joined) < _FEWEST_ROWS or len(np.unique(outcome)) < 2:
+    try:
+        known = kind.encoded(truth.select([*key, label]), label).to_pandas().dropna(subset=[label])
+    except ConfigError:
+        return  # what is no label of this kind has been told already
+    joined = rows.to_pandas().merge(known, on=key, how="inner")
+    if len(joined) < _FEWEST_ROWS:
         return
-    for feature in model.features:
-        if feature.name not in joined or joined[feature.name].nunique() < 2:
-            continue
-        auc = _auc(joined[feature.name], outcome, categorical=feature.kind == "categorical")
-        if auc >= _LEAK:
+    view = use_case.dbt_dir / "models" / f"{use_case.config.views.features}.sql"
+    tried = [f for f in model.features if f.name in joined and joined[f.name].nunique() > 1]
+    for finding in feature_aucs(joined, tried, kind, label, model.diagnosis):
+        if finding.estimate is not None and finding.estimate >= _LEAK:
             yield Remark(
                 "error",
-                f"feature {feature.name} alone ranks the label with an AUC of {auc:.3f}: it is a copy of it, "
-                "or is written down with it",
-                f"{use_case.dbt_dir / 'models' / (use_case.config.views.features + '.sql')}: {feature.name}",
+                f"feature {finding.subject}: {finding.detail}, so it is a copy of it or written down with it",
+                f"{view}: {finding.subject}",
                 "leave it out, or give its feed the known_at at which it really is known",
             )
-
-
-def _auc(values: pd.Series, outcome: np.ndarray, *, categorical: bool) -> float:
-    from ml_platform.statistics.ranks import auc
-
-    if categorical:
-        if values.nunique() > len(values) / 10:
-            return 0.5
-        values = pd.Series(outcome).groupby(values.astype(str).to_numpy()).transform("mean")
-    numbers = pd.to_numeric(values, errors="coerce")
-    return auc(numbers.fillna(numbers.min() - 1).to_numpy(dtype=float), outcome == 1)

@@ -14,8 +14,8 @@ from ml_platform.registry import promotions
 from ml_platform.storage.ledger import NewPublication
 from ml_platform.storage.tables import COMMITTED, Publication
 
-Kind = Literal["chart", "diagnosis", "evidently"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
+PageKind = Literal["chart", "diagnosis", "evidently"]
+KINDS: tuple[PageKind, ...] = get_args(PageKind)
 _STAGE = "pages"
 
 
@@ -23,13 +23,13 @@ _STAGE = "pages"
 class Page:
     """A published page: what it shows, of which partition, and the digest of its HTML."""
 
-    kind: Kind
+    kind: PageKind
     partition: str
     digest: str
 
 
 def publish(
-    platform: Platform, target: Target, kind: Kind, partition: str, html: bytes, as_of: datetime
+    platform: Platform, target: Target, kind: PageKind, partition: str, html: bytes, as_of: datetime
 ) -> str:
     """Keep a page in the lake and name it in the ledger; returns its digest."""
     digest, asset = platform.lake.put(html), _asset(target, kind)
@@ -84,5 +84,5 @@ def mlflow_address(platform: Platform, model_digest: str) -> str | None:
         return None
 
 
-def _asset(target: Target, kind: Kind) -> str:
+def _asset(target: Target, kind: PageKind) -> str:
     return f"{target.asset(_STAGE)}/{kind}"

@@ -13,10 +13,10 @@ from ml_platform.config import project_root
 from ml_platform.diagnosis.page import document
 from ml_platform.errors import NotFoundError
 from ml_platform.lifecycle.catalogue_pages import catalogue_of
-from ml_platform.lifecycle.pages import Kind, page, published
+from ml_platform.lifecycle.pages import PageKind, page, published
 from ml_platform.lifecycle.platform import PLATFORM, README, Platform
 
-_TITLES: dict[Kind, str] = {
+_TITLES: dict[PageKind, str] = {
     "chart": "The model over time, with verdicts and actions",
     "diagnosis": "Diagnosis",
     "evidently": "Drift by Evidently",

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from ml_platform.config import FeatureConfig
 from ml_platform.guard_config import DiagnosisConfig
 from ml_platform.kinds.base import Kind
-from ml_platform.kinds.ranking import concordance
+from ml_platform.kinds.ranking import concordance, either_way
 from ml_platform.monitoring.breaks import by_day, is_numeric
 from ml_platform.statistics.blocks import MINIMUM_BLOCKS, Floats, change_of_days
 from ml_platform.statistics.finding import Finding, Findings
@@ -166,7 +166,7 @@ def _best_auc(values: Floats, outcome: Floats) -> float:
     candidates = [concordance(outcome, lowest)]
     if null.any() and not null.all():
         candidates.append(concordance(outcome, null.astype(np.float64)))
-    return max(max(a, 1 - a) for a in candidates if a is not None)
+    return max(map(either_way, candidates))
 
 
 def _rates(categories: npt.NDArray[np.object_], outcome: Floats, half: Flags) -> Floats:

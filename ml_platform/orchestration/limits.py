@@ -14,11 +14,11 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 from dagster import MAX_RUNTIME_SECONDS_TAG
 
 from ml_platform.config import UseCase
+from ml_platform.limited import resident_megabytes
 
 MEMORY_TAG = "ml_platform/max_memory_mb"
 _POLL_SECONDS = 0.5
@@ -78,12 +78,3 @@ def _watch(done: threading.Event, seconds: float, megabytes: float) -> None:
             _log.critical("%s and does not end: its process is", why)
             os._exit(137)
         return
-
-
-def resident_megabytes() -> float:
-    """Resident memory of this process (MiB); 0 where there is no ``/proc``."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    except (OSError, IndexError, ValueError):
-        return 0.0
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20

@@ -10,14 +10,14 @@ import numpy as np
 import pandas as pd
 from scipy.stats import spearmanr
 
+from ml_platform.kinds.ranking import concordance, either_way
 from ml_platform.remarks import Remark
 from ml_platform.scaffold.columns import ColumnProfile
 from ml_platform.scaffold.label import Label
-from ml_platform.statistics.ranks import auc
 
 Use = Literal["numeric", "categorical", "elapsed", "dropped"]
 LEAK_AUC = 0.995
-"""A single column that ranks the outcome this well knows it (AUC as rank statistic: Hanley & McNeil 1982)."""
+"""A single column that ranks the outcome this well, in either direction, knows it."""
 _MOST_CATEGORIES = 100
 _MOST_NULLS = 0.95
 _ID_SHARE = 0.9
@@ -128,11 +128,9 @@ def _strength(values: pd.Series, label: Label, use: Use) -> float:
         ranks = column.fillna(column.min() - 1).to_numpy(dtype=float)
     if len(np.unique(outcome)) < 2 or len(np.unique(ranks)) < 2:
         return 0.5
-    if label.kind == "regression":
-        return (1 + abs(float(spearmanr(ranks, outcome).statistic))) / 2
-    if label.kind == "multiclass":
-        return max(auc(ranks, outcome == c) for c in np.unique(outcome))
-    return auc(ranks, outcome == 1)
+    several = label.kind == "multiclass"
+    ranked = [(outcome == c).astype(float) for c in np.unique(outcome)] if several else [outcome]
+    return max(either_way(concordance(each, ranks)) for each in ranked)
 
 
 def _runs_with_time(values: pd.Series, events: pd.Series) -> bool:

@@ -169,7 +169,7 @@ def test_bad_files_say_what_where_and_how_to_fix_it(
 
 @pytest.fixture
 def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    file = tmp_path / "farm.db"
+    file = tmp_path / "orchard.db"
     with sqlite3.connect(file) as connection:
         connection.execute("CREATE TABLE crates (crate TEXT, picked_at TEXT, weight REAL)")
         rows = [("a", "2024-03-01 10:00:00", 1.5), ("b", "2024-03-02 10:00:00", None)]
@@ -212,20 +212,20 @@ def test_a_prefix_of_s3_is_a_feed(
     monkeypatch.setenv("AWS_ENDPOINT_URL", aws_endpoint)
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     client = s3_client()
-    client.create_bucket(Bucket="farm")
-    client.put_object(Bucket="farm", Key="in/2024/crates_1.csv", Body=CSV.encode())
-    client.put_object(Bucket="farm", Key="in/2024/readme", Body=b"not a feed")
-    feed = {"source": {"s3": "s3://farm/in/", "columns": COLUMNS}, "known_at": {"arrival": True}}
+    client.create_bucket(Bucket="orchard")
+    client.put_object(Bucket="orchard", Key="in/2024/crates_1.csv", Body=CSV.encode())
+    client.put_object(Bucket="orchard", Key="in/2024/readme", Body=b"not a feed")
+    feed = {"source": {"s3": "s3://orchard/in/", "columns": COLUMNS}, "known_at": {"arrival": True}}
     soon = datetime.now(UTC) + timedelta(hours=1)
     rows = read(folder, feed, ["2024-03-01"], soon)
     assert [r["crate"] for r in rows] == ["a", "b"]
-    written = client.head_object(Bucket="farm", Key="in/2024/crates_1.csv")["LastModified"]
+    written = client.head_object(Bucket="orchard", Key="in/2024/crates_1.csv")["LastModified"]
     assert {r["known_at"] for r in rows} == {written}
-    pattern = {"source": {"s3": "s3://farm/in/*/boxes_*.csv"}}
+    pattern = {"source": {"s3": "s3://orchard/in/*/boxes_*.csv"}}
     with pytest.raises(FeedError, match="no object is there"):
         read(folder, pattern, ["2024-03-01"])
     with pytest.raises(FeedError, match="S3 does not answer"):
-        read(folder, {"source": {"s3": "s3://no-such-farm/in/"}}, ["2024-03-01"])
+        read(folder, {"source": {"s3": "s3://no-such-bucket/in/"}}, ["2024-03-01"])
 
 
 # --- Python that need not place its rows ------------------------------------------------------------

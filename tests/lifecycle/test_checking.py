@@ -105,7 +105,7 @@ def test_a_copy_of_the_label_among_the_features_is_told(own_use_case: Path, tmp_
         "and t.branch = e.branch and t.loan_no = e.loan_no\nleft join rates as r on",
     )(own_use_case)
     told = [r.what for r in looked(own_use_case, tmp_path)]
-    assert any("feature staff alone ranks the label with an AUC of 1.000" in t for t in told)
+    assert any("feature staff: alone it ranks the label with an AUC of 1.000" in t for t in told)
     assert any("features see the future: staff" in t for t in told)
 
 

@@ -166,9 +166,9 @@ class _Gatherer:
 
     @cached_property
     def window_keys(self) -> list[str]:
-        known = {*self.fixed, *cleared_partitions(self.platform, self.target, self.live.as_of)}
+        over = {*self.fixed, *cleared_partitions(self.platform, self.target, self.live.as_of)}
         last = list(self.live.heads)[-self.settings.covariate_partitions :]
-        return [k for k in last if k not in known]
+        return [k for k in last if k not in over]
 
     @cached_property
     def window(self) -> pd.DataFrame:
