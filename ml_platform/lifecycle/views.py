@@ -44,6 +44,7 @@ class Published:
     rows: int
     digest: str | None
     details: Mapping[str, Any]
+    schema: pa.Schema | None = None
 
 
 def cutoffs(use_case: UseCase, keys: Sequence[str]) -> list[Cutoff]:
@@ -159,7 +160,7 @@ def publish(
         # The same bytes may since have become mature, which is news.
         same = head is not None and head.digest == digest and head.details == details
         status: Literal["new", "unchanged"] = "unchanged" if same else "new"
-        results.append(Published(key, status, table.num_rows, digest, details))
+        results.append(Published(key, status, table.num_rows, digest, details, table.schema))
         if not same:
             expects = head.id if head else None
             items.append(NewPublication(asset, key, digest, table.num_rows, details, expects))

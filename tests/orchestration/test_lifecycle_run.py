@@ -122,6 +122,14 @@ def test_partitions_carry_numbers_that_plot(played: Installation) -> None:
     assert 0 < shown["mean_probability"] < 1
 
 
+def test_a_view_s_columns_have_the_types_that_were_built_and_dbt_s_descriptions(played: Installation) -> None:
+    columns = {c.name: c for c in latest(played, NAME, "features")["dagster/column_schema"].columns}
+
+    assert {columns["pages"].type, columns["branch_late_rate"].type} == {"double"}
+    assert columns["branch"].type == "string"
+    assert columns["pages"].description == "Pages of the book."
+
+
 def test_plots_are_inline(played: Installation) -> None:
     chart = latest(played, NAME, "late_return", "live_performance")["chart"]
 

@@ -5,7 +5,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dagster import (
     AssetCheckEvaluation,
@@ -19,6 +19,7 @@ from dagster import (
     Output,
     TableColumnDep,
     TableColumnLineage,
+    TableSchema,
 )
 from dagster_dbt import DagsterDbtTranslator, DbtCliResource, dbt_assets
 
@@ -33,6 +34,9 @@ from ml_platform.orchestration.keys import feed_key, owners, partitions_of, view
 from ml_platform.orchestration.limits import pool_of
 from ml_platform.orchestration.resources import PlatformResource
 from ml_platform.orchestration.run_context import as_of, partition_keys
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 class UseCaseTranslator(DagsterDbtTranslator):  # type: ignore[misc]
@@ -111,6 +115,12 @@ def view_assets(use_case: UseCase) -> list[AssetsDefinition]:
 
 
 def _build_views(use_case: UseCase, manifest: Mapping[str, Any], select: str) -> AssetsDefinition:
+    views = use_case.config.views
+    described = {
+        name: _descriptions(manifest, model)
+        for name, model in (("features", views.features), ("labels", views.labels))
+    }
+
     @dbt_assets(
         manifest=manifest,
         select=select,
@@ -141,15 +151,32 @@ def _build_views(use_case: UseCase, manifest: Mapping[str, Any], select: str) ->
             )
             published = publish_built(stores, use_case, keys, now, file)
         for view, results in published.items():
-            for each in results:
-                if each.digest is not None:
-                    numbers = {"rows": each.rows, "status": each.status, **each.details}
-                    yield AssetMaterialization(
-                        view_key(use_case, view), partition=each.partition, metadata=_readable(numbers)
-                    )
+            made = [each for each in results if each.digest is not None]
+            for each in made:
+                numbers = {"rows": each.rows, "status": each.status, **each.details}
+                # The UI shows the latest: once per run is enough.
+                typed = _column_schema(each.schema, described[view]) if each is made[-1] else {}
+                yield AssetMaterialization(
+                    view_key(use_case, view),
+                    partition=each.partition,
+                    metadata=_readable(numbers) | typed,
+                )
         yield from _done(context, events)
 
     return build_views
+
+
+def _descriptions(manifest: Mapping[str, Any], model: str) -> dict[str, str]:
+    nodes = [n for n in manifest["nodes"].values() if n["resource_type"] == "model" and n["name"] == model]
+    return {name: column.get("description", "") for n in nodes for name, column in n["columns"].items()}
+
+
+def _column_schema(schema: "pa.Schema | None", described: Mapping[str, str]) -> dict[str, TableSchema]:
+    """Names and types as they were built: dbt's manifest has the descriptions, but no types."""
+    if schema is None:
+        return {}
+    columns = {field.name: (str(field.type), described.get(field.name, "")) for field in schema}
+    return {"dagster/column_schema": metadata.schema(columns)}
 
 
 def dbt_resource_key(use_case: UseCase) -> str:
