@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
@@ -194,7 +194,7 @@ def _text_profile(column: pa.ChunkedArray, source: str, name: str) -> ColumnProf
     numeric = _numbers(column)
     readable = numeric.is_valid()
     share = (rows - numeric.null_count) / known
-    if share == 1 or share >= _MOSTLY:
+    if share >= _MOSTLY:
         kind: Kind = "integer" if _all_whole(column, numeric) else "number"
         strange = _strange(column, readable)
         found = _described(column, source, name, kind, nulls, numbers=numeric)
@@ -281,14 +281,12 @@ def _timed(
 ) -> ColumnProfile:
     whole, some = formats
     chosen = "" if not whole or whole[0] == ISO else whole[0]
-    return ColumnProfile(
-        **{
-            **found.__dict__,
-            "time_format": chosen,
-            "time_formats": tuple(whole if len(whole) > 1 else () if whole else some),
-            "mixed": not whole,
-            "missing_words": words,
-        }
+    return replace(
+        found,
+        time_format=chosen,
+        time_formats=tuple(whole if len(whole) > 1 else () if whole else some),
+        mixed=not whole,
+        missing_words=words,
     )
 
 
@@ -300,14 +298,12 @@ def _marked(
     *,
     mixed: bool,
 ) -> ColumnProfile:
-    return ColumnProfile(
-        **{
-            **found.__dict__,
-            "strange": tuple(strange[:5]),
-            "strange_rows": len(strange),
-            "mixed": mixed,
-            "missing_words": words,
-        }
+    return replace(
+        found,
+        strange=tuple(strange[:5]),
+        strange_rows=len(strange),
+        mixed=mixed,
+        missing_words=words,
     )
 
 

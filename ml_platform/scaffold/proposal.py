@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import numpy as np
@@ -178,7 +178,7 @@ def _about_time(column: ColumnProfile, wishes: Wishes) -> Iterator[Remark]:
 def _with_format(wishes: Wishes, column: ColumnProfile) -> Wishes:
     if wishes.time_format or not column.time_format:
         return wishes
-    return Wishes(**{**wishes.__dict__, "time_format": column.time_format})
+    return replace(wishes, time_format=column.time_format)
 
 
 def _instants(profile: FileProfile, column: ColumnProfile, wishes: Wishes) -> pd.Series:
@@ -223,8 +223,8 @@ def _label_known(
     if before:
         what = f"{before} label(s) were known before their event"
         fix = "check --time and --known-at; a label that is known before needs no prediction"
-        level = "error" if before > 0.5 * known.notna().sum() else "warning"
-        remarks.append(Remark(level, what, where, fix))  # type: ignore[arg-type]
+        mostly = before > 0.5 * known.notna().sum()
+        remarks.append(Remark("error" if mostly else "warning", what, where, fix))
     return known, None, remarks
 
 
