@@ -396,6 +396,9 @@ class LimitsConfig(Strict):
 class DemoConfig(Strict):
     """What ``ml-platform demo`` and ``ml-platform run`` play."""
 
+    models: tuple[Identifier, ...] = Field(
+        default=(), description="Models that `demo` plays, all when empty; `run` plays the others too."
+    )
     build_from: date | None = Field(
         default=None,
         description="First partition whose features and labels are built; feeds land from the very first.",
@@ -445,6 +448,9 @@ class UseCaseConfig(Strict):
             unknown = [s.column for s in model.gates.slices if s.column not in model.feature_names]
             if unknown:
                 raise ValueError(f"model {model.name}: slices of no feature: {', '.join(unknown)}")
+        strange = sorted(set(self.demo.models if self.demo else ()) - {m.name for m in self.models})
+        if strange:
+            raise ValueError(f"demo.models that are not declared: {', '.join(strange)}")
         if used - known:
             raise ValueError(f"feeds that are not declared: {', '.join(sorted(used - known))}")
         return self

@@ -6,7 +6,7 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -44,11 +44,13 @@ def demo(
 ) -> None:
     """Play the first months of use cases as real runs; say what happened in each, and where to look.
 
-    A use case that fails holds up no other; the exit status is then 1.
+    A use case that fails holds up no other; the exit status is then 1. Models that `demo.models` in
+    use_case.yaml leaves out are played by `ml-platform run`.
     """
     stores = platform()
     chosen = [stores.use_case(use_case)] if use_case else list(stores.use_cases.values())
-    _play_all(stores, [u for u in chosen if u.config.demo is not None])
+    with_demo = {u.name: u.config.demo for u in chosen if u.config.demo is not None}
+    _play_all(stores, {name: _models(stores.use_case(name), d.models) for name, d in with_demo.items()})
 
 
 def run(
@@ -69,11 +71,14 @@ def run(
     name = found_by_folder(use_case)
     stores = platform()
     chosen = stores.use_case(name)
-    wanted = [m.strip() for m in (models or "").split(",") if m.strip()]
-    for model in wanted:
-        chosen.model(model)
+    wanted = _models(chosen, [m.strip() for m in (models or "").split(",") if m.strip()])
     require_loadable(chosen, {})
-    _play_all(stores, [chosen], wanted)
+    _play_all(stores, {chosen.name: wanted})
+
+
+def _models(use_case: UseCase, asked: Sequence[str]) -> list[str]:
+    """The names of the asked models, or of all."""
+    return [use_case.model(m).name for m in asked] or [m.name for m in use_case.config.models]
 
 
 def found_by_folder(name: str) -> str:
@@ -86,12 +91,13 @@ def found_by_folder(name: str) -> str:
     return load_use_case(folder / "use_case.yaml").name
 
 
-def _play_all(stores: Platform, chosen: Sequence[UseCase], models: Sequence[str] = ()) -> None:
+def _play_all(stores: Platform, chosen: Mapping[str, Sequence[str]]) -> None:
+    """Play use cases by name, each with the names of the models to play."""
     os.environ.setdefault("DO_NOT_TRACK", "true")
     os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
     started = time.perf_counter()
     with console.status("opening the platform …"):
-        _prepare(stores, chosen)
+        _prepare(stores, [stores.use_case(name) for name in chosen])
         # Dagster costs seconds of import; only commands that run jobs pay them.
         from ml_platform.cli.summary import print_next
         from ml_platform.orchestration.demo import open_instance
@@ -107,8 +113,8 @@ def _play_all(stores: Platform, chosen: Sequence[UseCase], models: Sequence[str]
             contextlib.redirect_stdout(file),
             contextlib.redirect_stderr(file),
         ):
-            failed = [each.name for each in chosen if not _played(stores, instance, each.name, models)]
-        print_next(stores, [each.name for each in chosen], time.perf_counter() - started)
+            failed = [name for name, models in chosen.items() if not _played(stores, instance, name, models)]
+        print_next(stores, list(chosen), time.perf_counter() - started)
     finally:
         console.file = None  # type: ignore[assignment]  # again whatever stdout is
     if failed:
@@ -153,10 +159,10 @@ def _play(stores: Platform, instance: Any, name: str, models: Sequence[str]) -> 
             elif event.event_type_value == "STEP_FAILURE":
                 console.print(f"  [red]✗ {_short(event.step_key, name)}[/]", highlight=False)
 
-        played = list(play(stores, _definitions, instance, use_case, say, models))
+        played = list(play(stores, _definitions, instance, use_case, models, say))
     if all(p.before for p in played):
         console.print("[green]everything has been played already[/]: nothing was done again", highlight=False)
-    print_summary(stores, use_case, played, time.perf_counter() - started)
+    print_summary(stores, use_case, models, played, time.perf_counter() - started)
 
 
 def _definitions() -> Any:

@@ -35,15 +35,22 @@ _STAGES = (
 )
 
 
-def print_summary(stores: Platform, use_case: UseCase, played: Sequence[Any], seconds: float) -> None:
-    """Print what the demo of a use case did."""
+def print_summary(
+    stores: Platform, use_case: UseCase, models: Sequence[str], played: Sequence[Any], seconds: float
+) -> None:
+    """Print what playing some models of a use case did, and how the others are played."""
     console.print()
     _feeds(stores, use_case)
-    for model in use_case.config.models:
-        target = Target(use_case, model)
+    for name in models:
+        target = Target(use_case, use_case.model(name))
         _model(stores, target)
         _serving(stores, target)
         _monitoring(stores, target)
+    for other in (m.name for m in use_case.config.models if m.name not in models):
+        console.print(
+            f"Not played: {use_case.name}/{other}; `ml-platform run {use_case.name} --models {other}` does",
+            highlight=False,
+        )
     _times(played, seconds)
 
 

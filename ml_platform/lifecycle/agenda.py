@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from sqlalchemy import func, select
 
@@ -35,6 +36,31 @@ def last_scored(platform: Platform, target: Target) -> str | None:
     query = select(func.max(Head.partition)).where(Head.asset == predictions_asset(target))
     with platform.ledger.begin() as session:
         return session.scalar(query)
+
+
+def left_out(platform: Platform, target: Target, *, needs: Literal["champion", "predictions"]) -> str:
+    """Why a run of a use case goes on without one of its models; empty where the model takes part.
+
+    A model that has no champion yet, or whose champion has scored nothing yet, holds up no other. Where no
+    model of the use case has one there is nothing to go on with: the stage says so itself, as an error.
+    """
+
+    def has(each: Target) -> bool:
+        if needs == "champion":
+            return champion(platform.ledger, each.key) is not None
+        return last_scored(platform, each) is not None
+
+    if has(target):
+        return ""
+    others = [m for m in target.use_case.config.models if m.name != target.model.name]
+    if not any(has(Target(target.use_case, m)) for m in others):
+        return ""
+    if champion(platform.ledger, target.key) is None:
+        return (
+            f"{target.key} has no champion yet, and is left out: run the job train_and_promote; "
+            "`ml-platform champion history` tells what was refused"
+        )
+    return f"{target.key} has no predictions yet, and is left out until its champion scores a partition"
 
 
 def next_due(platform: Platform, use_case: UseCase, *, may_advance: bool) -> Due:

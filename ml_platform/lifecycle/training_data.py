@@ -129,7 +129,7 @@ def assemble(
             if reason:
                 left_out[key] = reason
             else:
-                parts.append(_part(target, role, features[key], labels[key]))  # type: ignore[arg-type]
+                parts.append(_part(platform, target, role, features[key], labels[key]))  # type: ignore[arg-type]
     _enough(target, parts, window, left_out)
     manifest = _manifest(platform, target, parts)
     details = _details(manifest, left_out) | _code(platform, views_) | _older_contracts(platform, target)
@@ -228,9 +228,15 @@ def _older_contracts(platform: Platform, target: Target) -> dict[str, Any]:
     return {"older_contracts": older} if older else {}
 
 
-def _part(target: Target, role: Role, features: Publication, labels: Publication) -> PartitionObjects:
-    known = int(labels.details["known"][target.model.label.column])
-    return PartitionObjects(features.partition, role, features.digest, labels.digest, known)
+def _part(
+    platform: Platform, target: Target, role: Role, features: Publication, labels: Publication
+) -> PartitionObjects:
+    column = target.model.label.column
+    known = labels.details["known"].get(column)
+    if known is None:  # the labels were published before the model was declared
+        table = read_table(platform.lake.get(labels.digest), [column])
+        known = table.num_rows - table[column].null_count
+    return PartitionObjects(features.partition, role, features.digest, labels.digest, int(known))
 
 
 def _enough(

@@ -1,8 +1,9 @@
 """Plays a use case as real runs on the Dagster instance: ``ml-platform demo`` and ``ml-platform run``.
 
 Where a use case says what is played (``demo``), three runs: the lifecycle up to the first champion, the
-partitions that it served, and the look back once their labels are known. Otherwise, and after an edit,
-one: the lifecycle as of now. A run that has succeeded is recognised and not played again.
+partitions that it served, and the look back once their labels are known. Otherwise, after an edit, and for
+models that the demo left out, one: the lifecycle as of now. A run that has succeeded is recognised and not
+played again.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
 
@@ -34,7 +35,7 @@ from ml_platform.orchestration.jobs import MONITORING, job_name
 from ml_platform.orchestration.local_runs import run_job
 from ml_platform.partitions import PartitionScheme
 
-TAG = "ml_platform/demo"
+TAG = "ml_platform.demo"
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class Act:
         partitions: First and last partition.
         clock: Where the clock stands; ``None`` leaves it where it is.
         watched: Whether the monitors look; where a later act looks back on the same partitions they need not.
+        models: Names of the models that are played.
     """
 
     title: str
@@ -54,6 +56,7 @@ class Act:
     partitions: tuple[str, str]
     clock: datetime | None
     watched: bool = True
+    models: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -75,8 +78,8 @@ def open_instance(platform: Platform) -> DagsterInstance:
     return DagsterInstance.get()
 
 
-def acts(use_case: UseCase, demo: DemoConfig) -> list[Act]:
-    """What the demo of a use case consists of."""
+def acts(use_case: UseCase, demo: DemoConfig, models: Sequence[str]) -> list[Act]:
+    """What the demo of a use case consists of, for some of its models."""
     scheme = use_case.scheme
     serve_first, serve_last = (_key(scheme, d) for d in (demo.serve_first, demo.serve_last))
     built = _key(scheme, demo.build_from) if demo.build_from else scheme.first_key
@@ -85,7 +88,7 @@ def acts(use_case: UseCase, demo: DemoConfig) -> list[Act]:
     history = [
         Act("history for the features", "land", (scheme.first_key, scheme.shift(built, -1)), demo.promote_at)
     ]
-    return [
+    found = [
         *(history if built > scheme.first_key else []),
         Act("lifecycle to the first champion", "lifecycle", (built, serve_first), demo.promote_at, False),
         Act(
@@ -97,18 +100,29 @@ def acts(use_case: UseCase, demo: DemoConfig) -> list[Act]:
         ),
         Act("the look back on mature labels", "monitor", (after, judged), demo.judge_at),
     ]
+    return [replace(act, models=tuple(models)) for act in found]
 
 
-def planned(platform: Platform, instance: DagsterInstance, use_case: UseCase) -> list[Act]:
-    """What is to be played now: the demo from where it stopped, else the lifecycle as of now."""
+def planned(
+    platform: Platform, instance: DagsterInstance, use_case: UseCase, models: Sequence[str]
+) -> list[Act]:
+    """What is to be played now: the demo from where it stopped, and what has no part in it as of now."""
     now, demo = platform.clock(use_case).now(), use_case.config.demo
+    found: list[Act] = []
     if demo is not None:
-        found = acts(use_case, demo)
-        first = found[0]
-        assert first.clock is not None
-        if now <= first.clock or _finished(instance, use_case, first) is not None:
-            return found
-    return [Act("the lifecycle as of now", "lifecycle", _reached(use_case, now), None)]
+        firsts = {m: acts(use_case, demo, [m])[0] for m in models}
+        part = [
+            m
+            for m, first in firsts.items()
+            if now <= demo.promote_at or _finished(instance, use_case, first) is not None
+        ]
+        found = acts(use_case, demo, part) if part else []
+        models = [m for m in models if m not in part]
+        now = max(now, demo.judge_at) if part else now
+    if models:
+        partitions = _reached(use_case, now)
+        found.append(Act("the lifecycle as of now", "lifecycle", partitions, None, models=tuple(models)))
+    return found
 
 
 def _reached(use_case: UseCase, now: datetime) -> tuple[str, str]:
@@ -137,8 +151,8 @@ def play(
     definitions: Callable[[], Definitions],
     instance: DagsterInstance,
     use_case: UseCase,
+    models: Sequence[str],
     say: Callable[[Act, DagsterEvent | None], None],
-    models: Sequence[str] = (),
 ) -> Iterator[Played]:
     """Play what has not been played yet; the definitions are loaded only when there is something.
 
@@ -149,14 +163,14 @@ def play(
         definitions: The code location.
         instance: Where runs are recorded.
         use_case: What to play.
+        models: Names of the models to play.
         say: Told each act as it begins, and each of its events.
-        models: Only these; all when empty.
 
     Raises:
         PlatformError: A run failed; what it did up to there stays, and playing again goes on from there.
     """
     clock = platform.clock(use_case)
-    for act in planned(platform, instance, use_case):
+    for act in planned(platform, instance, use_case, models):
         name = job_name(use_case, act.job)
         done = _finished(instance, use_case, act)
         if done is not None:
@@ -173,8 +187,8 @@ def play(
             instance,
             name,
             partitions=act.partitions,
-            tags={TAG: _tag(use_case, act)},
-            assets=played_assets(use_case, act, models),
+            tags=_tags(use_case, act),
+            assets=played_assets(use_case, act),
             on_event=lambda event, act=act: say(act, event),  # type: ignore[misc]
         )
         if run.status != DagsterRunStatus.SUCCESS:
@@ -189,10 +203,9 @@ def play(
             return
 
 
-def played_assets(use_case: UseCase, act: Act, models: Sequence[str]) -> Callable[[AssetKey], bool] | None:
-    """Which assets of a job are played: the asked models', and monitors where the act is watched."""
-    wanted = {use_case.model(m).name for m in models}
-    others = {m.name for m in use_case.config.models} - wanted if models else set()
+def played_assets(use_case: UseCase, act: Act) -> Callable[[AssetKey], bool] | None:
+    """Which assets of a job are played: those of the act's models, and monitors where it is watched."""
+    others = {m.name for m in use_case.config.models} - set(act.models)
     unwatched = () if act.watched else MONITORING
     if not others and not unwatched:
         return None
@@ -210,22 +223,28 @@ def _anything_serves(platform: Platform, use_case: UseCase) -> bool:
     return any(champion(platform.ledger, use_case.model_key(m.name)) for m in use_case.config.models)
 
 
-def _tag(use_case: UseCase, act: Act) -> str:
-    """What an act is recognised by: an edit of the use case makes it another one."""
+def _tags(use_case: UseCase, act: Act) -> dict[str, str]:
+    """What an act is recognised by, for each of its models: an edit of the use case makes it another one."""
     said = [use_case.config.model_dump_json(), *sorted(contract_digests(use_case).values())]
     said += compiled_views(use_case).versions
     digest = hashlib.sha256("\n".join(said).encode()).hexdigest()[:12]
-    return f"{use_case.name}:{act.job}:{act.partitions[1]}:{digest}"
+    return {f"{TAG}/{m}": f"{use_case.name}:{act.job}:{act.partitions[1]}:{digest}" for m in act.models}
 
 
 def _finished(instance: DagsterInstance, use_case: UseCase, act: Act) -> DagsterRun | None:
-    filters = RunsFilter(
-        job_name=job_name(use_case, act.job),
-        tags={TAG: _tag(use_case, act)},
-        statuses=[DagsterRunStatus.SUCCESS],
-    )
-    runs = instance.get_runs(filters, limit=1)
-    return runs[0] if runs else None
+    """The last of the runs that played an act, where that is done for all of its models."""
+    found: dict[str, DagsterRun] = {}
+    for name, value in _tags(use_case, act).items():
+        filters = RunsFilter(
+            job_name=job_name(use_case, act.job),
+            tags={name: value},
+            statuses=[DagsterRunStatus.SUCCESS],
+        )
+        runs = instance.get_runs(filters, limit=1)
+        if not runs:
+            return None
+        found[name] = runs[0]
+    return next(reversed(found.values()), None)
 
 
 def _durations(instance: DagsterInstance, run_id: str) -> dict[str, float]:

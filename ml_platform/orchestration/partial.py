@@ -12,7 +12,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from dagster import AssetCheckResult, AssetExecutionContext, AssetKey, AssetMaterialization
+from dagster import (
+    AssetCheckResult,
+    AssetCheckSeverity,
+    AssetExecutionContext,
+    AssetKey,
+    AssetMaterialization,
+    AssetObservation,
+)
 from dagster._core.events import DagsterEvent
 from dagster._core.execution.plan.outputs import StepOutputData, StepOutputHandle
 
@@ -35,6 +42,31 @@ def materialise(
         yield AssetMaterialization(context.asset_key, metadata=each.metadata, partition=each.partition)
     yield from checks
     finish(context, "result")
+
+
+def left_out(
+    context: AssetExecutionContext,
+    reason: str,
+    partitions: Iterable[str] = (),
+    checks: Iterable[str] = (),
+) -> Iterator[AssetObservation | AssetCheckResult]:
+    """Say why the run goes on without this asset: neither it nor what follows it is materialised.
+
+    Its checks are UNKNOWN, which is never a pass.
+    """
+    context.log.warning(reason)
+    keys: list[str | None] = [*partitions]
+    for key in keys or [None]:
+        yield AssetObservation(context.asset_key, metadata={"left_out": reason}, partition=key)
+    for name in checks:
+        yield AssetCheckResult(
+            asset_key=context.asset_key,
+            check_name=name,
+            passed=False,
+            severity=AssetCheckSeverity.WARN,
+            description=f"UNKNOWN: {reason}",
+            metadata={"state": "UNKNOWN"},
+        )
 
 
 def finish(context: AssetExecutionContext, output_name: str) -> None:

@@ -1,11 +1,12 @@
 """The demo where the gates refuse the first candidate: it ends in its summary, not in an error."""
 
+import datetime as dt
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from dagster import AssetKey, DagsterInstance, DagsterRunStatus
+from dagster import AssetKey, DagsterInstance, DagsterRun, DagsterRunStatus
 from library import FOLDER, NAME
 from typer.testing import CliRunner
 
@@ -13,8 +14,9 @@ from ml_platform.cli import running
 from ml_platform.cli.main import app
 from ml_platform.config import DemoConfig, load_use_case
 from ml_platform.definitions import build
-from ml_platform.errors import PlatformError
-from ml_platform.orchestration.demo import acts, played_assets
+from ml_platform.errors import ConfigError, PlatformError
+from ml_platform.lifecycle.platform import Platform
+from ml_platform.orchestration.demo import _finished, _tags, acts, planned, played_assets
 
 from .conftest import enter, write_use_case
 
@@ -30,7 +32,8 @@ def test_history_is_landed_before_what_is_built() -> None:
     use_case = load_use_case(FOLDER / NAME / "use_case.yaml")
     late = DemoConfig.model_validate({**DEMO, "build_from": "2020-03-02"})
 
-    whole, cut = acts(use_case, DemoConfig.model_validate(DEMO)), acts(use_case, late)
+    models = [m.name for m in use_case.config.models]
+    whole, cut = acts(use_case, DemoConfig.model_validate(DEMO), models), acts(use_case, late, models)
 
     assert [a.job for a in whole] == ["lifecycle", "score_day", "monitor"]
     assert [a.job for a in cut] == ["land", "lifecycle", "score_day", "monitor"]
@@ -41,24 +44,60 @@ def test_history_is_landed_before_what_is_built() -> None:
 
 def test_the_monitors_look_once_at_the_end() -> None:
     use_case = load_use_case(FOLDER / NAME / "use_case.yaml")
-    first, days, back = acts(use_case, DemoConfig.model_validate(DEMO))
     model = use_case.config.models[0].name
+    first, days, back = acts(use_case, DemoConfig.model_validate(DEMO), [model])
     drift, scored = AssetKey([NAME, model, "drift"]), AssetKey([NAME, model, "predictions"])
     feed = AssetKey(["feed", use_case.config.feeds[0].name, "landed"])
 
     for act in (first, days):
-        played = played_assets(use_case, act, ())
+        played = played_assets(use_case, act)
         assert played is not None and played(scored) and played(feed) and not played(drift)
-    assert played_assets(use_case, back, ()) is None, "all of the job"
-    only = played_assets(use_case, back, [model])
-    assert only is None or (only(drift) and only(feed))
+    assert played_assets(use_case, back) is None, "all of the job"
+
+
+def test_a_model_that_the_demo_leaves_out_is_played_as_of_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    more = yaml.safe_load((FOLDER / NAME / "more_models.yaml").read_text())["models"]
+    models = [*yaml.safe_load((FOLDER / NAME / "use_case.yaml").read_text())["models"], *more]
+    demo = {**DEMO, "models": ["late_return"]}
+    use_case = write_use_case(tmp_path / "use_cases" / NAME, models=models, demo=demo)
+    enter(monkeypatch, tmp_path / "home", tmp_path / "use_cases")
+    stores, every = Platform(), [m["name"] for m in models]
+    with DagsterInstance.ephemeral() as instance:
+        fresh = planned(stores, instance, use_case, every)
+        assert [a.job for a in fresh] == ["lifecycle", "score_day", "monitor"]
+        assert {a.models for a in fresh} == {tuple(every)}, "`run` on an empty installation plays them all"
+
+        for act in planned(stores, instance, use_case, ["late_return"]):
+            instance.add_run(
+                DagsterRun(
+                    job_name=f"{NAME}_{act.job}",
+                    status=DagsterRunStatus.SUCCESS,
+                    tags=_tags(use_case, act),
+                )
+            )
+        stores.clock(use_case).set(dt.datetime.fromisoformat(DEMO["judge_at"]))
+        later = planned(stores, instance, use_case, every)
+        done = [_finished(instance, use_case, act) is not None for act in later]
+
+    assert [(a.job, a.models) for a in later[:3]] == [
+        (job, ("late_return",)) for job in ("lifecycle", "score_day", "monitor")
+    ]
+    assert (later[3].job, later[3].models, later[3].clock) == ("lifecycle", tuple(every[1:]), None)
+    assert done == [True, True, True, False]
+
+
+def test_the_demo_of_a_model_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"demo\.models that are not declared: nobody"):
+        write_use_case(tmp_path / NAME, demo={**DEMO, "models": ["nobody"]})
 
 
 def test_a_use_case_that_fails_holds_up_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    played: list[str] = []
+    played: dict[str, Any] = {}
 
-    def play(_stores: Any, _instance: Any, name: str, _models: Any) -> None:
-        played.append(name)
+    def play(_stores: Any, _instance: Any, name: str, models: Any) -> None:
+        played[name] = models
         if len(played) == 1:
             raise PlatformError("it broke", where=name)
 
@@ -69,7 +108,7 @@ def test_a_use_case_that_fails_holds_up_no_other(tmp_path: Path, monkeypatch: py
 
     result = CliRunner().invoke(app, ["demo"])
 
-    assert NAME in played and len(played) > 1 and result.exit_code == 1
+    assert played[NAME] == ["late_return"] and len(played) > 1 and result.exit_code == 1
     assert "it broke" in result.output
 
 

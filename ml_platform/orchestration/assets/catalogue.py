@@ -18,7 +18,9 @@ def catalogue_asset(use_case: UseCase) -> AssetsDefinition:
         owners=owners(use_case),
         kinds={"markdown"},
         metadata=metadata.readme(use_case),
-        deps=[model_key(Target(use_case, m), "serving_cache") for m in use_case.config.models],
+        # A refused model serves nothing, and the page is written all the same: after all else that can run.
+        deps=[model_key(Target(use_case, m), "evaluation") for m in use_case.config.models],
+        op_tags={"dagster/priority": "-10"},
         description="Every feed, column, feature, dataset version, model and prediction of the use case, "
         "with type, source, owner, classification, lineage to the column and usage: see `page` in the "
         "metadata. `ml-platform catalogue --html DIR` writes all pages as a site with search.",

@@ -16,7 +16,7 @@ from dagster import (
 
 from ml_platform.diagnosis.steps import STEPS
 from ml_platform.lifecycle.platform import Target
-from ml_platform.orchestration import metadata
+from ml_platform.orchestration import metadata, partial
 from ml_platform.orchestration.assets.models import common
 from ml_platform.orchestration.assets.monitors import served, state_check
 from ml_platform.orchestration.assets.serving import accepted_feeds
@@ -36,6 +36,7 @@ def _skew(target: Target) -> AssetsDefinition:
 
     @asset(
         **common(target, "skew", {"python"}),
+        output_required=False,
         deps=[served(target), *accepted_feeds(target)],
         check_specs=[
             AssetCheckSpec(
@@ -48,9 +49,14 @@ def _skew(target: Target) -> AssetsDefinition:
         "known then: batch and serving parity, per feature.",
     )
     def skew(context: AssetExecutionContext, platform: PlatformResource) -> Iterator[Any]:
+        from ml_platform.lifecycle.agenda import left_out
         from ml_platform.lifecycle.guard.parity import parity
 
         stores = platform.get()
+        reason = left_out(stores, target, needs="predictions")
+        if reason:
+            yield from partial.left_out(context, reason, checks=["served_equals_rebuilt"])
+            return
         report = parity(stores, target, as_of(context, stores, target.use_case))
         worst = min(report.parity, key=lambda n: report.parity[n], default="")
         yield MaterializeResult(

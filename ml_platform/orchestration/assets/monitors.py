@@ -18,7 +18,7 @@ from dagster import (
 )
 
 from ml_platform.lifecycle.platform import Target
-from ml_platform.orchestration import metadata
+from ml_platform.orchestration import metadata, partial
 from ml_platform.orchestration.assets.models import common
 from ml_platform.orchestration.assets.serving import accepted_feeds
 from ml_platform.orchestration.keys import model_key
@@ -105,6 +105,7 @@ def _live_performance(target: Target) -> AssetsDefinition:
 
     @asset(
         **common(target, "live_performance", {"matplotlib"}),
+        output_required=False,
         deps=[served(target), model_key(target, "label_maturity"), *accepted_feeds(target)],
         check_specs=[
             AssetCheckSpec(
@@ -116,11 +117,16 @@ def _live_performance(target: Target) -> AssetsDefinition:
         "The one chart of the model is here.",
     )
     def live_performance(context: AssetExecutionContext, platform: PlatformResource) -> Iterator[Any]:
+        from ml_platform.lifecycle.agenda import left_out
         from ml_platform.lifecycle.guard.showing import story_page
         from ml_platform.lifecycle.monitors import performance
         from ml_platform.lifecycle.pages import address, publish
 
         stores = platform.get()
+        reason = left_out(stores, target, needs="predictions")
+        if reason:
+            yield from partial.left_out(context, reason, checks=["no_harm"])
+            return
         now = as_of(context, stores, target.use_case)
         view = performance(stores, target, now)
         report = view.report
@@ -163,16 +169,22 @@ def _drift(target: Target) -> AssetsDefinition:
 
     @asset(
         **common(target, "drift", {"evidently"}),
+        output_required=False,
         deps=[served(target)],
         check_specs=[AssetCheckSpec("no_drift", asset=key, description="Columns and score, by day.")],
         description=f"The last {settings.current_partitions} served partitions against the champion's "
         "gate days, blocked by day. Shown, and never a reason to retrain by itself.",
     )
     def drift(context: AssetExecutionContext, platform: PlatformResource) -> Iterator[Any]:
+        from ml_platform.lifecycle.agenda import left_out
         from ml_platform.lifecycle.monitors import drifting
         from ml_platform.lifecycle.pages import address
 
         stores = platform.get()
+        reason = left_out(stores, target, needs="predictions")
+        if reason:
+            yield from partial.left_out(context, reason, checks=["no_drift"])
+            return
         view = drifting(stores, target, as_of(context, stores, target.use_case))
         report = view.report
         shown: dict[str, Any] = {

@@ -68,9 +68,14 @@ def _predictions(target: Target) -> AssetsDefinition:
         "features as served: the evidence that a later diagnosis needs.",
     )
     def predictions(context: AssetExecutionContext, platform: PlatformResource) -> Iterator[Any]:
+        from ml_platform.lifecycle.agenda import left_out
         from ml_platform.lifecycle.scoring import score
 
         stores = platform.get()
+        reason = left_out(stores, target, needs="champion")
+        if reason:
+            yield from partial.left_out(context, reason, partition_keys(context))
+            return
         results = score(stores, target, partition_keys(context), as_of(context, stores, target.use_case))
         shown = [
             PartitionMetadata(
@@ -120,17 +125,23 @@ def _serving_cache(target: Target) -> AssetsDefinition:
 
     @asset(
         **common(target, "serving_cache", {"lmdb"}),
+        output_required=False,
         deps=[AssetDep(model_key(target, "predictions"), partition_mapping=AllPartitionMapping())],
         description=f"An immutable generation of the last {serving.segments} partitions, written aside, "
         f"counted and read back, then published; {serving.keep_generations} are kept for rollback.",
     )
-    def serving_cache(context: AssetExecutionContext, platform: PlatformResource) -> MaterializeResult[None]:
+    def serving_cache(context: AssetExecutionContext, platform: PlatformResource) -> Iterator[Any]:
+        from ml_platform.lifecycle.agenda import left_out
         from ml_platform.lifecycle.caching import refresh
 
         stores = platform.get()
+        reason = left_out(stores, target, needs="predictions")
+        if reason:
+            yield from partial.left_out(context, reason)
+            return
         report = refresh(stores, target, as_of(context, stores, target.use_case))
         key, decision = report.sample
-        return MaterializeResult(
+        yield MaterializeResult(
             metadata={
                 "generation": report.generation,
                 "new": report.new,
