@@ -20,6 +20,11 @@ POSITIVE_HAZARD = "positive_hazard"
 """The same where negatives come at the horizon only: the outcome, or its delay, changed."""
 ESTIMATED_LOSS_CHANGE = "estimated_loss_change"
 """On ``covariates``: loss change expected from X alone, in the unit of the loss."""
+WEIGHTED_LOSS_CHANGE = "density_weighted_loss_change"
+"""The same by curves of reference rows that are weighted to look like the current ones; it is looked at where
+something fired, and UNKNOWN where too few rows look so."""
+BESIDE = frozenset({ESTIMATED_LOSS_CHANGE, WEIGHTED_LOSS_CHANGE})
+"""Shown beside the realised loss, whatever else the step's headline is."""
 UNSEEN_REGION = frozenset({"unseen_region", "new_categories"})
 """On ``covariates``, with the region as subject; ``facts["labelled_rows"]`` counts the labels there are.
 A low effective sample alone is none: rows of a day share its shocks (measured: 15 % between a calm week of

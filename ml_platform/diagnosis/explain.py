@@ -31,8 +31,9 @@ def unseen(evidence: Evidence, settings: DiagnosisConfig) -> tuple[str, ...]:
     sentences = []
     for step in STEPS:
         findings = evidence.of(step.name)
-        if findings.state == "UNKNOWN":
+        if not findings.items:
             sentences.append(f"{step.name}: {findings.reason or 'no finding'}")
+        sentences += [f"{step.name}: {f.detail}" for f in findings.items if f.state == "UNKNOWN"]
         weak = [f for f in findings.items if f.state == "UNDERPOWERED"]
         if not weak:
             continue

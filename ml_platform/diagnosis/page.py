@@ -6,10 +6,14 @@ import base64
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
+from ml_platform.diagnosis.evidence import ESTIMATED_LOSS_CHANGE, WEIGHTED_LOSS_CHANGE
 from ml_platform.diagnosis.steps import STEPS
 from ml_platform.diagnosis.verdict import Cause, Diagnosis, StepResult
+from ml_platform.statistics.finding import Finding
 
 _QUESTIONS = {s.name: f"{s.number}. {s.question}" for s in STEPS}
+_LOSSES = "Loss: realised, and expected without labels (never mixed)"
+_LOSS_HEADER = ("change of the loss", "state", "estimate [95 %]", "smallest visible", "threshold", "why")
 _HEADER = ("question", "state", "estimate [95 %]", "smallest visible", "threshold", "tests", "why")
 _STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;color:#1f2a37;max-width:64rem;margin:2rem auto;padding:0 1rem}
@@ -30,7 +34,8 @@ def markdown(diagnosis: Diagnosis) -> str:
             f"{_md(diagnosis.model_key)}, {diagnosis.partition}, as of {diagnosis.as_of.isoformat()}",
             f"**Next.** {_md(diagnosis.next)}",
             "### Causes\n" + _bullets(_cause_text(c) for c in diagnosis.causes),
-            "### Steps\n" + _markdown_table(diagnosis.steps),
+            "### Steps\n" + _markdown_table(_HEADER, (_cells(s) for s in diagnosis.steps)),
+            f"### {_LOSSES}\n" + _markdown_table(_LOSS_HEADER, _losses(diagnosis)),
             "### What would change its mind\n" + _bullets(diagnosis.would_change_mind),
             "### What could not be seen\n" + _bullets(diagnosis.unseen),
         ]
@@ -52,7 +57,8 @@ def html(diagnosis: Diagnosis, images: Mapping[str, bytes] | None = None) -> str
         f"<h1>{escape(name)}: {escape(verdict.sentence)}</h1>",
         f"<p><b>Next.</b> {escape(diagnosis.next)}</p>",
         "<h2>Causes</h2>" + _html_list((_cause_text(c) for c in diagnosis.causes), "ol"),
-        "<h2>Steps</h2>" + _html_table(diagnosis.steps),
+        "<h2>Steps</h2>" + _html_table(_HEADER, (_cells(s) for s in diagnosis.steps)),
+        f"<h2>{_LOSSES}</h2>" + _html_table(_LOSS_HEADER, _losses(diagnosis)),
         "<h2>What would change its mind</h2>" + _html_list(diagnosis.would_change_mind),
         "<h2>What could not be seen</h2>" + _html_list(diagnosis.unseen),
         *(_image(caption, png) for caption, png in (images or {}).items()),
@@ -112,11 +118,10 @@ def _cells(step: StepResult) -> tuple[str, ...]:
     why = step.reason or (f"{top.subject}: {top.detail}" if top else "")
     if top is None:
         return (_QUESTIONS[step.name], step.state, "", "", "", str(step.findings), why)
-    interval = "" if top.low is None or top.high is None else f" [{_number(top.low)}, {_number(top.high)}]"
     return (
         _QUESTIONS[step.name],
         step.state,
-        _number(top.estimate) + interval,
+        _estimate(top),
         _number(top.minimal_detectable_effect),
         _number(top.floor),
         str(step.findings),
@@ -128,9 +133,38 @@ def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.3g}"
 
 
-def _html_table(steps: Iterable[StepResult]) -> str:
-    head = "".join(f"<th>{escape(h)}</th>" for h in _HEADER)
-    return f"<table><tr>{head}</tr>{''.join(_html_row(_cells(s)) for s in steps)}</table>"
+def _losses(diagnosis: Diagnosis) -> list[tuple[str, ...]]:
+    """Change of the realised loss beside the changes that the features alone lead one to expect."""
+    steps = {s.name: s for s in diagnosis.steps}
+    found = {f.statistic: f for f in steps["covariates"].beside} if "covariates" in steps else {}
+    realised = steps["harm"].headline if "harm" in steps else None
+    shown = {
+        "realised, on matured labels": (realised, "not known"),
+        "expected without labels (CBPE)": (found.get(ESTIMATED_LOSS_CHANGE), "not known"),
+        "expected, density-weighted": (
+            found.get(WEIGHTED_LOSS_CHANGE),
+            "looked at only where a loss or P(y|x) fires",
+        ),
+    }
+    return [_loss(name, finding, missing) for name, (finding, missing) in shown.items()]
+
+
+def _loss(name: str, finding: Finding | None, missing: str) -> tuple[str, ...]:
+    if finding is None:
+        return (name, "UNKNOWN", "", "", "", missing)
+    seen, floor = _number(finding.minimal_detectable_effect), _number(finding.floor)
+    return (name, finding.state, _estimate(finding), seen, floor, finding.detail)
+
+
+def _estimate(finding: Finding) -> str:
+    bounds = finding.low, finding.high
+    interval = "" if None in bounds else f" [{_number(finding.low)}, {_number(finding.high)}]"
+    return _number(finding.estimate) + interval
+
+
+def _html_table(names: Sequence[str], rows: Iterable[tuple[str, ...]]) -> str:
+    head = "".join(f"<th>{escape(h)}</th>" for h in names)
+    return f"<table><tr>{head}</tr>{''.join(map(_html_row, rows))}</table>"
 
 
 def _html_row(cells: tuple[str, ...]) -> str:
@@ -149,8 +183,8 @@ def _image(caption: str, png: bytes) -> str:
     return f'<h2>{text}</h2><img alt="{text}" src="data:image/png;base64,{data}">'
 
 
-def _markdown_table(steps: Iterable[StepResult]) -> str:
-    rows = [_HEADER, tuple("---" for _ in _HEADER), *(tuple(_md(c) for c in _cells(s)) for s in steps)]
+def _markdown_table(names: Sequence[str], cells: Iterable[tuple[str, ...]]) -> str:
+    rows = [names, ["---" for _ in names], *([_md(c) for c in row] for row in cells)]
     return "\n".join(f"| {' | '.join(r)} |" for r in rows)
 
 

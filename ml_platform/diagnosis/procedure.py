@@ -25,7 +25,7 @@ from ml_platform.diagnosis.verdict import (
 from ml_platform.guard_config import DiagnosisConfig, RetrainingConfig
 from ml_platform.partitions import key_time
 from ml_platform.statistics.finding import Finding, Findings
-from ml_platform.statistics.states import State
+from ml_platform.statistics.states import State, worst
 
 Side = Literal["upstream", "serving", "training"]
 _FIX: dict[Side, VerdictName] = {
@@ -419,7 +419,7 @@ def _silent_concept(harm: Findings, covariates: Findings) -> _Draft:
             "The loss rose because the cases became harder, as the features predict; retraining cannot help."
         )
         return _Draft("none", "covariate_shift", sentence, names)
-    if covariates.state == "UNKNOWN":
+    if worst(f.state for f in covariates.items if f.statistic != ev.WEIGHTED_LOSS_CHANGE) == "UNKNOWN":
         sentence = "The loss rose, the outcome did not change, and the features were not measured."
         return _Draft("wait_for_labels", "harm", sentence, recheck=1)
     sentence = "The loss rose, and neither the outcome nor the features explain it."
@@ -429,8 +429,15 @@ def _silent_concept(harm: Findings, covariates: Findings) -> _Draft:
 def _explained(harm: Findings, covariates: Findings) -> bool:
     """X alone predicts a rise at least half as large as the one that was measured."""
     rise = max((f.estimate or 0.0 for f in harm.failed), default=0.0)
-    expected = [f for f in covariates.items if f.statistic == ev.ESTIMATED_LOSS_CHANGE and f.state == "FAIL"]
-    return any((f.estimate or 0.0) >= rise / 2 > 0 for f in expected)
+    expected = _expected_change(covariates)
+    return expected is not None and expected.state == "FAIL" and (expected.estimate or 0.0) >= rise / 2 > 0
+
+
+def _expected_change(covariates: Findings) -> Finding | None:
+    """The change that X alone predicts: density-weighted where enough rows carry the weights, else CBPE's."""
+    found = {f.statistic: f for f in covariates.items}
+    weighted = found.get(ev.WEIGHTED_LOSS_CHANGE)
+    return weighted if weighted and weighted.state != "UNKNOWN" else found.get(ev.ESTIMATED_LOSS_CHANGE)
 
 
 # What may not be done, what is due anyway, and what takes too long.
@@ -555,7 +562,8 @@ def _steps(evidence: Evidence) -> tuple[StepResult, ...]:
 def _step_result(name: str, findings: Findings) -> StepResult:
     at_worst = [f for f in findings.items if f.state == findings.state] or list(findings.items)
     headline = storable(max(at_worst, key=_strength)) if at_worst else None
-    return StepResult(name, findings.state, headline, len(findings.items), findings.reason)
+    beside = tuple(storable(f) for f in findings.items if f.statistic in ev.BESIDE)
+    return StepResult(name, findings.state, headline, len(findings.items), findings.reason, beside)
 
 
 def _strength(finding: Finding) -> float:

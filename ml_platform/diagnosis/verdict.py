@@ -94,6 +94,7 @@ class StepResult:
         headline: The finding that matters most; None without any.
         findings: How many there are.
         reason: Why nothing, or not everything, was measured.
+        beside: Findings that are shown whatever the headline is.
     """
 
     name: str
@@ -101,6 +102,7 @@ class StepResult:
     headline: Finding | None
     findings: int
     reason: str = ""
+    beside: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -156,7 +158,11 @@ def storable(finding: Finding) -> Finding:
 
 def _step(value: Mapping[str, Any]) -> StepResult:
     headline = value["headline"]
-    return StepResult(**{**value, "headline": headline and Finding(**_tupled(Finding, headline))})
+    known = {
+        "headline": headline and Finding(**_tupled(Finding, headline)),
+        "beside": tuple(Finding(**_tupled(Finding, f)) for f in value.get("beside", ())),
+    }
+    return StepResult(**{**value, **known})
 
 
 def _tupled(cls: type[Any], value: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -27,7 +27,7 @@ from ml_platform.monitoring.chart import model_chart
 from ml_platform.monitoring.daily import DailyDistance, daily_distance
 from ml_platform.monitoring.drift import DriftReport, drift
 from ml_platform.monitoring.drift_chart import drift_chart
-from ml_platform.monitoring.estimated import estimated_loss
+from ml_platform.monitoring.estimated import EstimatedReport, estimated_loss
 from ml_platform.monitoring.label_maturity import LabelMaturity
 from ml_platform.monitoring.maturity_chart import maturity_chart
 from ml_platform.monitoring.performance import PerformanceReport, live_performance
@@ -47,6 +47,21 @@ class MaturityView:
 
 
 @dataclass(frozen=True)
+class Unlabelled:
+    """Loss of served partitions as expected without labels, by partition; never mixed with the realised one.
+
+    Attributes:
+        cbpe: Of every served partition.
+        weighted: Of the last ones, by the density-weighted curve.
+        unknown: Why the latter is not known where it was looked at.
+    """
+
+    cbpe: Mapping[str, float] = field(default_factory=dict)
+    weighted: Mapping[str, float] = field(default_factory=dict)
+    unknown: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class PerformanceView:
     """Live performance and the chart of the model.
 
@@ -57,7 +72,7 @@ class PerformanceView:
     """
 
     report: PerformanceReport
-    estimated: Mapping[str, float]
+    estimated: Unlabelled
     chart: bytes
 
 
@@ -111,7 +126,8 @@ def performance(platform: Platform, target: Target, as_of: datetime) -> Performa
     )
     distance = _distance(target, before, served)
     estimated = _estimated(target, before, served)
-    told = replace(story_of(platform, target, keys, as_of), estimated=estimated)
+    story = story_of(platform, target, keys, as_of)
+    told = replace(story, estimated=estimated.cbpe, density_weighted=estimated.weighted)
     chart = model_chart(target.key, report, distance=distance, story=told)
     summary = {
         "state": report.state,
@@ -120,7 +136,9 @@ def performance(platform: Platform, target: Target, as_of: datetime) -> Performa
         "matured_partitions": len(report.mature),
         "immature_partitions": report.immature,
         "weighted_partitions": report.weighted,
-        f"estimated_{report.loss}": estimated,
+        f"estimated_{report.loss}": estimated.cbpe,
+        f"density_weighted_{report.loss}": estimated.weighted,
+        "density_weighted_unknown": estimated.unknown,
         "rows": report.rows,
         "metrics": {m.name: asdict(m) for m in report.metrics},
     }
@@ -203,20 +221,38 @@ def _distance(target: Target, before: pa.Table | None, served: pa.Table) -> Dail
     return daily_distance(before, served, target.model.features, target.kind.names())
 
 
-def _estimated(target: Target, before: pa.Table | None, served: pa.Table) -> dict[str, float]:
-    """Loss of each served partition as expected from its features alone; empty where it cannot be had."""
+def _estimated(target: Target, before: pa.Table | None, served: pa.Table) -> Unlabelled:
+    """Loss of each served partition as expected from its features alone; empty where it cannot be had.
+
+    The density-weighted version looks at the last partitions only, in windows: a curve is weighted to look
+    like one window at a time, and the cost stays the same as a model grows old.
+    """
     if before is None:
-        return {}
-    report = estimated_loss(
-        before,
-        served,
-        kind=target.kind,
-        label=target.model.label.column,
-        features=target.model.features,
-        settings=target.model.diagnosis,
-        density=False,
-    )
-    return {d.partition_key: d.cbpe for d in report.days if d.cbpe is not None}
+        return Unlabelled()
+
+    def estimate(rows: pa.Table, density: bool) -> EstimatedReport:
+        return estimated_loss(
+            before,
+            rows,
+            kind=target.kind,
+            label=target.model.label.column,
+            features=target.model.features,
+            settings=target.model.diagnosis,
+            density=density,
+        )
+
+    found = {d.partition_key: d.cbpe for d in estimate(served, False).days}
+    weighted: dict[str, float] = {}
+    unknown: dict[str, str] = {}
+    size, most = target.model.diagnosis.concept_partitions, target.model.diagnosis.maximum_partitions
+    keys = sorted(found)[-most:]
+    for end in range(len(keys), 0, -size):
+        window = keys[max(0, end - size) : end]
+        report = estimate(_only(served, window), True)
+        weighted |= {d.partition_key: d.pape for d in report.days if d.pape is not None}
+        if report.weighted is not None and report.weighted.state == "UNKNOWN":
+            unknown |= dict.fromkeys(window, report.weighted.detail)
+    return Unlabelled(found, dict(sorted(weighted.items())), dict(sorted(unknown.items())))
 
 
 def _evidently(target: Target, before: pa.Table, current: pa.Table) -> bytes:

@@ -27,6 +27,7 @@ from ml_platform.monitoring.style import (
     MUTED,
     PAPER,
     SLATE,
+    TEAL,
     VIOLET,
     WIDTH,
     draw_header,
@@ -97,12 +98,14 @@ class Story:
         verdicts: One per day.
         incidents: Open and closed ones.
         estimated: Loss estimated without labels, by partition; never mixed with the realised one.
+        density_weighted: The same by density-weighted curves, where it is known.
     """
 
     promotions: Sequence[Promotion] = ()
     verdicts: Sequence[VerdictMark] = ()
     incidents: Sequence[IncidentSpan] = ()
     estimated: Mapping[str, float] = field(default_factory=dict)
+    density_weighted: Mapping[str, float] = field(default_factory=dict)
 
 
 VERDICT_COLOURS = {
@@ -192,7 +195,8 @@ def _loss_panel(axis: Axes, performance: PerformanceReport, keys: list[str], sto
     place = {key: i for i, key in enumerate(keys)}
     handles: list[Line2D | Patch] = [*_reference(axis, performance), *_losses(axis, performance.days, place)]
     handles += _weighted(axis, performance.days, place)
-    handles += _estimated(axis, story.estimated, place)
+    handles += _estimated(axis, story.estimated, place, VIOLET, "estimated without labels")
+    handles += _estimated(axis, story.density_weighted, place, TEAL, "the same, density-weighted")
     handles += _immature(axis, performance.immature, place)
     _incidents(axis, story.incidents, keys)
     _promotions(axis, story.promotions, keys)
@@ -272,15 +276,18 @@ def _weighted(axis: Axes, days: Sequence[DayPerformance], place: dict[str, int])
     return [Line2D([], [], color=BLUE, lw=0.8, marker="o", mfc=PAPER, ms=4, label="young, weighted by 1/F")]
 
 
-def _estimated(axis: Axes, estimated: Mapping[str, float], place: dict[str, int]) -> list[Line2D | Patch]:
-    """The loss expected without labels: drawn beside the realised one, never mixed with it."""
-    known = sorted(k for k in estimated if k in place)
-    if not known:
+def _estimated(
+    axis: Axes, estimated: Mapping[str, float], place: dict[str, int], colour: str, name: str
+) -> list[Line2D | Patch]:
+    """A loss expected without labels: beside the realised one, never mixed with it; broken where unknown."""
+    values = np.full(len(place), np.nan)
+    for key, value in estimated.items():
+        if key in place:
+            values[place[key]] = value
+    if np.isnan(values).all():
         return []
-    axis.plot(
-        [place[k] for k in known], [estimated[k] for k in known], color=VIOLET, lw=1.2, ls=":", zorder=3
-    )
-    return [Line2D([], [], color=VIOLET, lw=1.2, ls=":", label="estimated without labels")]
+    axis.plot(values, color=colour, lw=1.2, ls=":", marker=".", ms=2, zorder=3)
+    return [Line2D([], [], color=colour, lw=1.2, ls=":", label=name)]
 
 
 def _incidents(axis: Axes, incidents: Sequence[IncidentSpan], keys: list[str]) -> None:

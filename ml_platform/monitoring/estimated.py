@@ -37,6 +37,9 @@ from ml_platform.statistics.frames import PARTITION, Table, as_frame, finite
 Codes = npt.NDArray[np.int64]
 
 QUESTION = "covariates"
+PLAIN, WEIGHTED = "estimated_loss_change", "density_weighted_loss_change"
+"""Names of the two findings, which stand side by side."""
+_METHOD = {PLAIN: "CBPE", WEIGHTED: "density-weighted"}
 NEVER_AN_ALL_CLEAR = (
     "It sees only what the features explain: a changed rule stays unseen, so it is never an all-clear."
 )
@@ -81,16 +84,19 @@ class EstimatedReport:
     Attributes:
         days: One per current partition, in order.
         cbpe: Mean over days.
-        pape: Mean over days under the density-weighted curve.
+        pape: Mean over days under the density-weighted curve; None where the effective sample is too small.
         reference_loss: Realised loss of the reference, mean over days.
         reference_cbpe: Its expected loss (cross-fitted by days), mean over days.
         effective_share: Effective sample of the density weights, as a share of the reference rows: near 0
             where the reference has no rows like the current ones.
-        finding: Change of the expected loss, ``loss_expected_from_x``.
+        finding: Change of the expected loss, ``estimated_loss_change``.
+        weighted: The same by the density-weighted curve, ``density_weighted_loss_change``: UNKNOWN where the
+            effective sample is too small; None where it was not asked for.
         reason: Why nothing could be estimated.
     """
 
     finding: Finding
+    weighted: Finding | None = None
     days: tuple[DayEstimate, ...] = ()
     cbpe: float | None = None
     pape: float | None = None
@@ -99,11 +105,16 @@ class EstimatedReport:
     effective_share: float | None = None
     reason: str = ""
 
+    @property
+    def both(self) -> list[Finding]:
+        """The findings, side by side."""
+        return [self.finding, *([self.weighted] if self.weighted else [])]
+
     def findings(self) -> Findings:
-        """The finding; unknown where nothing could be estimated."""
+        """Both findings; unknown where nothing could be estimated."""
         if self.reason:
             return Findings.unknown(QUESTION, self.reason)
-        return Findings.of(QUESTION, [self.finding])
+        return Findings.of(QUESTION, self.both)
 
 
 @dataclass(frozen=True)
@@ -156,7 +167,8 @@ def estimated_loss(
     _check(before, now, kind, label)
     reason = _cannot(before, now, kind, label)
     if reason:
-        return EstimatedReport(Finding("loss_expected_from_x", "all", "UNKNOWN", reason), reason=reason)
+        unknown = [Finding(s, "all", "UNKNOWN", reason) for s in (PLAIN, WEIGHTED)]
+        return EstimatedReport(unknown[0], unknown[1] if inputs else None, reason=reason)
     old, new = _rows(before, kind), _rows(now, kind)
     labels = before[label].to_numpy(np.float64)
     losses = kind.losses(labels, old.scores)
@@ -166,7 +178,8 @@ def estimated_loss(
     if inputs:
         weights = _density_ratio(before, now, old, new, inputs)
         share = float(weights.sum() ** 2 / (weights**2).sum() / weights.size)
-        pape = new.by_day(_expected(kind, old, targets, weights, new))
+        if share >= settings.unseen_effective_share:
+            pape = new.by_day(_expected(kind, old, targets, weights, new))
     fitted = np.column_stack(
         [
             cross_fitted(old.curved(i), target, old.day, np.ones(labels.size), _shape(kind))
@@ -175,8 +188,15 @@ def estimated_loss(
     )
     baseline = old.by_day(_LOSSES[kind.name](fitted, old.scores))
     realised = float(old.by_day(losses).mean())
+    facts = {"reference_loss": realised, "effective_share": share}
+    weighted = None
+    if pape is not None:
+        weighted = _judged(WEIGHTED, baseline, pape, realised, len(now), settings, facts)
+    elif share is not None:
+        weighted = _too_few_alike(share, realised, settings)
     return EstimatedReport(
-        finding=_judged(baseline, cbpe, pape, share, realised, len(now), settings),
+        finding=_judged(PLAIN, baseline, cbpe, realised, len(now), settings, facts),
+        weighted=weighted,
         days=_days(new, cbpe, pape),
         cbpe=float(cbpe.mean()),
         pape=float(pape.mean()) if pape is not None else None,
@@ -335,17 +355,15 @@ def _days(rows: _Rows, cbpe: Floats, pape: Floats | None) -> tuple[DayEstimate, 
 
 
 def _judged(
+    statistic: str,
     baseline: Floats,
-    cbpe: Floats,
-    pape: Floats | None,
-    share: float | None,
+    daily: Floats,
     realised: float,
     rows: int,
     settings: DiagnosisConfig,
+    facts: Mapping[str, float | None],
 ) -> Finding:
-    """The rise of the expected loss, one-sided; density-weighted where enough rows carry the weights."""
-    weighted = pape is not None and share is not None and share >= settings.unseen_effective_share
-    daily = pape if weighted and pape is not None else cbpe
+    """The rise of the expected loss, one-sided."""
     block = settings.block_partitions
     change = change_of_days(_blocks(baseline, block), _blocks(daily, block))
     p_value = change.p_value("greater")
@@ -359,16 +377,15 @@ def _judged(
         detectable=detectable,
     )
     low, high = change.interval()
-    method: Literal["pape", "cbpe"] = "pape" if weighted else "cbpe"
     seen = (
         f"{detectable:.3f} could be seen" if math.isfinite(detectable) else "too few days to see any change"
     )
     return Finding(
-        statistic="loss_expected_from_x",
+        statistic=statistic,
         subject="all",
         state=state,
         detail=f"The features alone let one expect a loss changed by {change.value:+.3f} from {realised:.3f} "
-        f"({method}, p {p_value:.2g}); {seen}, floor {floor:.3f}. {NEVER_AN_ALL_CLEAR}",
+        f"({_METHOD[statistic]}, p {p_value:.2g}); {seen}, floor {floor:.3f}. {NEVER_AN_ALL_CLEAR}",
         estimate=finite(change.value),
         low=finite(low),
         high=finite(high),
@@ -377,14 +394,20 @@ def _judged(
         p_value=p_value,
         blocks=change.blocks,
         rows=rows,
-        facts={
-            "method": method,
-            "cbpe_change": float(cbpe.mean() - baseline.mean()),
-            "pape_change": float(pape.mean() - baseline.mean()) if pape is not None else None,
-            "effective_share": share,
-            "reference_loss": realised,
-            "lag1": change.lag1,
-        },
+        facts={**facts, "expected_loss": float(daily.mean()), "lag1": change.lag1},
+    )
+
+
+def _too_few_alike(share: float, realised: float, settings: DiagnosisConfig) -> Finding:
+    least = settings.unseen_effective_share
+    return Finding(
+        statistic=WEIGHTED,
+        subject="all",
+        state="UNKNOWN",
+        detail=f"only {share:.0%} of the reference are left as effective sample for rows like the current "
+        f"ones (least {least:.0%}), too few to fit a curve on ({_METHOD[WEIGHTED]})",
+        floor=settings.loss_floor * realised,
+        facts={"effective_share": share, "reference_loss": realised},
     )
 
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from ml_platform.statistics.states import State
 
 INK, MUTED, GRID, PAPER = "#1f2a37", "#6b7280", "#e5e7eb", "#ffffff"
-BLUE, AMBER, VIOLET, SLATE = "#2563eb", "#f59e0b", "#7c3aed", "#94a3b8"
+BLUE, AMBER, VIOLET, SLATE, TEAL = "#2563eb", "#f59e0b", "#7c3aed", "#94a3b8", "#0d9488"
 STATE_COLOURS: dict[State, str] = {
     "PASS": "#15803d",
     "FAIL": "#dc2626",

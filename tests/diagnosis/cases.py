@@ -55,6 +55,13 @@ BIAS = ("concept", finding("bias", estimate=0.08, floor=0.05))
 CONTRAST = ("concept", finding("contrast", "branch=UA", estimate=0.1, floor=0.03))
 SLOPE = ("concept", finding("slope", estimate=-0.5, floor=0.3))
 X_LOSS = ("covariates", finding("estimated_loss_change", estimate=0.07, floor=0.05))
+X_LESS = ("covariates", finding("estimated_loss_change", state="PASS", estimate=0.01, floor=0.05))
+WEIGHTED = ("covariates", finding("density_weighted_loss_change", estimate=0.07, floor=0.05))
+WEIGHTED_LESS = (
+    "covariates",
+    finding("density_weighted_loss_change", state="PASS", estimate=0.01, floor=0.05),
+)
+WEIGHTED_UNKNOWN = ("covariates", finding("density_weighted_loss_change", state="UNKNOWN"))
 DRIFT = ("covariates", finding("domain_auc", "distance", estimate=0.8, floor=0.6))
 REGION = ("covariates", finding("unseen_region", "place=XYZ", facts={"labelled_rows": 400}))
 NEW_REGION = ("covariates", finding("unseen_region", "place=XYZ", facts={"labelled_rows": 40}))
@@ -163,6 +170,12 @@ CASES = [
     case("bias and a contrast on recalibrated residuals", E(BIAS, CONTRAST), "retrain", "concept"),
     case("harder days", E(HARM, X_LOSS), "none", "covariate_shift"),
     case("harder days, concept underpowered", E(HARM, X_LOSS, weak(0.05)), "none", "covariate_shift"),
+    case("harder days, seen with the density alone", E(HARM, X_LESS, WEIGHTED), "none", "covariate_shift"),
+    case(
+        "harder by the score, not by the density", E(HARM, X_LOSS, WEIGHTED_LESS), "escalate", "contradiction"
+    ),
+    case("harder days, density unknown", E(HARM, X_LOSS, WEIGHTED_UNKNOWN), "none", "covariate_shift"),
+    case("harm unexplained, density unknown", E(HARM, X_LESS, WEIGHTED_UNKNOWN), "escalate", "contradiction"),
     case("benign drift", E(DRIFT), "none", "benign_drift"),
     case("benign drift of an old model", E(DRIFT, promotion=OLD), "retrain", "freshness"),
     case("new region with labels", E(REGION), "retrain", "new_region", kind="incident"),

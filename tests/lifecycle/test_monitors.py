@@ -83,6 +83,23 @@ def test_live_performance_is_of_matured_weeks_only(watched: Library) -> None:
     assert view.chart.startswith(b"\x89PNG")
 
 
+def test_the_loss_expected_without_labels_is_shown_by_both_methods_beside_the_realised_one(
+    watched: Library,
+) -> None:
+    few = watched.model(diagnosis={"unseen_effective_share": 0.001, "concept_partitions": 4})
+    shown = monitors.performance(watched.platform, few, watched.now).estimated
+    assert list(shown.cbpe) == list(shown.weighted) == [*SERVED, *LATER] and not shown.unknown
+    assert all(shown.weighted[k] != shown.cbpe[k] for k in shown.weighted)
+    strict = watched.model(diagnosis={"unseen_effective_share": 0.999})
+    none = monitors.performance(watched.platform, strict, watched.now)
+    assert list(none.estimated.unknown) == [*SERVED, *LATER]
+    assert none.estimated.weighted == {} and none.estimated.cbpe == shown.cbpe
+    assert all("too few" in why for why in none.estimated.unknown.values())
+    (*_, kept) = recorded.results(watched.platform, watched.target, "live_performance")
+    assert kept.summary["density_weighted_unknown"] == none.estimated.unknown
+    assert kept.summary["metrics"]["log_loss"]["value"] == none.report.metric("log_loss").value
+
+
 def test_a_sound_model_does_not_drift(watched: Library) -> None:
     view = monitors.drifting(watched.platform, watched.target, watched.now)
     assert view.report.current == tuple(LATER[1:]) and len(view.report.reference) == 26

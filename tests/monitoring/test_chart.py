@@ -108,6 +108,21 @@ def test_a_model_with_few_or_no_matured_days_still_has_its_chart(mature: int) ->
     assert pixels(chart.model_chart("parcels/late", performance(mature))).std() > 0.01
 
 
+@pytest.mark.parametrize(("name", "colour"), [("estimated", "VIOLET"), ("density_weighted", "TEAL")])
+def test_losses_expected_without_labels_are_lines_of_their_own_broken_where_unknown(
+    name: str, colour: str
+) -> None:
+    shade = np.array(matplotlib.colors.to_rgb(getattr(chart, colour)))
+
+    def coloured(expected: dict[str, float]) -> int:
+        image = pixels(chart.model_chart("m", performance(12), story=chart.Story(**{name: expected})))
+        return int((np.abs(image - shade).max(axis=2) < 0.05).sum())
+
+    whole = dict.fromkeys(KEYS, 0.7)
+    holes = {k: v for k, v in whole.items() if not KEYS[4] < k < KEYS[16]}
+    assert coloured(whole) > coloured(holes) > coloured({}) == 0
+
+
 def test_the_same_data_give_the_same_bytes() -> None:
     report, days = performance(12), distance()
     assert chart.model_chart("m", report, distance=days) == chart.model_chart("m", report, distance=days)

@@ -113,9 +113,11 @@ def test_rows_that_move_where_the_score_is_wrong_need_the_density() -> None:
     moved = current[(current.zone == "c") | (np.random.default_rng(0).random(len(current)) < 0.15)]
     report = estimate((reference, moved))
     rise = realised(moved) - realised(reference)
-    assert report.finding.facts["cbpe_change"] < 0.3 * rise
-    assert report.finding.facts["pape_change"] == pytest.approx(rise, rel=0.25)
-    assert (report.finding.state, report.finding.facts["method"]) == ("FAIL", "pape")
+    assert report.weighted is not None
+    assert report.finding.estimate < 0.3 * rise
+    assert report.weighted.estimate == pytest.approx(rise, rel=0.25)
+    assert (report.finding.state, report.weighted.state) == ("PASS", "FAIL")
+    assert report.findings().items == (report.finding, report.weighted)
 
 
 def test_it_is_blind_to_concept_drift_and_says_so() -> None:
@@ -126,16 +128,19 @@ def test_it_is_blind_to_concept_drift_and_says_so() -> None:
     assert "never an all-clear" in report.finding.detail
 
 
-def test_rows_that_the_reference_does_not_know_are_estimated_without_the_density() -> None:
+def test_for_rows_that_the_reference_does_not_know_the_density_is_unknown_with_its_reason() -> None:
     report = estimate(parcels(4, shift=4.0))
-    assert report.effective_share < 0.2
-    assert report.finding.facts["method"] == "cbpe"
+    assert report.effective_share < 0.2 and report.weighted is not None
+    assert report.weighted.state == "UNKNOWN" and report.weighted.estimate is None
+    assert f"only {report.effective_share:.0%} of the reference" in report.weighted.detail
+    assert report.pape is None and all(d.pape is None for d in report.days)
+    assert report.finding.estimate is not None, "CBPE stands beside it"
 
 
 def test_without_the_density_only_the_score_is_read() -> None:
     reference, current = parcels(5)
     report = estimate((reference.drop(columns="haze"), current.drop(columns="haze")), density=False)
-    assert report.pape is report.effective_share is report.days[0].pape is None
+    assert report.pape is report.effective_share is report.weighted is report.days[0].pape is None
     assert report.findings().state == report.finding.state
 
 

@@ -8,24 +8,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import cached_property
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-from sqlalchemy import func, select
 
 from ml_platform.datasets import versions
-from ml_platform.diagnosis import evidence as names
 from ml_platform.diagnosis.evidence import Evidence, IncidentFacts, PromotionFacts, TrainingFacts
 from ml_platform.errors import PlatformError
 from ml_platform.features.dbt import compiled_views
 from ml_platform.lifecycle import views
+from ml_platform.lifecycle.guard.deliveries import deliveries, premature_labels
+from ml_platform.lifecycle.guard.evidence_tables import Tables
 from ml_platform.lifecycle.guard.live import Live
-from ml_platform.lifecycle.guard.records import cleared_partitions
-from ml_platform.lifecycle.maturity import label_keys, maturity_of
 from ml_platform.lifecycle.platform import Platform, Target
-from ml_platform.lifecycle.reference import Reference, daily_losses, reference_of
+from ml_platform.lifecycle.reference import Reference, daily_losses
 from ml_platform.lifecycle.training_data import held_partitions
 from ml_platform.monitoring.breaks import data_breaks
 from ml_platform.monitoring.concept import ConceptReport, concept_change
@@ -40,8 +37,7 @@ from ml_platform.monitoring.skew import SkewReport, feature_breaks, serving_skew
 from ml_platform.monitoring.units import unit_changes
 from ml_platform.registry import promotions
 from ml_platform.statistics.finding import Finding, Findings
-from ml_platform.storage.parquet import read_table
-from ml_platform.storage.tables import Acceptance, Promotion
+from ml_platform.storage.tables import Promotion
 
 
 @dataclass
@@ -95,7 +91,7 @@ def gather(
     return _Gatherer(Live(platform, target, as_of, promotion), incident, rebuilt, fixed).gathered()
 
 
-class _Gatherer:
+class _Gatherer(Tables):
     """One gathering: tables are read once and shared by the questions."""
 
     def __init__(
@@ -105,10 +101,9 @@ class _Gatherer:
         rebuilt: Mapping[str, pa.Table] | None,
         fixed: Sequence[str],
     ) -> None:
-        self.live, self.incident, self.given, self.fixed = live, incident, rebuilt, fixed
-        self.platform, self.target = live.platform, live.target
-        self.model, self.settings = live.target.model, live.target.model.diagnosis
+        super().__init__(live, incident, rebuilt, fixed)
         self.reports = Gathered(Evidence(live.target.key, live.partition, live.as_of, {}))
+        self.answered: dict[str, Findings] = {}
 
     def gathered(self) -> Gathered:
         """Every question answered."""
@@ -125,8 +120,9 @@ class _Gatherer:
             "leakage": self.leakage,
             "season": self.season,
         }
-        findings = {name: _answer(name, question) for name, question in asked.items()}
-        findings = _new_or_renamed(findings, self.reference, lambda: self.window)
+        for name, question in asked.items():
+            self.answered[name] = _answer(name, question)
+        findings = _new_or_renamed(self.answered, self.reference, lambda: self.window)
         concept = self.reports.concept
         served, rebuilt = self.breaks()
         self.reports.evidence = Evidence(
@@ -146,94 +142,6 @@ class _Gatherer:
         )
         return self.reports
 
-    # --- tables ---------------------------------------------------------------------------------
-
-    @cached_property
-    def reference(self) -> Reference:
-        return reference_of(self.platform, self.target, self.live.promotion)
-
-    @cached_property
-    def reference_frame(self) -> pd.DataFrame:
-        """The reference's rows.
-
-        Raises:
-            PlatformError: There are none.
-        """
-        if self.reference.rows is None:
-            raise PlatformError(self.reference.reason, where=self.target.key)
-        frame: pd.DataFrame = self.reference.rows.to_pandas()
-        return frame
-
-    @cached_property
-    def window_keys(self) -> list[str]:
-        over = {*self.fixed, *cleared_partitions(self.platform, self.target, self.live.as_of)}
-        last = list(self.live.heads)[-self.settings.covariate_partitions :]
-        return [k for k in last if k not in over]
-
-    @cached_property
-    def window(self) -> pd.DataFrame:
-        """The last served partitions, features as served."""
-        served = self.live.served(self.window_keys)
-        if served is None:
-            why = "nothing has been served" + (" since the last incident" if self.live.heads else "")
-            raise PlatformError(why, where=self.target.key)
-        frame: pd.DataFrame = served.to_pandas()
-        return frame
-
-    @cached_property
-    def rebuilt(self) -> pd.DataFrame:
-        """The same rows' features, rebuilt by the training code from what was known at their cutoffs."""
-        tables = self.given
-        if tables is None or not set(self.window_keys) <= set(tables):
-            tables = views.compute(
-                self.platform, self.target.use_case, "features", self.window_keys, self.live.as_of
-            )
-        tables = {k: tables[k] for k in self.window_keys}
-        frame: pd.DataFrame = pa.concat_tables(tables.values()).to_pandas()
-        return frame
-
-    @cached_property
-    def label_keys(self) -> list[str]:
-        """Partitions whose labels are looked at: aged ones for the law, and all that the champion scored."""
-        first = self.live.by_champion[0] if self.live.by_champion else None
-        return label_keys(self.target, self.live.as_of, first)
-
-    @cached_property
-    def labels(self) -> pa.Table:
-        found = self.live.labels(self.label_keys)
-        if found is None:
-            raise PlatformError("no partition has begun yet", where=self.target.key)
-        return found
-
-    @cached_property
-    def judged(self) -> pd.DataFrame:
-        """Matured rows that the champion scored, with their labels."""
-        keys = [k for k in self.live.matured if k in self.mature_names]
-        rows = self.live.judged(keys, self.labels) if keys else None
-        if rows is None or not rows.num_rows:
-            raise PlatformError("no matured partition was scored by the champion yet", where=self.target.key)
-        frame: pd.DataFrame = rows.to_pandas()
-        return frame
-
-    @cached_property
-    def mature_names(self) -> set[str]:
-        if self.reports.maturity is None:
-            return set()
-        return set(self.reports.maturity.named("mature"))
-
-    @cached_property
-    def concept_keys(self) -> list[str]:
-        """The window of P(y|x): the last matured partitions, growing from the onset of an open incident."""
-        try:
-            keys = sorted(set(self.judged["partition_key"]))
-        except PlatformError:
-            return []
-        size = self.settings.concept_partitions
-        if self.incident is not None and self.incident.family == "model":
-            since = [k for k in keys if k >= self.incident.first_partition]
-            size = min(max(size + len(since), size), self.settings.maximum_partitions)
-        return keys[-size:]
-
     def breaks(self) -> tuple[frozenset[str], frozenset[str]]:
         """Features that look broken as served, and as rebuilt.
 
@@ -252,14 +160,6 @@ class _Gatherer:
 
     # --- questions ------------------------------------------------------------------------------
 
-    @property
-    def segments(self) -> list[str]:
-        return list(self.settings.segments) or [s.column for s in self.model.gates.slices]
-
-    @property
-    def categorical_segments(self) -> list[str]:
-        return [s for s in self.segments if s in self.model.categorical]
-
     def contract(self) -> Findings:
         columns = self.model.feature_names
         found = data_breaks(
@@ -270,101 +170,8 @@ class _Gatherer:
             segments=(),
             settings=self.settings,
         )
-        items = (*self.deliveries(), *self.premature_labels(), *found.items)
+        items = (*deliveries(self), *premature_labels(self), *found.items)
         return Findings.of("contract", items, found.reason)
-
-    def premature_labels(self) -> list[Finding]:
-        """Labels that were known when their prediction was made: then nothing was predicted."""
-        keys = self.live.by_champion[-self.settings.maximum_partitions :]
-        served = self.live.served(keys)
-        if served is None:
-            return []
-        column = self.model.label.column
-        join = ["partition_key", *self.target.use_case.config.views.key]
-        known = self.labels.filter(pc.is_valid(self.labels[column])).select([*join, "label_known_at"])
-        rows = served.select([*join, "cutoff"]).join(known, keys=join, join_type="inner")
-        early = rows.filter(pc.less_equal(rows["label_known_at"], rows["cutoff"]))
-        if not rows.num_rows:
-            return []
-        share, limit = early.num_rows / rows.num_rows, self.settings.mismatch_share
-        return [
-            Finding(
-                statistic="label_before_prediction",
-                subject=column,
-                state="FAIL" if share > limit else "PASS",
-                detail=f"{early.num_rows:,} of {rows.num_rows:,} labels were known when they were predicted",
-                estimate=share,
-                floor=limit,
-                rows=rows.num_rows,
-                partitions=tuple(sorted(set(early["partition_key"].to_pylist()))) if share > limit else (),
-            )
-        ]
-
-    def deliveries(self) -> list[Finding]:
-        """Partitions of the use case's feeds that their contract holds back at present."""
-        last = (
-            select(func.max(Acceptance.id))
-            .where(
-                Acceptance.feed.in_(f.name for f in self.target.use_case.config.feeds),
-                Acceptance.partition >= self.window_keys[0],
-                Acceptance.as_of <= self.live.as_of,
-            )
-            .group_by(Acceptance.feed, Acceptance.partition)
-        )
-        with self.platform.ledger.begin() as session:
-            rows = list(session.scalars(select(Acceptance).where(Acceptance.id.in_(last))))
-        held = [r for r in rows if r.status == "held"]
-        broken = self._broken_rules(rows)
-        found = [
-            Finding(
-                statistic="held_partition",
-                subject=feed,
-                state="FAIL",
-                detail=f"the contract holds back {', '.join(r.partition for r in held if r.feed == feed)}",
-                estimate=float(sum(r.held for r in held if r.feed == feed)),
-                partitions=tuple(sorted(r.partition for r in held if r.feed == feed)),
-            )
-            for feed in sorted({r.feed for r in held})
-        ]
-        found += broken
-        landed, bad = sum(r.landed for r in rows), sum(r.quarantined for r in rows)
-        if landed:
-            share = bad / landed
-            limit = self.settings.mismatch_share * 10
-            found.append(
-                Finding(
-                    statistic="quarantined_share",
-                    subject="all feeds",
-                    state="FAIL" if share > limit else "PASS",
-                    detail=f"{bad:,} of {landed:,} rows of the last partitions are in quarantine",
-                    estimate=share,
-                    floor=limit,
-                    rows=landed,
-                )
-            )
-        return found
-
-    def _broken_rules(self, rows: Sequence[Acceptance]) -> list[Finding]:
-        """Rules about a segment's nulls that the last deliveries broke, though they were let in."""
-        broken: dict[tuple[str, str], list[tuple[str, str]]] = {}
-        mine = {(r.feed, r.partition) for r in rows if r.status == "accepted"}
-        for digest in {r.evidence_digest for r in rows if r.evidence_digest}:
-            table = read_table(self.platform.lake.get(digest))
-            table = table.filter(pc.equal(table["state"], "FAIL"))
-            feed = next(r.feed for r in rows if r.evidence_digest == digest)
-            for row in table.select(["partition", "rule", "on_breach", "reason"]).to_pylist():
-                if row["on_breach"] == "hold" and (feed, row["partition"]) in mine:
-                    broken.setdefault((feed, row["rule"]), []).append((row["partition"], row["reason"]))
-        return [
-            Finding(
-                statistic="contract_rule",
-                subject=feed,
-                state="FAIL",
-                detail=f"{rule}: {seen[-1][1]}",
-                partitions=tuple(sorted({p for p, _ in seen})),
-            )
-            for (feed, rule), seen in sorted(broken.items())
-        ]
 
     def units(self) -> Findings:
         numeric = [f.name for f in self.model.features if f.kind == "numeric" and not f.runs_with_time]
@@ -412,8 +219,8 @@ class _Gatherer:
         )
 
     def maturity(self) -> Findings:
-        self.reports.maturity = maturity_of(self.target, self.labels, self.live.as_of)
-        return self.reports.maturity.findings
+        self.reports.maturity = self.arrival
+        return self.arrival.findings
 
     def volume(self) -> Findings:
         settings, label = self.settings, self.model.label.column
@@ -456,12 +263,6 @@ class _Gatherer:
             self.target.kind.loss_words,
         )
 
-    @cached_property
-    def current(self) -> pd.DataFrame:
-        """Matured rows of the window of P(y|x)."""
-        rows = self.judged
-        return rows[rows["partition_key"].isin(self.concept_keys)]
-
     def concept(self) -> Findings:
         self.reports.concept = concept_change(
             self.reference_frame,
@@ -487,18 +288,27 @@ class _Gatherer:
             current = self.current
         except PlatformError:
             current = self.window
-        self.reports.estimated = estimated_loss(
-            self.reference_frame,
-            current,
-            kind=self.target.kind,
-            label=self.model.label.column,
-            features=self.model.features,
-            settings=self.settings,
-            density=False,
-        )
-        expected = self.reports.estimated.finding
-        found.append(replace(expected, statistic=names.ESTIMATED_LOSS_CHANGE))
+        self.reports.estimated = self.expected_loss(current)
+        found += self.reports.estimated.both
         return Findings.of("covariates", found, self.reports.covariates.findings.reason)
+
+    def expected_loss(self, current: pd.DataFrame) -> EstimatedReport:
+        """Loss expected without labels; where something fired also by density-weighted curves, which cost."""
+
+        def estimate(density: bool) -> EstimatedReport:
+            return estimated_loss(
+                self.reference_frame,
+                current,
+                kind=self.target.kind,
+                label=self.model.label.column,
+                features=self.model.features,
+                settings=self.settings,
+                density=density,
+            )
+
+        alarm = any(self.answered[q].failed for q in ("harm", "concept") if q in self.answered)
+        found = estimate(alarm)
+        return estimate(True) if not alarm and found.finding.state == "FAIL" else found
 
     def _with_labels(self, finding: Finding) -> Finding:
         """A new region with the number of its rows whose labels are known: what there is to learn from."""

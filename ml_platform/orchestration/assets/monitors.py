@@ -142,6 +142,7 @@ def _live_performance(target: Target) -> AssetsDefinition:
                 "immature_partitions": metadata.listed(report.immature),
                 "weighted_partitions": metadata.listed(report.weighted),
                 "rows": report.rows,
+                "density_weighted_unknown": metadata.listed(sorted(set(view.estimated.unknown.values()))),
                 **numbers,
                 "losses": metadata.table(
                     {
@@ -150,7 +151,8 @@ def _live_performance(target: Target) -> AssetsDefinition:
                         "realised": d.loss,
                         "weighted": d.weighted_loss,
                         "effective_share": d.effective_share,
-                        "estimated without labels": view.estimated.get(d.partition_key),
+                        "estimated without labels": view.estimated.cbpe.get(d.partition_key),
+                        "the same, density-weighted": view.estimated.weighted.get(d.partition_key),
                     }
                     for d in reversed(report.days)
                 ),

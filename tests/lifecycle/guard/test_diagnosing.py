@@ -30,6 +30,7 @@ from ml_platform.lifecycle import scoring
 from ml_platform.lifecycle.guard import records
 from ml_platform.lifecycle.guard.days import play_day
 from ml_platform.lifecycle.guard.diagnosing import Diagnosed
+from ml_platform.lifecycle.guard.evidence import gather
 from ml_platform.lifecycle.guard.records import close_incident, verdicts
 from ml_platform.lifecycle.guard.resolving import resolve_incident
 from ml_platform.lifecycle.guard.retraining import explain
@@ -366,3 +367,28 @@ def test_the_reference_is_scored_by_the_model_that_was_judged(lived: Library) ->
     assert len({r["partition_key"] for r in topped}) == 4
     for r in topped:
         assert r["probability"] == own[r["partition_key"], r["branch"], r["loan_no"]]
+
+
+# --- losses expected without labels -----------------------------------------------------------------
+
+
+def test_the_density_weighted_loss_is_looked_at_where_something_fired(lived: Library) -> None:
+    """It costs more than all other questions of X together, so that a quiet week goes without it."""
+
+    def beside(**settings: Any) -> dict[str, str]:
+        target = lived.model(diagnosis={**guarded(lived).model.diagnosis.model_dump(), **settings})
+        found = gather(lived.platform, target, lived.now).evidence.of("covariates")
+        return {f.statistic: f.state for f in found.items if "loss_change" in f.statistic}
+
+    quiet = beside()
+    assert list(quiet) == ["estimated_loss_change"] and quiet["estimated_loss_change"] != "UNKNOWN"
+    fires = {
+        "p_value": 0.999,
+        "false_discovery_rate": 0.999,
+        "bias_floor": 1e-6,
+        "unseen_effective_share": 0.001,
+    }
+    alarm = beside(**fires)
+    assert list(alarm) == ["estimated_loss_change", "density_weighted_loss_change"]
+    assert alarm["density_weighted_loss_change"] != "UNKNOWN"
+    assert beside(**fires | {"unseen_effective_share": 0.999})["density_weighted_loss_change"] == "UNKNOWN"

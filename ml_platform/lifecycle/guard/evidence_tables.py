@@ -1,0 +1,153 @@
+"""The tables that the questions of a diagnosis share; each is read once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+
+import pandas as pd
+import pyarrow as pa
+
+from ml_platform.diagnosis.evidence import IncidentFacts
+from ml_platform.errors import PlatformError
+from ml_platform.lifecycle import views
+from ml_platform.lifecycle.guard.live import Live
+from ml_platform.lifecycle.guard.records import cleared_partitions
+from ml_platform.lifecycle.maturity import label_keys, maturity_of
+from ml_platform.lifecycle.reference import Reference, reference_of
+from ml_platform.monitoring.label_maturity import LabelMaturity
+
+
+class Tables:
+    """What one diagnosis may look at.
+
+    Args:
+        live: The champion's served partitions as of an instant.
+        incident: The open incident.
+        given: Features of the last served partitions, where they have been rebuilt already.
+        fixed: Partitions whose features as served are left out.
+    """
+
+    def __init__(
+        self,
+        live: Live,
+        incident: IncidentFacts | None = None,
+        given: Mapping[str, pa.Table] | None = None,
+        fixed: Sequence[str] = (),
+    ) -> None:
+        self.live, self.incident, self.given, self.fixed = live, incident, given, fixed
+        self.platform, self.target = live.platform, live.target
+        self.model, self.settings = live.target.model, live.target.model.diagnosis
+
+    @cached_property
+    def reference(self) -> Reference:
+        """The champion's frozen reference."""
+        return reference_of(self.platform, self.target, self.live.promotion)
+
+    @cached_property
+    def reference_frame(self) -> pd.DataFrame:
+        """The reference's rows.
+
+        Raises:
+            PlatformError: There are none.
+        """
+        if self.reference.rows is None:
+            raise PlatformError(self.reference.reason, where=self.target.key)
+        frame: pd.DataFrame = self.reference.rows.to_pandas()
+        return frame
+
+    @cached_property
+    def window_keys(self) -> list[str]:
+        """The last served partitions, but for those that are known to have been broken."""
+        over = {*self.fixed, *cleared_partitions(self.platform, self.target, self.live.as_of)}
+        last = list(self.live.heads)[-self.settings.covariate_partitions :]
+        return [k for k in last if k not in over]
+
+    @cached_property
+    def window(self) -> pd.DataFrame:
+        """The last served partitions, features as served."""
+        served = self.live.served(self.window_keys)
+        if served is None:
+            why = "nothing has been served" + (" since the last incident" if self.live.heads else "")
+            raise PlatformError(why, where=self.target.key)
+        frame: pd.DataFrame = served.to_pandas()
+        return frame
+
+    @cached_property
+    def rebuilt(self) -> pd.DataFrame:
+        """The same rows' features, rebuilt by the training code from what was known at their cutoffs."""
+        tables = self.given
+        if tables is None or not set(self.window_keys) <= set(tables):
+            tables = views.compute(
+                self.platform, self.target.use_case, "features", self.window_keys, self.live.as_of
+            )
+        tables = {k: tables[k] for k in self.window_keys}
+        frame: pd.DataFrame = pa.concat_tables(tables.values()).to_pandas()
+        return frame
+
+    @cached_property
+    def label_keys(self) -> list[str]:
+        """Partitions whose labels are looked at: aged ones for the law, and all that the champion scored."""
+        first = self.live.by_champion[0] if self.live.by_champion else None
+        return label_keys(self.target, self.live.as_of, first)
+
+    @cached_property
+    def labels(self) -> pa.Table:
+        """Their labels as known now.
+
+        Raises:
+            PlatformError: No partition has begun.
+        """
+        found = self.live.labels(self.label_keys)
+        if found is None:
+            raise PlatformError("no partition has begun yet", where=self.target.key)
+        return found
+
+    @cached_property
+    def arrival(self) -> LabelMaturity:
+        """How labels arrive."""
+        return maturity_of(self.target, self.labels, self.live.as_of)
+
+    @cached_property
+    def judged(self) -> pd.DataFrame:
+        """Matured rows that the champion scored, with their labels."""
+        keys = [k for k in self.live.matured if k in self.mature_names]
+        rows = self.live.judged(keys, self.labels) if keys else None
+        if rows is None or not rows.num_rows:
+            raise PlatformError("no matured partition was scored by the champion yet", where=self.target.key)
+        frame: pd.DataFrame = rows.to_pandas()
+        return frame
+
+    @cached_property
+    def mature_names(self) -> set[str]:
+        """Partitions whose labels are mature."""
+        return set(self.arrival.named("mature"))
+
+    @cached_property
+    def concept_keys(self) -> list[str]:
+        """The window of P(y|x): the last matured partitions, growing from the onset of an open incident."""
+        try:
+            keys = sorted(set(self.judged["partition_key"]))
+        except PlatformError:
+            return []
+        size = self.settings.concept_partitions
+        if self.incident is not None and self.incident.family == "model":
+            since = [k for k in keys if k >= self.incident.first_partition]
+            size = min(max(size + len(since), size), self.settings.maximum_partitions)
+        return keys[-size:]
+
+    @cached_property
+    def current(self) -> pd.DataFrame:
+        """Matured rows of the window of P(y|x)."""
+        rows = self.judged
+        return rows[rows["partition_key"].isin(self.concept_keys)]
+
+    @property
+    def segments(self) -> list[str]:
+        """Columns whose values are segments."""
+        return list(self.settings.segments) or [s.column for s in self.model.gates.slices]
+
+    @property
+    def categorical_segments(self) -> list[str]:
+        """Those of them that are categories."""
+        return [s for s in self.segments if s in self.model.categorical]

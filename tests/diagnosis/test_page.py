@@ -1,0 +1,44 @@
+"""The page of a diagnosis: losses stand side by side, whatever the steps' headlines are."""
+
+from collections.abc import Callable
+
+import pytest
+
+from ml_platform.diagnosis.evidence import Evidence
+from ml_platform.diagnosis.page import html, markdown
+from ml_platform.diagnosis.procedure import diagnose
+from ml_platform.diagnosis.verdict import Diagnosis
+from ml_platform.guard_config import DiagnosisConfig, RetrainingConfig
+
+from . import cases
+
+SHOWN: list[Callable[[Diagnosis], str]] = [markdown, html]
+
+
+def diagnosed(evidence: Evidence) -> Diagnosis:
+    return diagnose(evidence, DiagnosisConfig(), RetrainingConfig())
+
+
+def line(text: str, name: str) -> str:
+    start = text.index(name)
+    return text[start : min(i for i in (text.find("\n", start), text.find("</tr>", start)) if i > 0)]
+
+
+@pytest.mark.parametrize("shown", SHOWN)
+def test_realised_and_expected_losses_stand_side_by_side(shown: Callable[[Diagnosis], str]) -> None:
+    text = shown(diagnosed(cases.evidence(cases.HARM, cases.X_LESS, cases.WEIGHTED, cases.DRIFT)))
+    assert "FAIL" in (realised := line(text, "realised, on matured")) and "0.08" in realised
+    assert "PASS" in (plain := line(text, "expected without labels (CBPE)")) and "0.01" in plain
+    assert "FAIL" in (weighted := line(text, "expected, density-weighted")) and "0.07" in weighted
+
+
+@pytest.mark.parametrize("shown", SHOWN)
+def test_what_is_not_known_of_the_loss_says_why(shown: Callable[[Diagnosis], str]) -> None:
+    text = shown(diagnosed(cases.evidence(cases.HARM, cases.X_LESS, cases.WEIGHTED_UNKNOWN)))
+    weighted = line(text, "expected, density-weighted")
+    assert "UNKNOWN" in weighted and "of all" in weighted
+    quiet = shown(diagnosed(cases.evidence(cases.X_LESS)))
+    assert "only where" in line(quiet, "expected, density-weighted")
+    lost = shown(diagnosed(cases.evidence(unknown=("harm", "covariates"))))
+    for name in ("realised, on matured", "expected without labels (CBPE)"):
+        assert "UNKNOWN" in line(lost, name)
