@@ -13,7 +13,10 @@ class DiagnosisConfig(Strict):
     """Windows, floors and levels of the diagnosis; defaults suit daily partitions and short labels."""
 
     reference_partitions: int = Field(
-        default=28, ge=2, description="Frozen reference: the gate's partitions, topped up to this many."
+        default=28,
+        ge=2,
+        description="Frozen reference: the gate's partitions, topped up to this many; replaced once, by as "
+        "many matured live partitions without an incident.",
     )
     covariate_partitions: int = Field(default=7, ge=1, description="Current window of features.")
     concept_partitions: int = Field(

@@ -69,11 +69,13 @@ class PerformanceView:
         report: Realised losses, and weighted ones of young partitions.
         estimated: Loss of each served partition as expected without labels.
         chart: PNG.
+        reference: What it is held against, for people.
     """
 
     report: PerformanceReport
     estimated: Unlabelled
     chart: bytes
+    reference: str
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,8 @@ def performance(platform: Platform, target: Target, as_of: datetime) -> Performa
     served = _served(platform, target)
     keys = sorted(set(served["partition_key"].to_pylist()))
     labels = _labels(platform, target, label_keys(target, as_of, keys[0]), as_of)
-    before = reference(platform, target).rows
+    frozen = reference(platform, target, as_of)
+    before = frozen.rows
     report = live_performance(
         served,
         labels,
@@ -133,6 +136,7 @@ def performance(platform: Platform, target: Target, as_of: datetime) -> Performa
         "state": report.state,
         "loss": report.loss,
         "quality": target.kind.quality,
+        "reference": frozen.sentence(),
         "matured_partitions": len(report.mature),
         "immature_partitions": report.immature,
         "weighted_partitions": report.weighted,
@@ -143,7 +147,7 @@ def performance(platform: Platform, target: Target, as_of: datetime) -> Performa
         "metrics": {m.name: asdict(m) for m in report.metrics},
     }
     _remember(platform, target, "live_performance", report.state, summary, asdict(report), as_of)
-    return PerformanceView(report, estimated, chart)
+    return PerformanceView(report, estimated, chart, frozen.sentence())
 
 
 def drifting(platform: Platform, target: Target, as_of: datetime) -> DriftView:
@@ -153,7 +157,7 @@ def drifting(platform: Platform, target: Target, as_of: datetime) -> DriftView:
         NotReadyError: Nothing has been served, or the champion's reference cannot be read.
     """
     served = _served(platform, target)
-    frozen = reference(platform, target)
+    frozen = reference(platform, target, as_of)
     if frozen.rows is None:
         raise NotReadyError(frozen.reason, where=target.key, fix="promote a champion first")
     keys = sorted(set(served["partition_key"].to_pylist()))
@@ -179,12 +183,12 @@ def drifting(platform: Platform, target: Target, as_of: datetime) -> DriftView:
     return DriftView(report, chart, evidently)
 
 
-def reference(platform: Platform, target: Target) -> Reference:
+def reference(platform: Platform, target: Target, as_of: datetime | None = None) -> Reference:
     """The reference of the champion in force; without rows, and with the reason, where there is none."""
-    champion = promotions.champion(platform.ledger, target.key)
+    champion = promotions.champion(platform.ledger, target.key, as_of)
     if champion is None:
         return Reference(None, "there is no champion")
-    return reference_of(platform, target, champion)
+    return reference_of(platform, target, champion, as_of)
 
 
 def _labels(platform: Platform, target: Target, keys: Sequence[str], as_of: datetime) -> pa.Table:

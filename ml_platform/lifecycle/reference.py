@@ -1,9 +1,16 @@
-"""The champion's frozen reference: labelled rows on which its scores are out of sample."""
+"""The champion's frozen reference: labelled rows on which its scores are out of sample.
+
+At first these are the gate's days; they are replaced once, by the first live days without an incident, which
+:mod:`ml_platform.lifecycle.guard.live_reference` freezes. The back-test stays what it was at the promotion.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -28,32 +35,85 @@ class Reference:
     Attributes:
         rows: ``partition_key``, key, features, the label as code, scores; None where they cannot be had.
         reason: Why there are none.
+        source: ``gate``, or ``live`` once the first live days have replaced it.
     """
 
     rows: pa.Table | None
     reason: str = ""
+    source: Literal["gate", "live"] = "gate"
 
     @cached_property
     def partitions(self) -> list[str]:
         """Its partitions, in order."""
         return sorted(set(self.rows["partition_key"].to_pylist())) if self.rows is not None else []
 
+    def sentence(self) -> str:
+        """For people."""
+        if self.rows is None:
+            return self.reason
+        what = "live days without an incident" if self.source == "live" else "the gate's days"
+        return f"{what}: {len(self.partitions)} from {self.partitions[0]} to {self.partitions[-1]}"
 
-_REFERENCES: dict[tuple[str, int, int], Reference] = {}
+
+_REFERENCES: dict[tuple[str | int, ...], Reference] = {}
+_KEPT = 2
+"""A champion's back-test and its live reference."""
 
 
-def reference_of(platform: Platform, target: Target, promotion: Promotion) -> Reference:
-    """The champion's frozen reference: the gate's days, with scores of a model that never saw them.
+def reference_of(
+    platform: Platform, target: Target, promotion: Promotion, as_of: datetime | None = None
+) -> Reference:
+    """What the champion is held against, as of an instant: the live reference once there is one.
+
+    It counts from after the instant at which it was frozen, so that a day that is asked about again gets the
+    answer that it got.
+
+    Args:
+        platform: The stores.
+        target: The model.
+        promotion: The champion.
+        as_of: The instant; now when None.
+    """
+    name = live_reference_key(promotion)
+    found = platform.ledger.heads(live_reference_asset(target), [name], as_of=as_of).get(name)
+    if found is None or (as_of is not None and found.as_of >= as_of):
+        return backtest_of(platform, target, promotion)
+    return _remembered((platform.ledger.url, found.digest), lambda: _live(platform, found.digest))
+
+
+def backtest_of(platform: Platform, target: Target, promotion: Promotion) -> Reference:
+    """The gate's days, with scores of a model that never saw them: what the promotion rested on.
 
     Where the gate had fewer partitions than the reference should, it is topped up with cross-fitted
     scores of the last training partitions.
     """
-    settings = target.model.diagnosis
-    key = (platform.ledger.url, promotion.id, settings.reference_partitions)
+    key = (platform.ledger.url, promotion.id, target.model.diagnosis.reference_partitions)
+    return _remembered(key, lambda: _reference(platform, target, promotion))
+
+
+def live_reference_asset(target: Target) -> str:
+    """The ledger's name of live references."""
+    return target.asset("reference")
+
+
+def live_reference_key(promotion: Promotion) -> str:
+    """A model has one for all its life: a rollback to it finds it again."""
+    return f"v{promotion.version}"
+
+
+def _remembered(key: tuple[str | int, ...], read: Callable[[], Reference]) -> Reference:
     if key not in _REFERENCES or _REFERENCES[key].rows is None:
-        _REFERENCES.clear()  # one is enough: it changes with the champion only
-        _REFERENCES[key] = _reference(platform, target, promotion)
+        while len(_REFERENCES) >= _KEPT:  # they change with the champion only
+            _REFERENCES.pop(next(iter(_REFERENCES)))
+        _REFERENCES[key] = read()
     return _REFERENCES[key]
+
+
+def _live(platform: Platform, digest: str) -> Reference:
+    try:
+        return Reference(read_table(platform.lake.get(digest)), source="live")
+    except PlatformError as error:
+        return Reference(None, f"the champion's reference cannot be read: {error.what}", "live")
 
 
 def _reference(platform: Platform, target: Target, promotion: Promotion) -> Reference:

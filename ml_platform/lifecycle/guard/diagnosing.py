@@ -17,6 +17,7 @@ from ml_platform.diagnosis.incident import Incident as Report
 from ml_platform.diagnosis.procedure import diagnose
 from ml_platform.diagnosis.verdict import Diagnosis
 from ml_platform.lifecycle.guard.evidence import Gathered, gather
+from ml_platform.lifecycle.guard.live_reference import freeze
 from ml_platform.lifecycle.guard.records import CLOSED, OPEN, incident_of, open_incident
 from ml_platform.lifecycle.platform import Platform, Target
 from ml_platform.registry import promotions
@@ -52,7 +53,8 @@ def diagnose_now(
 ) -> Diagnosed:
     """Gather, diagnose, and enter verdict and incident in the ledger in one transaction.
 
-    The same evidence on the same day gives the same entry: nothing is written twice.
+    The same evidence on the same day gives the same entry: nothing is written twice. Where the champion's
+    live reference is due, it is frozen for the days that follow.
 
     Args:
         platform: The stores.
@@ -74,12 +76,14 @@ def diagnose_now(
     digest = platform.lake.put(data)
     known = _known(platform, target, diagnosis.partition, digest)
     if known is not None:
+        freeze(platform, target, diagnosis)  # a kill may have come between the verdict and it
         return Diagnosed(diagnosis, known, gathered, incident_of(platform, known.incident_id), new=False)
     with platform.ledger.begin() as session:
         row = _enter_incident(session, platform, target, current, diagnosis, as_of)
         _hold(session, target, row, diagnosis, as_of)
         verdict = _entry(target, diagnosis, digest, row, as_of)
         session.add(verdict)
+    freeze(platform, target, diagnosis)
     return Diagnosed(diagnosis, verdict, gathered, row, new=True)
 
 

@@ -325,7 +325,7 @@ class _Gatherer(Tables):
     def leakage(self) -> Findings:
         first = dict(list(self.matured_losses().items())[: self.settings.concept_partitions])
         return leakage(
-            self.reports.reference_losses,
+            self.backtest_losses,
             first,
             self.current,
             features=self.model.features,

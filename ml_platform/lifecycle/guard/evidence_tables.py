@@ -14,7 +14,7 @@ from ml_platform.lifecycle import views
 from ml_platform.lifecycle.guard.live import Live
 from ml_platform.lifecycle.guard.records import cleared_partitions
 from ml_platform.lifecycle.maturity import label_keys, maturity_of
-from ml_platform.lifecycle.reference import Reference, reference_of
+from ml_platform.lifecycle.reference import Reference, backtest_of, daily_losses, reference_of
 from ml_platform.monitoring.label_maturity import LabelMaturity
 
 
@@ -42,7 +42,19 @@ class Tables:
     @cached_property
     def reference(self) -> Reference:
         """The champion's frozen reference."""
-        return reference_of(self.platform, self.target, self.live.promotion)
+        return reference_of(self.platform, self.target, self.live.promotion, self.live.as_of)
+
+    @cached_property
+    def backtest_losses(self) -> dict[str, float]:
+        """Losses by partition of the back-test that the promotion rested on.
+
+        Raises:
+            PlatformError: It cannot be read.
+        """
+        found = backtest_of(self.platform, self.target, self.live.promotion)
+        if found.rows is None:
+            raise PlatformError(found.reason, where=self.target.key)
+        return daily_losses(self.target, found.rows)
 
     @cached_property
     def reference_frame(self) -> pd.DataFrame:

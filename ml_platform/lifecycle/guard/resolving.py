@@ -89,7 +89,8 @@ def _still_broken(platform: Platform, target: Target, keys: list[str], now: date
 
     A correction that comes later is not visible at the cutoff, so that it mends no training row.
     """
-    frozen = reference_of(platform, target, promotions.require_champion(platform.ledger, target.key, now))
+    champion = promotions.require_champion(platform.ledger, target.key, now)
+    frozen = reference_of(platform, target, champion, now)
     if frozen.rows is None:
         return keys  # missing evidence is no pass
     settings, names = target.model.diagnosis, target.model.feature_names

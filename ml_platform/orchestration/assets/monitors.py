@@ -142,6 +142,7 @@ def _live_performance(target: Target) -> AssetsDefinition:
                 "immature_partitions": metadata.listed(report.immature),
                 "weighted_partitions": metadata.listed(report.weighted),
                 "rows": report.rows,
+                "reference": view.reference,
                 "density_weighted_unknown": metadata.listed(sorted(set(view.estimated.unknown.values()))),
                 **numbers,
                 "losses": metadata.table(
@@ -175,7 +176,7 @@ def _drift(target: Target) -> AssetsDefinition:
         deps=[served(target)],
         check_specs=[AssetCheckSpec("no_drift", asset=key, description="Columns and score, by day.")],
         description=f"The last {settings.current_partitions} served partitions against the champion's "
-        "gate days, blocked by day. Shown, and never a reason to retrain by itself.",
+        "frozen reference, blocked by day. Shown, and never a reason to retrain by itself.",
     )
     def drift(context: AssetExecutionContext, platform: PlatformResource) -> Iterator[Any]:
         from ml_platform.lifecycle.agenda import left_out
