@@ -25,6 +25,9 @@ class DiagnosisConfig(Strict):
     maximum_partitions: int = Field(
         default=42, ge=2, description="Longest window that grows from a suspected onset."
     )
+    season_partitions: int | None = Field(
+        default=None, ge=1, description="A season comes back after so many partitions; a year when empty."
+    )
     block_partitions: int = Field(
         default=1, ge=1, description="Neighbouring partitions that share outcomes and count as one block."
     )

@@ -112,7 +112,9 @@ class Evidence:
         matured_partitions: Matured partitions in the window of steps 7 and 8.
         promotion: The promotion in force; None without a champion.
         training: The window a retrain would use.
-        older_season_model_wins: A model of the same season of last year beats the champion.
+        older_season_model_wins: An earlier champion that was trained on this season of an earlier year beats
+            the one in force on the same recent days; None where that could not be judged.
+        older_season_model: That earlier champion's version, for example ``v2``.
         open_incident: The incident that is open, if any.
         days_per_partition: Width of a partition.
     """
@@ -129,6 +131,7 @@ class Evidence:
     promotion: PromotionFacts | None = None
     training: TrainingFacts = TrainingFacts()
     older_season_model_wins: bool | None = None
+    older_season_model: str | None = None
     open_incident: IncidentFacts | None = None
     days_per_partition: float = 1
 

@@ -40,8 +40,6 @@ def unseen(evidence: Evidence, settings: DiagnosisConfig) -> tuple[str, ...]:
         known = [f.minimal_detectable_effect for f in weak if f.minimal_detectable_effect is not None]
         least = f"; changes below {min(known):.3g} could not be seen" if known else ""
         sentences.append(f"{step.name}: {len(weak)} of {len(findings.items)} tests are underpowered{least}")
-    if evidence.older_season_model_wins is None:
-        sentences.append("season: there is no older model of the same season to compare with")
     return tuple(sentences)
 
 
@@ -52,6 +50,7 @@ def next_action(verdict: Verdict, retraining: RetrainingConfig) -> str:
     count = len(verdict.quarantined)
     held = f"{count} partition(s) neither train nor promote. " if count else ""
     wait = verdict.recheck_at_partitions
+    earlier = f"version {verdict.restores.removeprefix('v')}" if verdict.restores else "the previous champion"
     return {
         "none": "Nothing. The next partition is diagnosed as usual.",
         "wait_for_labels": f"It is judged again in {wait} partition(s), when the labels can decide.",
@@ -60,7 +59,7 @@ def next_action(verdict: Verdict, retraining: RetrainingConfig) -> str:
         "block_training": f"{held}Serving goes on. When the training code is fixed, it is diagnosed again.",
         "recalibrate": f"A calibrator is fitted on {retraining.calibration_partitions} matured partitions "
         f"and must improve the {retraining.calibration_gate} after them.",
-        "rollback": "The pointer goes back to the previous champion; the ledger says why.",
+        "rollback": f"The pointer goes back to {earlier}; the ledger says why.",
         "retrain": f"{started}, if every guard agrees; it is judged on {gate} partitions "
         "before it may be promoted.",
         "escalate": "A person decides; the evidence is attached. Nothing is trained until then.",

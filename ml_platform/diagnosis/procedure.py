@@ -49,6 +49,7 @@ class _Draft:
     quarantined: tuple[str, ...] = ()
     recheck: int | None = None
     kind: RetrainKind | None = None
+    restores: str | None = None
 
 
 def diagnose(evidence: Evidence, settings: DiagnosisConfig, retraining: RetrainingConfig) -> Diagnosis:
@@ -316,8 +317,11 @@ def _back_to_previous(
 def _season(evidence: Evidence) -> _Draft | None:
     if not evidence.older_season_model_wins or not _alarmed(evidence):
         return None
-    sentence = "The season came back: an older model of the same season beats the champion."
-    return _back_to_previous("season", sentence, (), evidence, evidence.concept_onset)
+    older = evidence.older_season_model
+    name = f"version {older.removeprefix('v')}" if older else "an older model"
+    sentence = f"The season came back: {name}, which was trained on it, beats the champion."
+    found = _back_to_previous("season", sentence, (), evidence, evidence.concept_onset)
+    return replace(found, restores=older) if found.name == "rollback" else found
 
 
 def _rare_day(evidence: Evidence) -> _Draft | None:
@@ -516,6 +520,7 @@ def _verdict(draft: _Draft, evidence: Evidence) -> Verdict:
         quarantined=draft.quarantined,
         recheck_at_partitions=draft.recheck,
         subjects=draft.subjects,
+        restores=draft.restores,
     )
 
 

@@ -41,6 +41,7 @@ class Verdict:
         quarantined: Partitions that must neither train nor promote.
         recheck_at_partitions: Partitions from now after which it can be decided.
         subjects: Features, segments or columns concerned.
+        restores: Of a rollback, the version to go back to; the one before the champion when None.
     """
 
     name: VerdictName
@@ -52,6 +53,7 @@ class Verdict:
     quarantined: tuple[str, ...] = ()
     recheck_at_partitions: int | None = None
     subjects: tuple[str, ...] = ()
+    restores: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""

@@ -153,14 +153,16 @@ def reject_waiting(platform: Platform, target: Target, who: str, why: str) -> No
     promotions.decide(platform.ledger, _waiting(platform, target), "rejected", who, why)
 
 
-def roll_back(platform: Platform, target: Target, who: str, why: str) -> RollbackReport:
-    """Restore the champion before this one and a cache that it stands behind, in one transaction.
+def roll_back(
+    platform: Platform, target: Target, who: str, why: str, version: int | None = None
+) -> RollbackReport:
+    """Restore the champion before this one (or of a version) and a cache that it stands behind, in one step.
 
     Partitions still to come are scored again with the restored champion, on the features as served.
     Past partitions keep the predictions that were served: they are evidence.
     """
     now = platform.clock(target.use_case).now()
-    _, restored = promotions.rollback_target(platform.ledger, target.key)
+    _, restored = promotions.rollback_target(platform.ledger, target.key, version)
     row = caching.committed_generation(platform, target.key)
     before = caching.as_generation(row) if row else None
     again = _still_to_come(target, before, now)
@@ -182,6 +184,7 @@ def roll_back(platform: Platform, target: Target, who: str, why: str) -> Rollbac
         why=why or "no reason given",
         verify=lambda p: _check_again(platform, target, p),
         together=together,
+        version=version,
     )
     warning = _project(platform, target, promotion)
     if planned is not None:

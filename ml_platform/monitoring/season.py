@@ -7,13 +7,14 @@ from collections.abc import Mapping
 import numpy as np
 
 from ml_platform.guard_config import DiagnosisConfig
-from ml_platform.statistics.blocks import Floats, change_of_days, judge
+from ml_platform.statistics.blocks import Floats, change_of_days, judge, mean_of_days
 from ml_platform.statistics.finding import Finding, Findings
 from ml_platform.statistics.frames import finite
 
 QUESTION = "season"
 RECURS = 0.5
 """Least share of this year's change that the same period of last year must show to be a season."""
+OLDER_MODEL = "older_season_model"
 NO_YEAR = "no data of a year ago"
 
 DailyValues = Mapping[str, float]
@@ -132,6 +133,40 @@ def recurs(
         p_value=then.p_value(),
         blocks=then.blocks,
         facts={"now": finite(now.value)},
+    )
+
+
+def older_model(
+    name: str, champion: DailyValues, older: DailyValues, *, floor: float, level: float
+) -> Finding:
+    """An older model against the champion on the same days: FAIL when the older one wins.
+
+    Args:
+        name: Of the older model.
+        champion: Loss of the champion by partition.
+        older: Loss of the older model on the same rows.
+        floor: Least gain that counts, in the loss's unit.
+        level: Of the one-sided test of the daily differences.
+    """
+    days = sorted(champion.keys() & older.keys())
+    gain = mean_of_days([champion[k] - older[k] for k in days])
+    p_value = gain.p_value("greater")
+    detectable = gain.minimal_detectable_effect(level, "greater")
+    state = judge(gain, significant=p_value <= level, floor=floor, effect=gain.value, detectable=detectable)
+    low, high = gain.interval()
+    return Finding(
+        statistic=OLDER_MODEL,
+        subject=name,
+        state=state,
+        detail=f"on the same {len(days)} matured days {name}, which was trained on this season of an earlier "
+        f"year, would have lost {gain.value:.3f} less than the champion",
+        estimate=finite(gain.value),
+        low=finite(low),
+        high=finite(high),
+        minimal_detectable_effect=finite(detectable),
+        floor=floor,
+        p_value=p_value,
+        blocks=gain.blocks,
     )
 
 

@@ -224,17 +224,29 @@ def _require_own(ledger: Ledger, evaluation: Evaluation) -> None:
         )
 
 
-def rollback_target(ledger: Ledger, model_key: str) -> tuple[Promotion, Promotion]:
+def rollback_target(
+    ledger: Ledger, model_key: str, version: int | None = None
+) -> tuple[Promotion, Promotion]:
     """The champion in force and the promotion that a rollback would restore.
 
-    The one before the champion in force in the line of promotions: going back twice goes further back.
+    The one before the champion in force in the line of promotions: going back twice goes further back; or
+    the one with a version.
 
     Raises:
-        NoChampionError: There is no champion, or none before it.
+        NoChampionError: There is no champion, or none before it, or none of that version.
     """
     current = require_champion(ledger, model_key)
     line = [p for p in history(ledger, model_key) if p.action != "rollback"]
     position = next(i for i, p in enumerate(line) if p.version == current.version)
+    if version is not None:
+        named = [p for p in line[position + 1 :] if p.version == version]
+        if not named:
+            raise NoChampionError(
+                f"{model_key} has no champion of version {version} before the one in force",
+                where="ledger",
+                fix="`ml-platform champion history` shows the versions",
+            )
+        return current, named[0]
     if position + 1 >= len(line):
         raise NoChampionError(
             f"{model_key} has no champion before the one in force",
@@ -253,8 +265,9 @@ def roll_back(
     why: str,
     verify: Callable[[Promotion], None] = lambda _: None,
     together: InTransaction = lambda _s, _p: None,
+    version: int | None = None,
 ) -> Promotion:
-    """Restore the champion before this one, as a new entry.
+    """Restore the champion before this one, or of a version, as a new entry.
 
     Args:
         ledger: The ledger.
@@ -264,8 +277,9 @@ def roll_back(
         why: The reason to keep.
         verify: Called with the promotion to be restored; raises to stop.
         together: Called inside the committing transaction, for the cache's generation.
+        version: The earlier champion to restore; the one before when None.
     """
-    current, target = rollback_target(ledger, model_key)
+    current, target = rollback_target(ledger, model_key, version)
     verify(target)
     row = Promotion(
         model_key=model_key,

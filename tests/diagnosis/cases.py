@@ -197,6 +197,13 @@ CASES = [
     ),
     case("skew, not leakage", E(SKEW, GAP, broken_served=T), "fix_serving", "data:serving"),
     case("season", E(HARM, CONTRAST, older_season_model_wins=True), "rollback", "season"),
+    case(
+        "season, an older model than the one before",
+        E(HARM, CONTRAST, older_season_model_wins=True, older_season_model="v2"),
+        "rollback",
+        "season",
+        restores="v2",
+    ),
     case("older model loses", E(HARM, CONTRAST, older_season_model_wins=False), "retrain", "concept"),
     case("rare day", E(HARM, RARE), "none", "rare_day"),
     case("rare day of an old model", E(CONTRAST, RARE, promotion=OLD), "none", "rare_day"),

@@ -3,7 +3,7 @@ from datetime import date, timedelta
 import numpy as np
 
 from ml_platform.guard_config import DiagnosisConfig
-from ml_platform.monitoring.season import season
+from ml_platform.monitoring.season import older_model, season
 from ml_platform.statistics.finding import Finding
 
 SETTINGS = DiagnosisConfig()
@@ -48,3 +48,16 @@ def test_a_change_that_came_a_year_ago_too_is_a_season() -> None:
 def test_without_a_year_it_says_so() -> None:
     found = season(losses(0, 28, 0.4), losses(28, 7, 0.4), floor=0.04, settings=SETTINGS)
     assert (found.state, found.reason) == ("UNKNOWN", "no data of a year ago")
+
+
+def test_an_older_model_wins_by_the_same_days_alone() -> None:
+    champion = losses(0, 12, 0.5)
+    storms = {k: v + (1.0 if i in (3, 4) else 0.0) for i, (k, v) in enumerate(champion.items())}
+    better = {k: v - 0.1 for k, v in storms.items()}
+    found = older_model("v2", storms, better, floor=0.05, level=0.01)
+    assert (found.state, found.subject) == ("FAIL", "v2") and abs((found.estimate or 0) - 0.1) < 1e-9
+    assert older_model("v2", better, storms, floor=0.05, level=0.01).state == "PASS"
+    assert older_model("v2", storms, better, floor=0.15, level=0.01).state == "PASS", "less than counts"
+    few = dict(list(storms.items())[:5])
+    assert older_model("v2", few, better, floor=0.05, level=0.01).state == "UNDERPOWERED"
+    assert older_model("v2", {}, better, floor=0.05, level=0.01).state == "UNKNOWN"

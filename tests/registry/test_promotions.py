@@ -179,6 +179,16 @@ def test_going_back_twice_goes_further_back_and_not_forth(ledger: Ledger) -> Non
     assert in_force(ledger) == "a"
 
 
+def test_a_rollback_may_name_an_earlier_version(ledger: Ledger) -> None:
+    line(ledger, "a", "b", "c")
+    for version in (3, 4):
+        with pytest.raises(NoChampionError, match=f"no champion of version {version} before"):
+            promotions.roll_back(ledger, KEY, as_of=START, who="ada", why="season", version=version)
+    when = START + timedelta(days=4)
+    back = promotions.roll_back(ledger, KEY, as_of=when, who="ada", why="season", version=1)
+    assert (back.action, back.version, in_force(ledger)) == ("rollback", 1, "a")
+
+
 def test_after_a_rollback_a_new_champion_gets_a_new_version(ledger: Ledger) -> None:
     line(ledger, "a", "b")
     roll_back(ledger, 2)

@@ -21,6 +21,7 @@ from ml_platform.lifecycle import views
 from ml_platform.lifecycle.guard.deliveries import deliveries, premature_labels
 from ml_platform.lifecycle.guard.evidence_tables import Tables
 from ml_platform.lifecycle.guard.live import Live
+from ml_platform.lifecycle.guard.seasons import a_season_ago, older_models
 from ml_platform.lifecycle.platform import Platform, Target
 from ml_platform.lifecycle.reference import Reference, daily_losses
 from ml_platform.lifecycle.training_data import held_partitions
@@ -32,7 +33,7 @@ from ml_platform.monitoring.harm import judge_harm
 from ml_platform.monitoring.label_maturity import LabelMaturity
 from ml_platform.monitoring.label_replay import label_replay
 from ml_platform.monitoring.leakage import leakage
-from ml_platform.monitoring.season import season
+from ml_platform.monitoring.season import OLDER_MODEL, season
 from ml_platform.monitoring.skew import SkewReport, feature_breaks, serving_skew
 from ml_platform.monitoring.units import unit_changes
 from ml_platform.registry import promotions
@@ -137,6 +138,8 @@ class _Gatherer(Tables):
             matured_partitions=len(self.concept_keys),
             promotion=self.promotion_facts(),
             training=self.training_facts(),
+            older_season_model_wins=_older_wins(findings["season"]),
+            older_season_model=_best_older(findings["season"]),
             open_incident=self.incident,
             days_per_partition=self.target.use_case.scheme.days,
         )
@@ -157,6 +160,11 @@ class _Gatherer(Tables):
             return frozenset(), frozenset()
         shifted = {n for n in served.keys() & rebuilt.keys() if served[n].kind == rebuilt[n].kind == "shape"}
         return frozenset(served.keys() - shifted), frozenset(rebuilt.keys() - shifted)
+
+    @property
+    def alarmed(self) -> bool:
+        """Harm or P(y|x), which are asked before, has fired: then what costs more is looked at too."""
+        return any(self.answered[q].failed for q in ("harm", "concept") if q in self.answered)
 
     # --- questions ------------------------------------------------------------------------------
 
@@ -306,9 +314,8 @@ class _Gatherer(Tables):
                 density=density,
             )
 
-        alarm = any(self.answered[q].failed for q in ("harm", "concept") if q in self.answered)
-        found = estimate(alarm)
-        return estimate(True) if not alarm and found.finding.state == "FAIL" else found
+        found = estimate(self.alarmed)
+        return estimate(True) if not self.alarmed and found.finding.state == "FAIL" else found
 
     def _with_labels(self, finding: Finding) -> Finding:
         """A new region with the number of its rows whose labels are known: what there is to learn from."""
@@ -339,7 +346,10 @@ class _Gatherer(Tables):
         before = self.reports.reference_losses
         floor = self.settings.loss_floor * sum(before.values()) / len(before)
         current = {k: losses[k] for k in self.concept_keys if k in losses}
-        return season(before, current, floor=floor, settings=self.settings)
+        ago = a_season_ago(self, list(before), list(current)) if self.alarmed else None
+        found = season(before, current, floor=floor, settings=self.settings, year_ago=ago)
+        older = older_models(self, current, floor=floor, compare=self.alarmed)
+        return Findings.of("season", [*found.items, *older], found.reason)
 
     def matured_losses(self) -> dict[str, float]:
         """Losses by day, which the question of harm has computed.
@@ -374,6 +384,22 @@ class _Gatherer(Tables):
         held = held_partitions(self.platform, self.target, only_open=True)
         held = {k: why for k, why in held.items() if k in keys}
         return TrainingFacts(not_green=held, partitions=len(keys))
+
+
+def _older(season: Findings) -> list[Finding]:
+    return [f for f in season.items if f.statistic == OLDER_MODEL]
+
+
+def _older_wins(season: Findings) -> bool | None:
+    """None where no older model of the season could be judged."""
+    states = {f.state for f in _older(season)}
+    return True if "FAIL" in states else False if states == {"PASS"} else None
+
+
+def _best_older(season: Findings) -> str | None:
+    """The version of the older model that wins by most."""
+    winners = [f for f in _older(season) if f.state == "FAIL"]
+    return max(winners, key=lambda f: f.estimate or 0.0).subject if winners else None
 
 
 def _before(one: Promotion, other: Promotion) -> bool:

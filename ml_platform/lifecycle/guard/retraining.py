@@ -394,7 +394,9 @@ def _act(
     """The action: its outcome, the promotion that came of it, and facts for the ledger."""
     why = diagnosis.verdict.sentence
     if action == "rollback":
-        report = roll_back(platform, target, who, why)
+        restores = diagnosis.verdict.restores
+        version = int(restores.removeprefix("v")) if restores else None
+        report = roll_back(platform, target, who, why, version)
         return "rolled_back", report.promotion, {"sentence": report.sentence()}
     if action == "recalibrate":
         done = recalibrate(platform, target, as_of, who=who, why=why)

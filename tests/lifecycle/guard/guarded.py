@@ -153,13 +153,16 @@ def give(
     recheck_at: dt.datetime | None = None,
     as_of: dt.datetime | None = None,
     note: str = "",
+    restores: str | None = None,
 ) -> Verdict:
     """Enter a verdict and the diagnosis behind it, as a diagnosis does."""
     now = as_of or library.now
     week = library.use_case.scheme.key_at(now)
     kind = kind if name == "retrain" else None
     mark = fingerprint(target.key, family_of(name, cause), cause, ())
-    given = said.Verdict(name, kind, f"It is {cause or 'nothing'}.{note}", cause, mark, onset)
+    given = said.Verdict(
+        name, kind, f"It is {cause or 'nothing'}.{note}", cause, mark, onset, restores=restores
+    )
     found = tuple(said.StepResult(s.name, (steps or {}).get(s.name, "PASS"), None, 0) for s in STEPS)
     diagnosis = said.Diagnosis(target.key, week, now, given, (), found, (), (), "")
     row = Verdict(

@@ -1,0 +1,117 @@
+"""Does an older model of the same season beat the champion, and what did the same period bring then?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from ml_platform.config import UseCase
+from ml_platform.datasets import versions
+from ml_platform.errors import PlatformError
+from ml_platform.lifecycle.guard.evidence_tables import Tables
+from ml_platform.modeling import bundle
+from ml_platform.modeling.frames import daily_losses
+from ml_platform.modeling.model import Model
+from ml_platform.monitoring.season import OLDER_MODEL, DailyValues, older_model
+from ml_platform.registry import promotions
+from ml_platform.statistics.finding import Finding
+from ml_platform.storage.tables import Promotion
+
+COVERED = 0.5
+"""Least share of the same period a season ago that a model of the same season was trained on."""
+_YEAR = 364
+"""Days: whole weeks, so that weekdays meet."""
+
+
+def season_length(use_case: UseCase, partitions: int | None) -> int:
+    """Partitions after which a season comes back; a year where the setting is None."""
+    return partitions or max(1, round(_YEAR / use_case.scheme.days))
+
+
+def older_models(
+    tables: Tables, champion_losses: Mapping[str, float], *, floor: float, compare: bool
+) -> list[Finding]:
+    """The champion against earlier ones that were trained on this season, on the same recent matured days.
+
+    Args:
+        tables: What the diagnosis looks at.
+        champion_losses: The champion's realised losses of the days of P(y|x).
+        floor: Least gain that counts.
+        compare: Whether something fired; without, nobody has to be scored.
+
+    Returns:
+        One finding per older model, its version being the subject; one that is UNKNOWN where there is none.
+    """
+    keys = sorted(champion_losses)
+    found = _of_the_season(tables, keys)
+    if not found:
+        why = "no earlier champion was trained on this season of an earlier year"
+        return [Finding(OLDER_MODEL, "all", "UNKNOWN", why)]
+    if not compare:
+        return []
+    level = tables.settings.p_value / len(found)
+    return [_compared(tables, p, champion_losses, floor=floor, level=level) for p in found]
+
+
+def _of_the_season(tables: Tables, keys: Sequence[str]) -> list[Promotion]:
+    """Earlier champions, other than the one in force, the newest first."""
+    ledger, current = tables.platform.ledger, tables.live.promotion
+    line: dict[str, Promotion] = {}
+    for promotion in promotions.history(ledger, tables.target.key):
+        older = promotion.action != "rollback" and promotion.version < current.version
+        if older and promotion.as_of <= current.as_of and promotion.model_digest != current.model_digest:
+            line.setdefault(promotion.model_digest, promotion)
+    return [p for p in line.values() if _covers(tables, p, keys)]
+
+
+def _covers(tables: Tables, promotion: Promotion, keys: Sequence[str]) -> bool:
+    """It was trained on at least half of the same period, one season ago or more."""
+    scheme = tables.target.use_case.scheme
+    length = season_length(tables.target.use_case, tables.settings.season_partitions)
+    trained = promotions.model(tables.platform.ledger, promotion.model_digest)
+    dataset = versions.find(tables.platform.ledger, trained.dataset_version)
+    known = {p.partition for p in versions.manifest_of(tables.platform.lake, dataset).partitions}
+    oldest = scheme.distance(min(known), max(keys)) // length if keys and known else 0
+    ago = [[scheme.shift(k, -length * n) for k in keys] for n in range(1, 1 + oldest)]
+    return any(len(known.intersection(period)) >= COVERED * len(keys) for period in ago)
+
+
+def _compared(
+    tables: Tables, promotion: Promotion, champion_losses: Mapping[str, float], *, floor: float, level: float
+) -> Finding:
+    name = f"v{promotion.version}"
+    try:
+        model = bundle.from_bytes(tables.platform.lake.get(promotion.model_digest), promotion.model_digest)
+        losses = realised(tables, sorted(champion_losses), model)
+    except PlatformError as error:
+        return Finding(OLDER_MODEL, name, "UNKNOWN", f"version {promotion.version}: {error.what}")
+    return older_model(name, champion_losses, losses, floor=floor, level=level)
+
+
+def a_season_ago(
+    tables: Tables, reference: Sequence[str], current: Sequence[str]
+) -> tuple[DailyValues, DailyValues] | None:
+    """Realised losses of the same two periods a season ago, by the models that served then.
+
+    None where less than half of either was served.
+    """
+    length = season_length(tables.target.use_case, tables.settings.season_partitions)
+    shift = tables.target.use_case.scheme.shift
+    periods = [[shift(k, -length) for k in keys] for keys in (reference, current)]
+    served = [[k for k in keys if k in tables.live.heads] for keys in periods]
+    if any(len(have) < max(2, COVERED * len(keys)) for have, keys in zip(served, periods, strict=True)):
+        return None
+    losses = realised(tables, sorted({*served[0], *served[1]}))
+    return tuple({k: losses[k] for k in keys if k in losses} for keys in served)  # type: ignore[return-value]
+
+
+def realised(tables: Tables, keys: Sequence[str], model: Model | None = None) -> dict[str, float]:
+    """Realised loss by partition of what was served, or of a model on the same features as served."""
+    labels = tables.live.labels(keys)
+    rows = tables.live.judged(keys, labels) if labels is not None else None
+    if rows is None or not rows.num_rows:
+        return {}
+    kind, codes = tables.target.kind, rows[tables.model.label.column].to_numpy().astype(np.float64)
+    scores = kind.scores(rows) if model is None else model.predict(rows)
+    return daily_losses(kind, rows["partition_key"].to_numpy(), codes, scores)
