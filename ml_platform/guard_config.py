@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -181,6 +181,10 @@ class RetrainingConfig(Strict):
         default=28, ge=2, description="Matured partitions a recalibration is fitted on."
     )
     calibration_gate: int = Field(default=7, ge=4, description="Later partitions it must improve.")
+    comparison_periods: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        default=(28, 42),
+        description="Calendars that `replay` holds the guard against: retrainings every so many partitions.",
+    )
     value: ValueConfig = Field(default=ValueConfig(), description="Worth and cost of decisions.")
 
     @model_validator(mode="after")

@@ -219,13 +219,12 @@ def policies(
     platform: Platform,
     target: Target,
     as_of: datetime,
-    periods: Sequence[int] = (28, 42),
     progress: Callable[[str], None] = lambda _: None,
 ) -> list[Policy]:
     """What was served, beside never retraining and retraining by the calendar, on the same matured days.
 
     Every policy has the same recipe and window. ``never`` keeps the first champion; a calendar policy refits
-    to the last mature partition of each day it trains on, the first day included.
+    to the last mature partition of each day it trains on, the first day included; its periods are a setting.
     """
     served = platform.ledger.heads(predictions_asset(target))
     last = target.use_case.last_mature(target.model, as_of)
@@ -245,7 +244,7 @@ def policies(
     first = line[-1]
     model = bundle.from_bytes(platform.lake.get(first.model_digest), first.model_digest)
     found.append(_policy("never", 0, {k: (t, model.predict(t)) for k, t in truth.items()}, target))
-    for period in periods:
+    for period in target.model.retraining.comparison_periods:
         progress(f"every {period}")
         found.append(_calendar(target, rows, list(truth), period))
     return found

@@ -26,7 +26,7 @@ from guarded import (
 from library import NAME, Library, open_library
 from sqlalchemy import event, select
 
-from ml_platform.errors import StoreError
+from ml_platform.errors import NoChampionError, StoreError
 from ml_platform.lifecycle import caching, scoring
 from ml_platform.lifecycle import reference as reading
 from ml_platform.lifecycle.doctor import examine
@@ -233,7 +233,10 @@ def test_a_rollback_verdict_is_carried_out_once_with_model_predictions_and_cache
     caching.refresh(lived.platform, target, lived.now)
     served = caching.committed_generation(lived.platform, target.key)
     assert served is not None and served.model_digest == champion(lived).model_digest != first.model_digest
-    verdict = give(lived, target, "rollback", cause="regression")
+    lost = give(lived, target, "rollback", cause="season", restores="v9")
+    with pytest.raises(NoChampionError, match="no champion of version 9 before"):
+        carry_out(lived.platform, target, lost.id, 1, lived.now)
+    verdict = give(lived, target, "rollback", cause="regression", restores=f"v{first.version}")
     asked = next_ask(lived.platform, target, {}, lived.now)
     assert isinstance(asked, Ask) and (asked.action, asked.verdict_id) == ("rollback", verdict.id)
     done = carry_out(lived.platform, target, verdict.id, asked.number, lived.now)

@@ -5,8 +5,10 @@ import math
 import pytest
 from guarded import FIRST, LAST, SNAPSHOT, Replayed, guarded, ledger_attempts, ledger_verdicts, rows_of
 from library import Library, killed
+from pydantic import ValidationError
 
 from ml_platform.errors import PlatformError
+from ml_platform.guard_config import RetrainingConfig
 from ml_platform.lifecycle.guard import days
 from ml_platform.lifecycle.guard.asked import FAILED, RUNNING
 from ml_platform.lifecycle.guard.replaying import policies, replay
@@ -111,7 +113,7 @@ def test_a_wall_clock_cannot_be_replayed(lived: Library) -> None:
 
 
 def test_other_policies_are_judged_on_the_same_weeks(lived: Library) -> None:
-    found = policies(lived.platform, guarded(lived), lived.now, periods=(4,))
+    found = policies(lived.platform, guarded(lived, comparison_periods=(4,)), lived.now)
     assert [p.name for p in found] == ["guarded", "never", "every 4"]
     weeks = lived.weeks(FIRST, "2020-10-12")
     for policy in found:
@@ -122,6 +124,14 @@ def test_other_policies_are_judged_on_the_same_weeks(lived: Library) -> None:
     assert (never.trainings, calendar.trainings) == (0, 1)
     # Nothing was promoted in these weeks, so what was served is what the first champion says.
     assert guarded_.trainings == 0 and guarded_.by_day == pytest.approx(never.by_day)
+
+
+def test_the_calendars_to_compare_with_are_28_and_42_partitions_unless_told(lived: Library) -> None:
+    assert guarded(lived).model.retraining.comparison_periods == (28, 42)
+    none = policies(lived.platform, guarded(lived, comparison_periods=()), lived.now)
+    assert [p.name for p in none] == ["guarded", "never"]
+    with pytest.raises(ValidationError, match="comparison_periods"):
+        RetrainingConfig(comparison_periods=(0,))
 
 
 def test_without_predictions_there_is_no_policy(fresh: Library, target: Target) -> None:
