@@ -38,7 +38,7 @@ lint: $(STAMP)  ## ruff, mypy, import-linter
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
 
 fast: $(STAMP)  ## The tests that need no server, browser or full lifecycle
-	@$(BIN)/pytest -m "not slow" -n 2
+	@$(BIN)/pytest -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder
 
 docs: $(STAMP)  ## Build the documentation into build/docs; a warning is an error
 	@$(BIN)/sphinx-build -W --keep-going -q -b html docs build/docs && echo "build/docs/index.html"

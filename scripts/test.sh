@@ -19,4 +19,4 @@ need has_postgres postgresql
 "$bin"/ruff format --check .
 "$bin"/mypy
 "$bin"/lint-imports
-"$bin"/pytest -n 2 --dist loadgroup -ra "$@"
+"$bin"/pytest -n 2 --dist loadfile --no-loadscope-reorder -ra "$@"

@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,17 @@ LIBRARY = Path(__file__).parent / "library_use_case"
 os.environ.setdefault("DO_NOT_TRACK", "true")
 os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
 os.environ["ML_PLATFORM_USE_CASES"] = str(LIBRARY)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files take turns by folder, slow ones first: workers seldom wait for one home, and end together."""
+    files: dict[Path, list[pytest.Item]] = {}
+    for item in items:
+        files.setdefault(item.path, []).append(item)
+    folders: dict[Path, list[Path]] = {}
+    for file in sorted(files, key=lambda f: not any(i.get_closest_marker("slow") for i in files[f])):
+        folders.setdefault(file.parent, []).append(file)
+    items[:] = [i for turn in zip_longest(*folders.values()) for file in turn if file for i in files[file]]
 
 
 @pytest.fixture
