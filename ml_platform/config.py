@@ -146,6 +146,10 @@ class LabelConfig(Strict):
     """What is predicted and how long its truth takes."""
 
     column: Identifier = Field(default="label", description="Column of the labels model.")
+    known_at: Identifier = Field(
+        default="label_known_at",
+        description="Column of the labels model: the instant from which it is known, null until then.",
+    )
     description: str = Field(default="", description="What a positive, the number or the classes mean.")
     classes: tuple[Identifier, ...] = Field(
         default=(),

@@ -109,7 +109,7 @@ def _views(platform: Platform, use_case: UseCase, keys: Sequence[str]) -> Iterat
     for model in use_case.config.models:
         yield from _columns(use_case, model, rows)
         yield from _label(use_case, model, truth)
-        yield from _early(use_case, truth)
+        yield from _early(use_case, model, truth)
         yield from _copies(use_case, model, rows, truth)
 
 
@@ -188,14 +188,18 @@ def _number(value: object) -> bool:
     return isinstance(value, int | float)
 
 
-def _early(use_case: UseCase, truth: pa.Table) -> Iterator[Remark]:
-    if "label_known_at" not in truth.column_names:
+def _early(use_case: UseCase, model: ModelConfig, truth: pa.Table) -> Iterator[Remark]:
+    instant = model.label.known_at
+    if instant not in truth.column_names:
+        where = f"{use_case.dbt_dir / 'models' / (use_case.config.views.labels + '.sql')}: {instant}"
+        fix = "select the instant from which the label is known, or name its column in label.known_at"
+        yield Remark("error", f"the labels view has no column {instant}", where, fix)
         return
-    known = truth.select(["partition_key", "label_known_at"]).to_pandas().dropna()
+    known = truth.select(["partition_key", instant]).to_pandas().dropna()
     if known.empty:
         return
     cutoffs = known["partition_key"].map({k: use_case.cutoff(k) for k in known["partition_key"].unique()})
-    early = float((known["label_known_at"] <= cutoffs).mean())
+    early = float((known[instant] <= cutoffs).mean())
     if early > 0.05:
         yield Remark(
             "error" if early > 0.5 else "warning",

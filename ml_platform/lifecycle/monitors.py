@@ -22,7 +22,7 @@ from ml_platform.lifecycle.recorded import results
 from ml_platform.lifecycle.reference import Reference, daily_losses, reference_of
 from ml_platform.lifecycle.scoring import predictions
 from ml_platform.lifecycle.story import story_of
-from ml_platform.lifecycle.views import compute, reached
+from ml_platform.lifecycle.views import labels_of
 from ml_platform.monitoring.chart import model_chart
 from ml_platform.monitoring.daily import DailyDistance, daily_distance
 from ml_platform.monitoring.drift import DriftReport, drift
@@ -193,12 +193,12 @@ def reference(platform: Platform, target: Target, as_of: datetime | None = None)
 
 def _labels(platform: Platform, target: Target, keys: Sequence[str], as_of: datetime) -> pa.Table:
     """The labels of some partitions as known at an instant, by the same SQL that training uses."""
-    ready = reached(target.use_case, keys, as_of)
-    if not ready:
+    labels = labels_of(platform, target, keys, as_of)
+    if labels is None:
         raise NotReadyError(
             "no partition has begun yet", where=target.key, fix="wait, or advance the clock of its timeline"
         )
-    return pa.concat_tables(compute(platform, target.use_case, "labels", ready, as_of).values())
+    return labels
 
 
 def _served(platform: Platform, target: Target) -> pa.Table:

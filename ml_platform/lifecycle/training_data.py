@@ -191,10 +191,12 @@ def immature_labels(
     }
     if not known:
         return {}
-    columns = ["partition_key", "event_time", target.model.label.column, "label_known_at"]
+    label = target.model.label
+    columns = ["partition_key", "event_time", label.column, label.known_at]
     platform.lake.paths(h.digest for h in known.values())
     tables = [read_table(platform.lake.get(h.digest), columns) for h in known.values()]
-    report = maturity_of(target, pa.concat_tables(tables, promote_options="permissive"), as_of)
+    rows = views.with_instant(target.model, pa.concat_tables(tables, promote_options="permissive"))
+    report = maturity_of(target, rows, as_of)
     return {
         c.partition_key: f"its labels are {c.maturity}: {c.known} of {c.rows} are known"
         for c in report.cohorts

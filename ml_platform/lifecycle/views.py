@@ -13,7 +13,7 @@ from typing import Any, Literal
 import duckdb
 import pyarrow as pa
 
-from ml_platform.config import UseCase
+from ml_platform.config import ModelConfig, UseCase
 from ml_platform.features.dbt import CompiledViews, as_view, compiled_views
 from ml_platform.features.engine import (
     Cutoff,
@@ -26,13 +26,15 @@ from ml_platform.features.engine import (
 )
 from ml_platform.feed_config import FeedConfig
 from ml_platform.lifecycle.feed_contracts import arrow_schema, contract_of
-from ml_platform.lifecycle.platform import Platform
+from ml_platform.lifecycle.platform import Platform, Target
 from ml_platform.partitions import STATIC_KEY
 from ml_platform.storage.ledger import NewPublication
 from ml_platform.storage.parquet import write_table
 from ml_platform.storage.tables import Dataset
 
 ViewName = Literal["features", "labels"]
+KNOWN_AT = "label_known_at"
+"""What domain code calls the instant at which a label became known."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,28 @@ def compute(
     with open_warehouse(platform, use_case, keys, as_of, view=view) as connection:
         table = build_view(connection, views, chosen)
     return split(table, use_case.config.views.key, keys, chosen.name)
+
+
+def labels_of(platform: Platform, target: Target, keys: Sequence[str], as_of: datetime) -> pa.Table | None:
+    """Labels of partitions as known at an instant, by the SQL that training uses; None where none began."""
+    ready = reached(target.use_case, keys, as_of)
+    if not ready:
+        return None
+    tables = compute(platform, target.use_case, "labels", ready, as_of)
+    return with_instant(target.model, pa.concat_tables(tables.values()))
+
+
+def with_instant(model: ModelConfig, labels: pa.Table) -> pa.Table:
+    """Labels with the instant at which the model's own became known as ``label_known_at``.
+
+    Models of one use case share rows, and each label is known in its own time.
+    """
+    own = model.label.known_at
+    if own == KNOWN_AT:
+        return labels
+    if KNOWN_AT in labels.column_names:
+        labels = labels.drop_columns([KNOWN_AT])
+    return labels.rename_columns([KNOWN_AT if n == own else n for n in labels.column_names])
 
 
 def kept_views(platform: Platform, dataset: Dataset) -> CompiledViews | None:

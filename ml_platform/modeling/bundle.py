@@ -48,6 +48,7 @@ class _Interval(_Strict):
     low: tuple[float, ...] = Field(min_length=1)
     high: tuple[float, ...] = Field(min_length=1)
     share: float = Field(gt=0, lt=1)
+    least: float | None = None
 
 
 class _Provenance(_Strict):

@@ -6,6 +6,13 @@ select
     e.origin,
     e.event_time,
     {{ is_late('o') }} as late,
+    -- Known and unknown together with `late`.
+    case
+        when o.cancelled or o.diverted then 'not_flown'
+        when o.arr_delay > 60 then 'over_an_hour'
+        when o.arr_delay > 15 then 'up_to_an_hour'
+        when o.arr_delay <= 15 then 'on_time'
+    end as delay_band,
     case when {{ is_late('o') }} is not null then k.first_known end as label_known_at,
     k.revision,
     o.arr_delay,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ml_platform.config import KindName
 from ml_platform.diagnosis.evidence import BIAS
 from ml_platform.ingestion.reader import KNOWN_AT
 from ml_platform.lifecycle.drills.mapping import Columns, Mask, needed
@@ -25,6 +27,8 @@ NULL_SHARE = 0.3
 """Nulls per unit of severity: 60 % at the default."""
 RISING_NULLS = 0.05
 """Rise of a null rate that the contract step reports."""
+GROWTH = 0.25
+"""Growth of amounts per unit of severity: half as much again at the default."""
 UNIT_DISTANCE = 0.2
 """Kolmogorov-Smirnov distance from which a unit is suspected."""
 
@@ -223,31 +227,43 @@ class LabelRedefinition(Scenario):
 
     name = "label_redefinition"
     cause = "data:label_definition"
-    summary = "The label's code counts only some of the positives, chosen by a hash of their key."
+    summary = "The label's code means something else for some rows, chosen by a hash of their key."
     right = frozenset({"fix_data"})
 
     def amount(self, context: DrillContext) -> str:
-        """Share of positives that are lost."""
+        """Share of labels that change, of those that can."""
         floor = context.model.diagnosis.mismatch_share
-        return f"{_lost(context):.0%} of the positives become negative ({floor:.0%} of all labels may differ)"
+        return f"{_lost(context):.0%} of {self._change(context)[0]} ({floor:.0%} of all labels may differ)"
 
     def label_sql(self, sql: str, context: DrillContext) -> str | None:
         """Wrap the label model's SQL."""
         label, key = context.model.label.column, ", ".join(context.use_case.config.views.key)
+        _, hit, new = self._change(context)
         lost = round(_lost(context) * 100)
         return (
-            f"select * replace (\n    case when {label} = 1 and hash(partition_key, {key}) % 100 < {lost} "
-            f"then 0 else {label} end as {label}\n)\nfrom (\n{sql}\n) as redefined\n"
+            f"select * replace (\n    case when {hit} and hash(partition_key, {key}) % 100 < {lost} "
+            f"then {new} else {label} end as {label}\n)\nfrom (\n{sql}\n) as redefined\n"
         )
+
+    def _change(self, context: DrillContext) -> tuple[str, str, str]:
+        """What happens in words, which labels can change, and what they become (SQL)."""
+        label = context.model.label
+        if context.model.kind == "regression":
+            return "the numbers are halved", f"{label.column} <> 0", f"{label.column} / 2"
+        if context.model.kind == "multiclass":
+            usual = label.classes[0]
+            return f"the other classes become {usual}", f"{label.column} <> '{usual}'", f"'{usual}'"
+        return "the positives become negative", f"{label.column} = 1", "0"
 
 
 class PriorShift(Scenario):
-    """Positives become more frequent, whatever the features."""
+    """Positives become more frequent, or amounts larger, whatever the features."""
 
     name = "prior_shift"
     needs = ("outcome", "positive", "flip")
+    needs_of: ClassVar[Mapping[KindName, tuple[str, ...]]] = {"regression": ("amount",)}
     cause = "prior_shift"
-    summary = "Negative outcomes become positive at random."
+    summary = "Negative outcomes become positive at random; of a number, all amounts grow."
     right = frozenset({"recalibrate", "wait_for_labels"})
     meanwhile = frozenset({"none", "escalate", FRESHNESS})
 
@@ -256,7 +272,10 @@ class PriorShift(Scenario):
         return maturity(context)
 
     def amount(self, context: DrillContext) -> str:
-        """Share of negatives, and the bias it makes."""
+        """Share of negatives, and the bias it makes; of a number the factor."""
+        if context.model.kind == "regression":
+            where = needed(context.map.amount)
+            return f"{where.feed}: {', '.join(where.columns)} × {self._grown(context):g}"
         smallest = context.smallest("concept", BIAS)
         share = self._flipped(context)
         bias = share * (1 - _rate(context))
@@ -266,12 +285,26 @@ class PriorShift(Scenario):
         )
 
     def feed(self, name: str, table: pa.Table, partition: str, context: DrillContext) -> pa.Table:
-        """Flip negatives."""
+        """Flip negatives, or scale amounts."""
+        if context.model.kind == "regression":
+            return self._scaled(name, table, context)
         if name != context.map.outcome:
             return table
         hit = context.rng(partition, "prior").random(table.num_rows) < self._flipped(context)
         negative = needed(context.map.positive)(table) == 0
         return needed(context.map.flip)(table, hit & negative, _never(table))
+
+    def _scaled(self, name: str, table: pa.Table, context: DrillContext) -> pa.Table:
+        where = needed(context.map.amount)
+        if name != where.feed:
+            return table
+        for column in where.columns:
+            grown = pc.multiply(table[column].cast(pa.float64()), self._grown(context))
+            table = with_column(table, column, pc.round(grown, 2))
+        return table
+
+    def _grown(self, context: DrillContext) -> float:
+        return 1.0 + GROWTH * context.severity
 
     def _flipped(self, context: DrillContext) -> float:
         effect = context.severity * context.smallest("concept", BIAS)
@@ -319,7 +352,10 @@ class ConceptDrift(Scenario):
 
     def _smallest(self, context: DrillContext) -> float:
         where = needed(context.map.segment)
-        return context.smallest("concept", "contrast", [f"{where.column}={v}" for v in where.values])
+        subjects = [f"{where.column}={v}" for v in where.values]
+        # Of several classes each has its own contrasts, named by it.
+        subjects += [f"{c}: {s}" for c in context.model.label.classes for s in subjects]
+        return context.smallest("concept", "contrast", subjects)
 
     def _segment_rate(self, context: DrillContext) -> float:
         table = context.before(needed(context.map.outcome))

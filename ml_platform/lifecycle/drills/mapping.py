@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import date
 from typing import Any, TypeAlias, TypeVar
 
@@ -65,6 +65,10 @@ class DrillMap(Strict):
         default=None,
         description="Raw outcomes with some rows made positive and some negative, all columns consistent.",
     )
+    amount: Columns | None = Field(
+        default=None,
+        description="Raw numeric columns that a regression's label is made of; a prior shift scales them.",
+    )
     segment: Segment | None = Field(
         default=None, description="Where the outcome's law changes in a concept drift."
     )
@@ -80,6 +84,10 @@ class DrillMap(Strict):
     permuted_from: date | None = Field(
         default=None,
         description="Partitions before this one stay where they are: a beginning that does not repeat.",
+    )
+    unsuited: Mapping[str, str] = Field(
+        default={},
+        description="Incidents that do not apply, with the reason: by their name, or by <model>/<name>.",
     )
     first: date | None = Field(
         default=None, description="First partition served; as early as the windows allow when left out."

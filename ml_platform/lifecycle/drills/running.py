@@ -189,10 +189,17 @@ def chosen(names: Sequence[str], file: Path | None = None) -> list[str]:
 
 
 def inapplicable(target: Target, names: Sequence[str], file: Path | None = None) -> dict[str, str]:
-    """Scenarios that do not apply to a use case, with the reason."""
+    """Scenarios that do not apply to a model, with the reason."""
     mapped, known = drill_map(target.use_case), scenarios_of(file)
-    lacking = {n: [k for k in known[n].needs if getattr(mapped, k) is None] for n in names}
-    return {n: f"{target.use_case.name}/drills.py has no {', '.join(k)}" for n, k in lacking.items() if k}
+    found = {}
+    for name in names:
+        needs = known[name].needs_of.get(target.model.kind, known[name].needs)
+        lacking = [key for key in needs if getattr(mapped, key) is None]
+        own = mapped.unsuited.get(f"{target.model.name}/{name}") or mapped.unsuited.get(name)
+        if own or lacking:
+            what = f"{target.use_case.name}/drills.py has no {', '.join(lacking)}"
+            found[name] = own or f"{what}, which it asks of a {target.model.kind} target"
+    return found
 
 
 def drill(

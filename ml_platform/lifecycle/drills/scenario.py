@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 import pyarrow as pa
 
-from ml_platform.config import ModelConfig, UseCase
+from ml_platform.config import KindName, ModelConfig, UseCase
 from ml_platform.lifecycle.drills.mapping import DrillMap
 from ml_platform.partitions import PartitionScheme
 
@@ -136,6 +136,7 @@ class Scenario:
         settles: Verdicts that end the drill as right; when None, those of ``right`` that act. An empty set
             means that all days are played and nothing wrong may be said in any of them.
         needs: Keys of the :class:`DrillMap` without which it does not apply to a use case.
+        needs_of: The same for a kind of target of which it asks something else.
     """
 
     name: ClassVar[str]
@@ -145,6 +146,7 @@ class Scenario:
     meanwhile: ClassVar[frozenset[str]] = PATIENCE | {"escalate"}
     settles: ClassVar[frozenset[str] | None] = None
     needs: ClassVar[tuple[str, ...]] = ()
+    needs_of: ClassVar[Mapping[KindName, tuple[str, ...]]] = {}
 
     def identifiable_after(self, context: DrillContext) -> int:
         """Partitions from the onset until the cause can be identified."""

@@ -70,11 +70,7 @@ class Live:
 
     def labels(self, keys: Sequence[str]) -> pa.Table | None:
         """Labels of partitions as known now, by the current label code; None without partitions."""
-        ready = views.reached(self.target.use_case, keys, self.as_of)
-        if not ready:
-            return None
-        tables = views.compute(self.platform, self.target.use_case, "labels", ready, self.as_of)
-        return pa.concat_tables(tables.values())
+        return views.labels_of(self.platform, self.target, keys, self.as_of)
 
     def judged(self, keys: Sequence[str], labels: pa.Table) -> pa.Table | None:
         """Served rows with the codes of their known labels; None where there are none."""

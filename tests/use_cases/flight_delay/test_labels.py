@@ -14,18 +14,19 @@ KEY = {"carrier": "B6", "flight": 57, "origin": "JFK"}
 
 
 @pytest.mark.parametrize(
-    ("outcome", "late"),
+    ("outcome", "late", "band"),
     [
-        ({"arr_delay": "15", "cancelled": "false", "diverted": "false"}, 0),
-        ({"arr_delay": "16", "cancelled": "false", "diverted": "false"}, 1),
-        ({"arr_delay": "-30", "cancelled": "false", "diverted": "false"}, 0),
-        ({"arr_delay": "NULL", "cancelled": "true", "diverted": "false"}, 1),
-        ({"arr_delay": "NULL", "cancelled": "false", "diverted": "true"}, 1),
-        ({"arr_delay": "NULL", "cancelled": "false", "diverted": "false"}, None),
+        ({"arr_delay": "15", "cancelled": "false", "diverted": "false"}, 0, "on_time"),
+        ({"arr_delay": "16", "cancelled": "false", "diverted": "false"}, 1, "up_to_an_hour"),
+        ({"arr_delay": "61", "cancelled": "false", "diverted": "false"}, 1, "over_an_hour"),
+        ({"arr_delay": "-30", "cancelled": "false", "diverted": "false"}, 0, "on_time"),
+        ({"arr_delay": "NULL", "cancelled": "true", "diverted": "false"}, 1, "not_flown"),
+        ({"arr_delay": "NULL", "cancelled": "false", "diverted": "true"}, 1, "not_flown"),
+        ({"arr_delay": "NULL", "cancelled": "false", "diverted": "false"}, None, None),
     ],
 )
 def test_late_is_more_than_fifteen_minutes_diverted_or_cancelled(
-    history: World, outcome: dict[str, str], late: int | None
+    history: World, outcome: dict[str, str], late: int | None, band: str | None
 ) -> None:
     hit = f"partition_key = '{DAY}' AND {FLIGHT}"
     values = ", ".join(f"CASE WHEN {hit} THEN {v} ELSE {c} END AS {c}" for c, v in outcome.items())
@@ -33,7 +34,7 @@ def test_late_is_more_than_fifteen_minutes_diverted_or_cancelled(
         "flight_outcomes", f"SELECT * REPLACE ({values}, air_time + 1 AS air_time) FROM feed"
     )
     label = row(world.labels(DAY, LATER), **KEY)
-    assert label["late"] == late
+    assert (label["late"], label["delay_band"]) == (late, band)
     assert (label["label_known_at"] is None) is (late is None)
 
 
@@ -44,6 +45,7 @@ def test_a_label_is_unknown_until_it_is_reported(history: World) -> None:
         known = history.labels(DAY, as_of)
         reported = pc.less_equal(whole["label_known_at"], pa.scalar(as_of, pa.timestamp("us", "UTC")))
         assert known["late"].is_valid().to_pylist() == reported.to_pylist()
+        assert known["delay_band"].is_valid().to_pylist() == reported.to_pylist()
         assert known["label_known_at"].null_count == known["late"].null_count
         assert 0 < known["late"].null_count < known.num_rows
         assert known["arr_delay"].filter(pc.invert(reported)).null_count == known["late"].null_count

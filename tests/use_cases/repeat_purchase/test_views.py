@@ -88,6 +88,20 @@ def test_a_label_is_known_when_the_feed_told_it(shop: Shop) -> None:
     assert bought["label_known_at"].between(begin, over).all()
 
 
+def test_spend_is_the_sum_of_the_window_and_known_when_it_is_over(shop: Shop, raw: pd.DataFrame) -> None:
+    begin = pd.Timestamp(WEEK)
+    window = raw[(raw["day"] >= begin) & (raw["day"] < begin + pd.Timedelta(days=90))]
+    early = shop.rows("labels", WEEK, monday(WEEK) + dt.timedelta(weeks=12))
+    assert (early["bought"] == 1).any(), "who has bought is known to have"
+    assert early["spend_usd"].isna().all() and early["spend_known_at"].isna().all()
+    found = shop.rows("labels", WEEK, monday(WEEK) + dt.timedelta(weeks=13))
+    truth = window.groupby("customer_id")["value_usd"].sum().reindex(found.index, fill_value=0.0)
+    assert found["spend_usd"].to_numpy() == pytest.approx(truth.to_numpy(), abs=1e-6)
+    over = pd.Timestamp(WEEK, tz="UTC") + pd.Timedelta(days=90, hours=4)
+    assert found["spend_known_at"].eq(over).all()
+    assert found.loc[found["bought"] == 0, "spend_usd"].eq(0).all()
+
+
 def test_an_outage_of_the_feed_makes_no_negatives(
     use_case: UseCase, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -102,6 +116,7 @@ def test_an_outage_of_the_feed_makes_no_negatives(
     ingest(shop.platform, use_case, use_case.scheme.keys(FIRST, LAST), monday(LAST))
     found = shop.rows("labels", WEEK, monday(LAST))
     assert set(found["bought"].dropna()) == {1} and found["bought"].isna().mean() > 0.6
+    assert found["spend_usd"].isna().all(), "no sum is known, of nobody"
 
 
 def test_base_rates_are_those_of_the_readme(raw: pd.DataFrame) -> None:

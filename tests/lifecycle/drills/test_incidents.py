@@ -1,0 +1,70 @@
+"""Incidents by kind of target: what each changes, and which do not apply."""
+
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pytest
+import yaml
+from library import FOLDER, NAME
+
+from ml_platform.config import ModelConfig, load_use_case
+from ml_platform.lifecycle.drills.incidents import LabelRedefinition, PriorShift
+from ml_platform.lifecycle.drills.mapping import DrillMap, drill_map
+from ml_platform.lifecycle.drills.running import inapplicable
+from ml_platform.lifecycle.drills.scenario import DrillContext
+from ml_platform.lifecycle.platform import Target
+
+USE_CASE = load_use_case(FOLDER / NAME / "use_case.yaml")
+MORE = yaml.safe_load((FOLDER / NAME / "more_models.yaml").read_text(encoding="utf-8"))["models"]
+MODELS = [USE_CASE.config.models[0], *(ModelConfig.model_validate(m) for m in MORE)]
+KEYS = "'2020-10-05' as partition_key, 'north' as branch, i as loan_no"
+BEFORE = {"binary": "i % 2", "regression": "i % 2 * 8.0", "multiclass": "['in_time', 'late'][i % 2 + 1]"}
+
+
+class NoWorld:
+    def clean(self, feed: str, key: str) -> pa.Table:
+        raise AssertionError("not asked")
+
+
+def context(model: ModelConfig, mapped: DrillMap | None = None) -> DrillContext:
+    return DrillContext(USE_CASE, model, mapped or drill_map(USE_CASE), "2020-10-05", 2.0, 1, NoWorld())
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda m: m.kind)
+def test_a_label_is_redefined_in_the_terms_of_its_kind(model: ModelConfig) -> None:
+    label, scenario = model.label.column, LabelRedefinition()
+    before = f"select {KEYS}, {BEFORE[model.kind]} as {label}, 'same' as other from range(2000) r(i)"
+    sql = scenario.label_sql(before, context(model))
+    assert sql is not None
+    both = f"({before}) b join ({sql}) a using (loan_no)"
+    pairs = duckdb.sql(f"select b.{label}, a.{label}, a.other from {both}").fetchall()
+    changed = [(was, now) for was, now, _ in pairs if was != now]
+    expected = {"binary": {(1, 0)}, "regression": {(8.0, 4.0)}, "multiclass": {("late", "in_time")}}
+    assert {(w, n) for w, n in changed} == expected[model.kind]
+    assert 0.4 < len(changed) / 1000 < 0.6 and {o for *_, o in pairs} == {"same"}
+    assert scenario.amount(context(model)).startswith("50%")
+
+
+def test_amounts_grow_in_their_feed_only() -> None:
+    number = MODELS[1]
+    mapped = DrillMap(amount={"feed": "loans", "columns": ["fee"]})  # type: ignore[arg-type]
+    table = pa.table({"fee": [2.0, 0.0, 5.01], "pages": [1, 2, 3]})
+    scenario, told = PriorShift(), context(number, mapped)
+    assert scenario.feed("loans", table, "2020-10-05", told)["fee"].to_pylist() == [3.0, 0.0, 7.52]
+    assert scenario.feed("returns", table, "2020-10-05", told) is table
+    assert scenario.amount(told) == "loans: fee × 1.5"
+
+
+def test_what_does_not_apply_to_a_kind_says_why(own_use_case: Path) -> None:
+    file = own_use_case / "drills.py"
+    reason = "the till was closed"
+    unsuited: dict[str, Any] = {"days_late/benign_shift": reason, "unit_change": "pages are pages"}
+    file.write_text(file.read_text() + f"\nDRILLS['unsuited'] = {unsuited!r}\n")
+    use_case = load_use_case(own_use_case / "use_case.yaml")
+    names = ["clean", "prior_shift", "benign_shift", "unit_change", "concept_drift"]
+    binary, number, band = (inapplicable(Target(use_case, m), names) for m in MODELS)
+    assert binary == band == {"unit_change": "pages are pages"}
+    assert set(number) == {"prior_shift", "benign_shift", "unit_change"} and number["benign_shift"] == reason
+    assert number["prior_shift"].endswith("has no amount, which it asks of a regression target")
