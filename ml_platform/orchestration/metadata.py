@@ -69,7 +69,9 @@ def listed(values: Sequence[str], most: int = 12) -> str:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, float | int | str | bool) or value is None:
+    if isinstance(value, float):
+        return float(f"{value:.6g}")  # sixteen digits are for the ledger, which has them
+    if isinstance(value, int | str | bool) or value is None:
         return value
     return str(value)
 

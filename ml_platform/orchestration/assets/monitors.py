@@ -132,7 +132,9 @@ def _live_performance(target: Target) -> AssetsDefinition:
         report = view.report
         html = story_page(stores, target, now, view.chart).encode()
         page = publish(stores, target, "chart", target.use_case.scheme.key_at(now), html, now)
-        numbers: dict[str, Any] = {m.name: m.value for m in report.metrics if m.value is not None}
+        numbers: dict[str, Any] = {
+            m.name: metadata.text(m.value) for m in report.metrics if m.value is not None
+        }
         yield MaterializeResult(
             metadata={
                 "chart": metadata.image(view.chart, "realised loss by day"),
