@@ -43,8 +43,9 @@ fast: $(STAMP)  ## The tests that need no server, browser or full lifecycle
 docs: $(STAMP)  ## Build the documentation into build/docs; a warning is an error
 	@$(BIN)/sphinx-build -W --keep-going -q -b html docs build/docs && echo "build/docs/index.html"
 
-check: $(STAMP)  ## Every use case: settings, contracts, SQL and feed code load
+check: $(STAMP)  ## Every use case: settings, contracts and SQL, then whether its feed code can be imported
 	@$(BIN)/ml-platform prepare
+	@$(BIN)/ml-platform use-case check --no-data
 	@$(BIN)/ml-platform use-case list
 
 smoke: $(STAMP)  ## A few drills on a sample of each use case's data; MODELS= and DRILLS= choose

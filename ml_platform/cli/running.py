@@ -114,7 +114,7 @@ def _play_all(stores: Platform, chosen: Mapping[str, Sequence[str]]) -> None:
             contextlib.redirect_stderr(file),
         ):
             failed = [name for name, models in chosen.items() if not _played(stores, instance, name, models)]
-        print_next(stores, list(chosen), time.perf_counter() - started)
+        print_next(stores, chosen, time.perf_counter() - started)
     finally:
         console.file = None  # type: ignore[assignment]  # again whatever stdout is
     if failed:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.markup import escape
@@ -200,10 +200,10 @@ def _times(played: Sequence[Any], seconds: float) -> None:
     console.print(table(f"Time per stage ({seconds:.0f} s in all)", ("stage", "time"), rows))
 
 
-def print_next(stores: Platform, use_cases: Sequence[str], seconds: float) -> None:
-    """Print what to do after the demo of some use cases."""
-    console.print(f"\n[bold]{len(use_cases)} use case(s) in {seconds:.0f} s. Next[/]", highlight=False)
-    keys = [f"{name}/{stores.use_case(name).config.models[0].name}" for name in use_cases]
+def print_next(stores: Platform, played: Mapping[str, Sequence[str]], seconds: float) -> None:
+    """Print what to do after models of some use cases were played."""
+    console.print(f"\n[bold]{len(played)} use case(s) in {seconds:.0f} s. Next[/]", highlight=False)
+    keys = [f"{name}/{models[0]}" for name, models in played.items()]
     per_model = [
         command
         for key in keys

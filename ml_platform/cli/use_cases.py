@@ -12,6 +12,7 @@ from ml_platform.cli.new_use_case import new, show_remarks
 from ml_platform.cli.shared import console, platform, table
 from ml_platform.config import use_case_files
 from ml_platform.errors import NotFoundError
+from ml_platform.remarks import Remark
 
 app = typer.Typer(help="Use cases: list them, make a new one from a file, check one.", no_args_is_help=True)
 
@@ -49,7 +50,9 @@ def list_use_cases(
 
 @app.command("check")
 def check(
-    name: Annotated[str, typer.Argument(help="Name of the use case, or its folder.")],
+    name: Annotated[
+        str | None, typer.Argument(help="Name of the use case, or its folder; all when left out.")
+    ] = None,
     data: Annotated[bool, typer.Option(help="Read a few partitions of its feeds too.")] = True,
     timeout: Annotated[float, typer.Option(help="Seconds that reading the data may take.")] = 300,
     memory: Annotated[float, typer.Option(help="MiB of memory that it may take.")] = 4096,
@@ -58,27 +61,49 @@ def check(
 
     YAML, contracts, feed code and dbt project; then, in a process of its own over a few partitions: what the
     feeds deliver against their contracts, keys, labels, copies of the label among the features, and whether
-    features see what became known after the cutoff. Exits with 1 when something must be mended.
+    features see what became known after the cutoff. One that is broken stops no other from being checked.
+    Exits with 1 when something must be mended.
+    """
+    limits = (timeout, memory) if data else None
+    if name is not None:
+        broken = [name] if _wrong(name, _file_of(name), limits) else []
+    else:
+        files = {p.resolve(): p.parent.name for p in use_case_files()}
+        broken = [each for path, each in files.items() if _wrong(each, path, limits)]
+        if broken:
+            console.print(f"[red]broken: {escape(', '.join(broken))}[/]", highlight=False)
+    if broken:
+        raise typer.Exit(1)
+
+
+def _wrong(name: str, path: Path, limits: tuple[float, float] | None) -> int:
+    """How many things must be mended in a use case; all that is wrong is printed.
+
+    ``limits`` are seconds and MiB for reading its data, which is not read without them.
     """
     from ml_platform.lifecycle.checking import check_data, check_files
     from ml_platform.lifecycle.contract_changes import contract_remarks
 
-    path = _file_of(name)
-    with console.status("reading its files …"):
+    stores = platform()
+    with console.status(f"reading the files of {name} …"):
         use_case, remarks = check_files(path)
+    # Of two with one name, or one feed told in two ways, neither is wrong by itself.
+    others = [b for b in stores.discovery.broken if b.path.resolve() == path.resolve()]
+    remarks += [r for r in (Remark.of(b.error) for b in others) if r not in remarks]
     if use_case is not None and not any(r.level == "error" for r in remarks):
-        remarks += contract_remarks(platform(), use_case)
-        if data:
-            with console.status("reading a few partitions …"):
-                remarks += check_data(use_case, seconds=timeout, megabytes=memory)
+        remarks += contract_remarks(stores, use_case)
+        if limits is not None:
+            with console.status(f"reading a few partitions of {name} …"):
+                remarks += check_data(use_case, seconds=limits[0], megabytes=limits[1])
     show_remarks(remarks)
     wrong = sum(r.level == "error" for r in remarks)
     if wrong:
-        console.print(f"\n[red]{wrong} thing(s) must be mended[/]", highlight=False)
-        raise typer.Exit(1)
+        console.print(f"[red]{wrong} thing(s) must be mended[/] in {escape(name)}\n", highlight=False)
+        return wrong
     doubtful = sum(r.level == "warning" for r in remarks)
     told = f", {doubtful} warning(s)" if doubtful else ""
-    console.print(f"[green]nothing is wrong[/] with {name}{told}", highlight=False)
+    console.print(f"[green]nothing is wrong[/] with {escape(name)}{told}", highlight=False)
+    return 0
 
 
 def _file_of(name: str) -> Path:

@@ -3,8 +3,10 @@
 import json
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -16,7 +18,7 @@ from ml_platform.errors import ConfigError
 from ml_platform.lifecycle.platform import Platform
 from ml_platform.lifecycle.reading import client
 
-from .boilers import rows, write
+from .boilers import Row, rows, write
 
 ROOT = Path(__file__).parents[2]
 
@@ -82,6 +84,45 @@ def test_new_check_run_and_a_prediction_is_served(home: Path) -> None:
 
     again = run("run", "boilers")
     assert "nothing was done again" in again
+
+
+def _hours(number: int, row: Row) -> None:
+    """Instead of whether a boiler failed, the hours of its repair."""
+    noise = np.random.default_rng(number).gamma(2, 0.5)
+    row["failed"] = round(max(0.0, 0.3 * row["age years"] + 2 * (row["strain (bar)"] - 4)) + noise, 1)
+    row["verdict code"] = "A1"
+
+
+def _state(number: int, row: Row) -> None:
+    """Instead of whether it failed, in which state it is."""
+    _hours(number, row)
+    row["failed"] = ("sound", "worn", "broken")[np.searchsorted((8, 13), row["failed"])]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "change", "said"),
+    [
+        ("regression", _hours, "in four cases of five between"),
+        ("multiclass", _state, "% probable"),
+    ],
+)
+def test_a_number_and_a_class_come_as_far(
+    home: Path, kind: str, change: Callable[[int, Row], None], said: str
+) -> None:
+    file = write(home / "inspections.csv", rows(days=45, per_day=25, boilers=80), change)
+    new = ["use-case", "new", "boilers", "--from", str(file), "--label", "failed", "--kind", kind]
+    run(*new, "--known-at", "failure known at")
+    (model,) = load_use_case(home / "cases" / "boilers" / "use_case.yaml").config.models
+    assert model.kind == kind
+    assert "nothing is wrong with boilers" in run("use-case", "check", "boilers")
+
+    played = run("run", "boilers")
+
+    assert "Champion version 1" in played and "Verdict of" in played
+    served = re.search(r"read back: (\S+):", played)
+    assert served is not None
+    assert said in " ".join(run("get", "boilers", served.group(1)).split())
 
 
 def test_the_folder_says_what_was_assumed_and_is_valid(home: Path) -> None:

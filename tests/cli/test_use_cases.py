@@ -1,0 +1,39 @@
+"""All use cases are checked, also beside one that is broken."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from library import FOLDER, NAME
+from typer.testing import CliRunner
+
+from ml_platform.cli.main import app
+from ml_platform.config import use_case_files
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, library_environment: dict[str, str]) -> Path:
+    """A second search path, beside that of the library."""
+    folder = tmp_path / "cases"
+    folder.mkdir()
+    monkeypatch.setenv("ML_PLATFORM_USE_CASES", os.pathsep.join([str(FOLDER), str(folder)]))
+    return folder
+
+
+def test_a_broken_one_stops_no_other_from_being_checked(folder: Path) -> None:
+    for name in ("a_broken_one", "twin"):
+        shutil.copytree(FOLDER / NAME, folder / name)
+    file = folder / "a_broken_one" / "use_case.yaml"
+    file.write_text(file.read_text().replace(f"name: {NAME}", "name: other\nnonsense: 1"))
+
+    result = CliRunner().invoke(app, ["use-case", "check", "--no-data"])
+
+    assert isinstance(result.exception, SystemExit) and result.exit_code == 1
+    told = " ".join(result.output.split())
+    assert "broken: a_broken_one, twin" in told
+    assert "nonsense: Extra inputs are not permitted" in told
+    assert f"another use case is named '{NAME}'" in told
+    good = {p.parent.name for p in use_case_files()} - {"a_broken_one", "twin"}
+    assert NAME in good and len(good) > 1
+    assert all(f"nothing is wrong with {name}" in told for name in good)
