@@ -18,7 +18,8 @@ import pandas as pd
 
 from ml_platform.config import FeatureConfig
 from ml_platform.guard_config import DiagnosisConfig
-from ml_platform.monitoring.breaks import Days, by_day, is_numeric, new_category_counts
+from ml_platform.monitoring.breaks import new_category_counts
+from ml_platform.monitoring.days import Days, by_day, is_numeric
 from ml_platform.monitoring.units import ks_distance
 from ml_platform.statistics.blocks import Estimate, Floats, change_of_days, judge
 from ml_platform.statistics.finding import Finding, Findings

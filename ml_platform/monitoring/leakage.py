@@ -11,7 +11,7 @@ from ml_platform.config import FeatureConfig
 from ml_platform.guard_config import DiagnosisConfig
 from ml_platform.kinds.base import Kind
 from ml_platform.kinds.ranking import concordance, either_way
-from ml_platform.monitoring.breaks import by_day, is_numeric
+from ml_platform.monitoring.days import by_day, is_numeric
 from ml_platform.statistics.blocks import MINIMUM_BLOCKS, Floats, change_of_days
 from ml_platform.statistics.finding import Finding, Findings
 from ml_platform.statistics.frames import Table, finite

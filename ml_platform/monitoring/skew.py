@@ -17,15 +17,9 @@ import pandas as pd
 
 from ml_platform.config import FeatureConfig
 from ml_platform.guard_config import DiagnosisConfig
-from ml_platform.monitoring.breaks import (
-    Days,
-    by_day,
-    daily_ks,
-    is_numeric,
-    new_category_counts,
-    null_breaks,
-    null_limit,
-)
+from ml_platform.monitoring.break_rules import null_breaks, null_limit
+from ml_platform.monitoring.breaks import new_category_counts
+from ml_platform.monitoring.days import Days, by_day, daily_ks, is_numeric
 from ml_platform.statistics.blocks import Floats
 from ml_platform.statistics.finding import Finding, Findings
 from ml_platform.statistics.frames import PARTITION, Table, as_frame, require_unique

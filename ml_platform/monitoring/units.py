@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ml_platform.guard_config import DiagnosisConfig
-from ml_platform.monitoring.breaks import Days, by_day, is_numeric
+from ml_platform.monitoring.days import Days, by_day, is_numeric
 from ml_platform.statistics.blocks import Floats
 from ml_platform.statistics.finding import Finding, Findings
 from ml_platform.statistics.frames import Table

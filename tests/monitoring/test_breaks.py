@@ -7,7 +7,8 @@ import pytest
 
 from ml_platform.errors import IntegrityError
 from ml_platform.guard_config import DiagnosisConfig
-from ml_platform.monitoring.breaks import by_day, daily_ks, data_breaks
+from ml_platform.monitoring.breaks import data_breaks
+from ml_platform.monitoring.days import by_day, daily_ks
 from ml_platform.statistics.finding import Finding, Findings
 
 SETTINGS = DiagnosisConfig()
@@ -81,11 +82,54 @@ def test_a_null_spike_in_one_segment_is_named_though_the_whole_hides_it() -> Non
 def test_a_segment_of_a_whole_day() -> None:
     now = window(28, 7)
     rng = np.random.default_rng(0)
-    hit = (now.depot == "west") & (now.partition_key == key(30)) & (rng.random(len(now)) < 0.12)
+    hit = (now.depot == "west") & (now.partition_key == key(30)) & (rng.random(len(now)) < 0.22)
     now.loc[hit, "measure_5"] = np.nan
     (found,) = judge(now).failed
     assert found.partitions == (key(30),)
     assert list(found.facts["segments"]) == ["depot=west"]
+
+
+def test_rows_of_one_segment_that_stay_away_are_named_though_the_whole_hides_it() -> None:
+    now = window(28, 7)
+    short = now[(now.depot != "west") | (now.partition_key != key(30)) | (now.index % 4 == 0)]
+    found = of(judge(short), "row_count", "all")
+    assert (found.state, found.partitions, list(found.facts["segments"])) == (
+        "FAIL",
+        (key(30),),
+        ["depot=west"],
+    )
+    gone = now[(now.brand != "brand 3")]
+    assert of(judge(gone), "row_count", "all").state == "PASS", "too small on a day to be judged"
+
+
+def test_a_segment_must_jump_from_the_days_before_too() -> None:
+    """A null rate that rose over weeks is the world's; one that jumps is a break."""
+    rng = np.random.default_rng(0)
+
+    def spoilt(frame: pd.DataFrame, share: float) -> pd.DataFrame:
+        hit = (frame.brand == "brand 3") & (rng.random(len(frame)) < share)
+        return frame.assign(measure_0=frame.measure_0.mask(hit))
+
+    def against(earlier: pd.DataFrame) -> Findings:
+        return data_breaks(
+            window(0, 28),
+            spoilt(window(35, 7), 0.4),
+            columns=COLUMNS,
+            segments=["brand"],
+            settings=SETTINGS,
+            earlier=earlier,
+        )
+
+    assert not against(spoilt(window(28, 7), 0.35)).failed
+    (found,) = against(window(28, 7)).failed
+    assert list(found.facts["segments"]) == ["brand=brand 3"]
+
+
+def test_a_segment_that_the_reference_does_not_know_is_no_break() -> None:
+    now = window(28, 7)
+    now.loc[now.brand == "brand 3", "brand"] = "brand new"
+    now.loc[(now.brand == "brand new") & (now.index % 2 == 0), "measure_0"] = np.nan
+    assert [(f.statistic, f.subject) for f in judge(now).failed] == [("new_categories", "brand")]
 
 
 def test_new_categories_fail_only_with_enough_rows() -> None:

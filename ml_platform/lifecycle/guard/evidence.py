@@ -174,9 +174,9 @@ class _Gatherer(Tables):
             self.reference_frame,
             self.window,
             columns=columns,
-            # Segments are judged by the feeds' contracts: a feature that looks back is null in a new one.
-            segments=(),
+            segments=self.categorical_segments,
             settings=self.settings,
+            earlier=self.earlier,
         )
         items = (*deliveries(self), *premature_labels(self), *found.items)
         return Findings.of("contract", items, found.reason)

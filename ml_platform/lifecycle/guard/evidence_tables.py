@@ -12,7 +12,7 @@ from ml_platform.diagnosis.evidence import IncidentFacts
 from ml_platform.errors import PlatformError
 from ml_platform.lifecycle import views
 from ml_platform.lifecycle.guard.live import Live
-from ml_platform.lifecycle.guard.records import cleared_partitions
+from ml_platform.lifecycle.guard.records import cleared_partitions, ever_held
 from ml_platform.lifecycle.maturity import label_keys, maturity_of
 from ml_platform.lifecycle.reference import Reference, backtest_of, daily_losses, reference_of
 from ml_platform.monitoring.label_maturity import LabelMaturity
@@ -82,6 +82,18 @@ class Tables:
         if served is None:
             why = "nothing has been served" + (" since the last incident" if self.live.heads else "")
             raise PlatformError(why, where=self.target.key)
+        frame: pd.DataFrame = served.to_pandas()
+        return frame
+
+    @cached_property
+    def earlier(self) -> pd.DataFrame | None:
+        """As many partitions right before the window as served, but for those that are or were held."""
+        first = min(self.window_keys, default=self.live.partition)
+        held = ever_held(self.platform, self.target, self.live.as_of)
+        keys = [k for k in self.live.heads if k < first and k not in held]
+        served = self.live.served(keys[-self.settings.covariate_partitions :])
+        if served is None:
+            return None
         frame: pd.DataFrame = served.to_pandas()
         return frame
 

@@ -15,13 +15,13 @@ from sqlalchemy import select
 from ml_platform.diagnosis.verdict import Diagnosis
 from ml_platform.errors import ConflictError
 from ml_platform.lifecycle.guard.live import Live
-from ml_platform.lifecycle.guard.records import diagnosis_of, open_incident
+from ml_platform.lifecycle.guard.records import diagnosis_of, ever_held, open_incident
 from ml_platform.lifecycle.platform import Platform, Target
 from ml_platform.lifecycle.reference import live_reference_asset, live_reference_key
 from ml_platform.registry import promotions
 from ml_platform.storage.ledger import NewPublication
 from ml_platform.storage.parquet import write_table
-from ml_platform.storage.tables import Hold, Incident, Publication, Verdict
+from ml_platform.storage.tables import Incident, Publication, Verdict
 
 _ALARMS = frozenset({"harm", "concept", "leakage"})
 """Questions whose FAIL is an alarm, whatever the verdict makes of it."""
@@ -75,9 +75,8 @@ def _alarmed(platform: Platform, target: Target, diagnosis: Diagnosis) -> bool:
 
 def _of_incidents(platform: Platform, target: Target, keys: Iterable[str], as_of: datetime) -> set[str]:
     """Partitions of incidents, from the estimated onset of the cause to the last one, and held ones."""
+    out = ever_held(platform, target, as_of)
     with platform.ledger.begin() as session:
-        held = select(Hold.partition).where(Hold.model_key == target.key, Hold.as_of <= as_of)
-        out = set(session.scalars(held))
         known = select(Incident).where(Incident.model_key == target.key, Incident.opened_at <= as_of)
         incidents = list(session.scalars(known))
         said = select(Verdict).where(

@@ -123,6 +123,13 @@ def cleared_partitions(platform: Platform, target: Target, as_of: datetime) -> s
     }
 
 
+def ever_held(platform: Platform, target: Target, as_of: datetime) -> set[str]:
+    """Partitions that an incident has held by an instant, whatever became of it."""
+    query = select(Hold.partition).where(Hold.model_key == target.key, Hold.as_of <= as_of)
+    with platform.ledger.begin() as session:
+        return set(session.scalars(query))
+
+
 def _closed_by_hand(incident: Incident, as_of: datetime) -> bool:
     if incident.closed_at is None or incident.closed_at > as_of:
         return False
