@@ -3,9 +3,8 @@
 A segment drifts more than the whole does, and there are many: over a year of daily windows a step of five
 points against the reference's days was exceeded on 60 of 100, by one value whose entities changed. So a
 segment is held against the last days before the window too, and must jump by :data:`SEGMENT_STEP` (then on
-none of 200). Repeated values are not judged by segment: a site's timetable repeats itself (35 of 100 windows).
-A value that the reference does not know is a cold start, and a region: see
-:mod:`ml_platform.monitoring.covariates`.
+none of 200). Repeated values are not judged by segment: a site's timetable repeats itself (35 of 100). A
+value that the reference does not know is a cold start: :mod:`ml_platform.monitoring.covariates` has it.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ import shutil
 import sqlite3
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from guarded import (
     FIRST,
@@ -34,8 +35,9 @@ from ml_platform.lifecycle.guard.asked import DONE, Ask, next_ask
 from ml_platform.lifecycle.guard.replaying import replay
 from ml_platform.lifecycle.guard.resolving import resolve_incident
 from ml_platform.lifecycle.guard.retraining import carry_out
-from ml_platform.lifecycle.training_data import held_partitions
+from ml_platform.lifecycle.training_data import Windows, assemble, ensure_views, held_partitions
 from ml_platform.registry import promotions
+from ml_platform.storage.parquet import read_table
 from ml_platform.storage.tables import Hold
 
 BRANCHES = ("harbour", "market", "north", "station")
@@ -182,6 +184,39 @@ def test_after_the_fix_an_incident_is_resolved_and_the_rollback_offered(early: L
     live(early, target, ["2020-10-05"])
     again = diagnosed(early, target)
     assert not again.verdict.cause.startswith("data:"), "a resolved day is no new incident"
+
+
+def test_days_whose_features_stay_broken_as_known_then_do_not_train_after_the_fix(early: Library) -> None:
+    """A correction after the cutoff mends what is accepted, and not what was known at the cutoff."""
+    target, bad = guarded(early), "2020-09-21"
+    stuck = world(loans={"edits": {bad: {"pages": dict.fromkeys(range(90), 300)}}})
+    live(within(early, stuck), target, [bad])
+    found = diagnosed(within(early, stuck), target)
+    assert found.verdict.verdict == "fix_data" and found.incident is not None, found.verdict.sentence
+    assert "pages" in found.verdict.sentence and bad in held_partitions(early.platform, target)
+    live(early, target, ["2020-09-28"])
+    done = resolve_incident(early.platform, found.incident.id, "ada", "the scanner was mended")
+    assert done.resolved, done.lines
+    assert f"{bad} stay out of training: their features, as known then, are broken" in done.lines
+    assert any("0 partition(s) may train again" in line for line in done.lines)
+    accepted = visible(early, bad)
+    assert len(set(accepted["pages"].to_pylist())) > 50, "the fix has landed"
+    assert held_partitions(early.platform, target).keys() == {bad}
+    window = Windows(early.weeks("2020-06-15", "2020-08-24"), ["2020-09-07", "2020-09-14", bad])
+    later = early.use_case.cutoff("2020-10-26")
+    early.platform.clock(early.use_case).set(later)
+    early.deliver_all(["2020-10-05", "2020-10-12"])
+    ensure_views(early.platform, target, [*window.train, *window.gate], later)
+    report, _ = assemble(early.platform, target, later, window)
+    assert "held by incident" in report.left_out[bad]
+
+
+def visible(library: Library, week: str) -> pa.Table:
+    """Loans of a week as they are accepted now."""
+    head = library.platform.ledger.head("feed/loans/accepted", week)
+    assert head is not None
+    rows = read_table(library.platform.lake.get(head.digest))
+    return rows.filter(pc.greater(rows["visible_to"], pa.scalar(library.now, rows["visible_to"].type)))
 
 
 def test_what_was_trained_on_the_bad_days_is_offered_for_a_rollback(lived: Library) -> None:
