@@ -28,6 +28,8 @@ from ml_platform.statistics.frames import finite
 QUESTION = "covariates"
 AUC_FLOOR = 0.1
 """Least excess of the AUC over one half that counts."""
+MATERIAL = 3
+"""Features that are named as having moved most."""
 ROWS = 3000
 FOLDS = 4
 TREES = 40
@@ -143,6 +145,7 @@ def covariate_shift(
     moved = _moved(coded, features, contributions)
     unseen = _unseen(before, now, features, score)
     domain, ratio = _domain(before, now, [f for f in features if not f.runs_with_time], coded, settings)
+    domain[0] = _with_material(domain[0], moved)
     found = [*domain, *_new_categories(now, unseen, features, settings)]
     values = {f.statistic: f.estimate for f in domain}
     auc = values.get("domain_auc")
@@ -188,6 +191,21 @@ def _importance(contributions: Contributions | None, features: int) -> Floats | 
     total = np.mean(means, axis=0)
     shares: Floats = total / max(float(total.sum()), 1e-300)
     return shares
+
+
+def _with_material(finding: Finding, moved: Sequence[MovedFeature]) -> Finding:
+    """The finding with the features whose moves matter most, in words and numbers."""
+    most = [m for m in moved if not m.runs_with_time][:MATERIAL]
+    how = (
+        "distance × share of the score's movement"
+        if any(m.importance is not None for m in most)
+        else "distance"
+    )
+    named = ", ".join(f"{m.name} {m.materiality:.3f}" for m in most)
+    detail = f"{finding.detail}; moved most ({how}): {named}" if named else finding.detail
+    return replace(
+        finding, detail=detail, facts={**finding.facts, "material": {m.name: m.materiality for m in most}}
+    )
 
 
 def _variation(old: Floats, new: Floats) -> float:

@@ -91,6 +91,11 @@ def test_contributions_rank_what_is_material() -> None:
     weights = np.array([0.0, 0, 0, 0, 9, 0, 0, 0, 0.01, 0, 0, 0, 1, 1])
     report = compare(now, contributions=(weights, np.tile(weights, (50, 1))))
     assert report.moved[0].name != "measure_8"
+    (domain,) = (f for f in report.findings.items if f.statistic == "domain_auc")
+    assert f"share of the score's movement): {report.moved[0].name} " in domain.detail
+    assert next(iter(domain.facts["material"])) == report.moved[0].name
+    (plain,) = (f for f in compare(now).findings.items if f.statistic == "domain_auc")
+    assert "moved most (distance): measure_8 " in plain.detail
     assert {m.name: m.importance for m in report.moved}["measure_4"] == pytest.approx(9 / 11.01)
 
 

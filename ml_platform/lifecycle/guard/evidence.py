@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -24,10 +25,11 @@ from ml_platform.lifecycle.guard.live import Live
 from ml_platform.lifecycle.guard.seasons import a_season_ago, older_models
 from ml_platform.lifecycle.platform import Platform, Target
 from ml_platform.lifecycle.reference import Reference, daily_losses
+from ml_platform.lifecycle.scoring import load_champion
 from ml_platform.lifecycle.training_data import held_partitions
 from ml_platform.monitoring.breaks import data_breaks
 from ml_platform.monitoring.concept import ConceptReport, concept_change
-from ml_platform.monitoring.covariates import CovariateReport, covariate_shift
+from ml_platform.monitoring.covariates import Contributions, CovariateReport, covariate_shift
 from ml_platform.monitoring.estimated import EstimatedReport, estimated_loss
 from ml_platform.monitoring.harm import judge_harm
 from ml_platform.monitoring.label_maturity import LabelMaturity
@@ -290,6 +292,7 @@ class _Gatherer(Tables):
             features=self.model.features,
             score=self.target.kind.names()[0],
             settings=self.settings,
+            contributions=self.contributions(),
         )
         found = [self._with_labels(f) for f in self.reports.covariates.findings.items]
         try:
@@ -299,6 +302,15 @@ class _Gatherer(Tables):
         self.reports.estimated = self.expected_loss(current)
         found += self.reports.estimated.both
         return Findings.of("covariates", found, self.reports.covariates.findings.reason)
+
+    def contributions(self) -> Contributions | None:
+        """Mean absolute contributions of the features to the champion's scores; None if it cannot be read."""
+        try:
+            shares = load_champion(self.platform, self.live.promotion.model_digest).importance
+        except PlatformError:
+            return None
+        found = np.array([shares.get(name, 0.0) for name in self.model.feature_names])
+        return found, found
 
     def expected_loss(self, current: pd.DataFrame) -> EstimatedReport:
         """Loss expected without labels; where something fired also by density-weighted curves, which cost."""

@@ -392,3 +392,12 @@ def test_the_density_weighted_loss_is_looked_at_where_something_fired(lived: Lib
     assert list(alarm) == ["estimated_loss_change", "density_weighted_loss_change"]
     assert alarm["density_weighted_loss_change"] != "UNKNOWN"
     assert beside(**fires | {"unseen_effective_share": 0.999})["density_weighted_loss_change"] == "UNKNOWN"
+
+
+def test_what_moved_is_ranked_by_what_the_champion_makes_of_it(lived: Library) -> None:
+    report = gather(lived.platform, guarded(lived), lived.now).covariates
+    assert report is not None
+    shares = {m.name: m.importance or 0.0 for m in report.moved}
+    own = scoring.load_champion(lived.platform, champion(lived).model_digest).importance
+    assert shares == pytest.approx({n: own[n] for n in shares}) and sum(shares.values()) > 0.99
+    assert [m.materiality for m in report.moved] == [m.distance * shares[m.name] for m in report.moved]
