@@ -196,7 +196,7 @@ def _loss_panel(axis: Axes, performance: PerformanceReport, keys: list[str], sto
     handles: list[Line2D | Patch] = [*_reference(axis, performance), *_losses(axis, performance.days, place)]
     handles += _weighted(axis, performance.days, place)
     handles += _estimated(axis, story.estimated, place, VIOLET, "estimated without labels")
-    handles += _estimated(axis, story.density_weighted, place, TEAL, "the same, density-weighted")
+    handles += _estimated(axis, story.density_weighted, place, TEAL, "density-weighted")
     handles += _immature(axis, performance.immature, place)
     _incidents(axis, story.incidents, keys)
     _promotions(axis, story.promotions, keys)

@@ -251,7 +251,7 @@ def _new_categories(
                 else "FAIL"
                 if len(now.of) >= settings.segment_minimum_rows
                 else "UNDERPOWERED",
-                detail=f"{rows} current rows ({share:.2%}) are of {len(mine)} new categories",
+                detail=f"{rows} current rows ({share:.2%}) are of {len(mine)} new categories{_told(mine)}",
                 estimate=share,
                 floor=settings.unseen_share,
                 blocks=len(now.keys),
@@ -265,6 +265,16 @@ def _new_categories(
             )
         )
     return found
+
+
+def _told(new: Sequence[UnseenCategory]) -> str:
+    """The largest of them, with their volume and what the model does there."""
+
+    def told(one: UnseenCategory) -> str:
+        score = "" if one.mean_score is None else f", mean score {one.mean_score:.3g}"
+        return f"{one.category} ({one.rows} rows{score})"
+
+    return f": {', '.join(map(told, new[:3]))}" if new else ""
 
 
 def _domain(

@@ -77,7 +77,9 @@ class Groups:
             bad = enough & null_breaks(count, rows, base, limit)
             if bad.any():
                 rates[self.names[i]] = round(float((count / np.maximum(rows, 1))[bad].max()), 4)
-                keys |= set(np.asarray(self._now.keys)[bad] if bad.size > 1 else self._now.keys)
+                if bad.size != new[i].size:  # the days that carry it; the others are sound
+                    bad = new[i] > limit * self._rows[1][i]
+                keys |= set(named(self._now, bad))
         return Broken(rates, frozenset(keys))
 
     def _limit(self, nulls: Integers, rows: Integers) -> tuple[float, float]:

@@ -75,6 +75,13 @@ def test_a_null_spike_in_one_segment_is_named_though_the_whole_hides_it() -> Non
     now.loc[(now.brand == "brand 3") & (rng.random(len(now)) < 0.5), "measure_0"] = np.nan
     (found,) = judge(now).failed
     assert (found.subject, next(iter(found.facts["segments"]))) == ("measure_0", "brand=brand 3")
+    two = window(28, 7)
+    days = (key(31), key(33))
+    two.loc[(two.brand == "brand 3") & two.partition_key.isin(days), "measure_0"] = np.nan
+    (broken,) = judge(two).failed
+    assert broken.partitions == days and list(broken.facts["segments"]) == ["brand=brand 3"], (
+        "it is too small to be judged on a day, and the other days are sound"
+    )
     assert found.estimate is not None
     assert found.estimate < 0.08
 

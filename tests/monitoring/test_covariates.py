@@ -83,7 +83,8 @@ def test_a_cold_start_has_its_volume_and_score() -> None:
     (unseen,) = report.unseen
     assert (unseen.feature, unseen.category, unseen.rows) == ("depot", "east", 105)
     assert unseen.mean_score == pytest.approx(0.9)
-    assert "new_categories" in {f.statistic for f in report.findings.failed}
+    (found,) = (f for f in report.findings.failed if f.statistic == "new_categories")
+    assert "east (105 rows, mean score 0.9)" in found.detail
 
 
 def test_contributions_rank_what_is_material() -> None:
