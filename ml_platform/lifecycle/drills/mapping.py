@@ -85,6 +85,11 @@ class DrillMap(Strict):
         default=None,
         description="Partitions before this one stay where they are: a beginning that does not repeat.",
     )
+    in_order: tuple[str, ...] = Field(
+        default=(),
+        description="Models whose drills keep the real order of partitions, because a permuted world has "
+        "nothing to teach them; real drift is then part of every drill.",
+    )
     unsuited: Mapping[str, str] = Field(
         default={},
         description="Incidents that do not apply, with the reason: by their name, or by <model>/<name>.",

@@ -12,7 +12,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -54,7 +54,8 @@ class Settings:
         onset: First partition that is changed; a fortnight after the first one served if None.
         severity: In units of the deciding statistic's minimal detectable effect.
         seed: Of the permutation and of everything injected.
-        calendar: Keep the real order of days, real drift included.
+        calendar: Keep the real order of days, real drift included; always so for models that the use case's
+            map keeps ``in_order``.
         horizon: Partitions after the onset that are played at most; until the cause can be identified and
             the incident's deadline (21) is over if None.
         scenarios: A file with more scenarios.
@@ -202,6 +203,12 @@ def inapplicable(target: Target, names: Sequence[str], file: Path | None = None)
     return found
 
 
+def in_effect(target: Target, settings: Settings) -> Settings:
+    """What is asked, and what the use case's map says of the model."""
+    in_order = target.model.name in drill_map(target.use_case).in_order
+    return replace(settings, calendar=settings.calendar or in_order)
+
+
 def drill(
     target: Target,
     names: Sequence[str],
@@ -222,6 +229,7 @@ def drill(
         PlatformError: The clean prefix cannot be made.
     """
     mapped = drill_map(target.use_case)
+    settings = in_effect(target, settings)
     onset = settings.onset or default_onset(target, mapped)
     known = scenarios_of(settings.scenarios)
     folder = Path(tempfile.mkdtemp(prefix="drill-"))

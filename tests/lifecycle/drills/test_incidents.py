@@ -12,7 +12,7 @@ from library import FOLDER, NAME
 from ml_platform.config import ModelConfig, load_use_case
 from ml_platform.lifecycle.drills.incidents import LabelRedefinition, PriorShift
 from ml_platform.lifecycle.drills.mapping import DrillMap, drill_map
-from ml_platform.lifecycle.drills.running import inapplicable
+from ml_platform.lifecycle.drills.running import Settings, in_effect, inapplicable
 from ml_platform.lifecycle.drills.scenario import DrillContext
 from ml_platform.lifecycle.platform import Target
 
@@ -55,6 +55,14 @@ def test_amounts_grow_in_their_feed_only() -> None:
     assert scenario.feed("loans", table, "2020-10-05", told)["fee"].to_pylist() == [3.0, 0.0, 7.52]
     assert scenario.feed("returns", table, "2020-10-05", told) is table
     assert scenario.amount(told) == "loans: fee × 1.5"
+
+
+def test_a_model_may_ask_for_the_real_order_of_partitions(own_use_case: Path) -> None:
+    file = own_use_case / "drills.py"
+    file.write_text(file.read_text() + "\nDRILLS['in_order'] = ['days_late']\n")
+    use_case = load_use_case(own_use_case / "use_case.yaml")
+    settings = [in_effect(Target(use_case, m), Settings(seed=4)) for m in MODELS]
+    assert [s.calendar for s in settings] == [False, True, False] and settings[1].seed == 4
 
 
 def test_what_does_not_apply_to_a_kind_says_why(own_use_case: Path) -> None:
