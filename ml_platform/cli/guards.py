@@ -313,6 +313,7 @@ def roi(model: OptionalModel = None) -> None:
     targets = [stores.target(model)] if model else stores.targets()
     times = {t.key: stores.clock(t.use_case).now() for t in targets}
     reckoned = {t.key: reckon(stores, t, times[t.key]) for t in targets}
+    decided = {t.key: decision_worth(stores, t, times[t.key]) for t in targets}
     console.print(
         table(
             "Models, each on its own clock and in its own currency",
@@ -326,11 +327,13 @@ def roi(model: OptionalModel = None) -> None:
                 "gained",
                 "cost",
                 "net",
-                "why",
             ),
-            [_roi_row(decision_worth(stores, t, times[t.key]), reckoned[t.key]) for t in targets],
+            [_roi_row(decided[key], reckoned[key]) for key in reckoned],
         )
     )
+    for key, decisions in decided.items():
+        known = "what they are worth cannot be known: " if decisions.worth is None else "worth = "
+        console.print(escape(f"{key}: {known}{decisions.reason}"), highlight=False)
     for target in targets:
         found = reckoned[target.key]
         rows = [
@@ -347,8 +350,9 @@ def roi(model: OptionalModel = None) -> None:
             for e in found.effects
         ]
         columns = ("as of", "action", "outcome", "loss saved", "days", "worth", "cost", "how it is known")
-        console.print(table(f"What it was worth: {target.key}", columns, rows))
-        console.print(escape(found.sentence()), highlight=False)
+        if rows:
+            console.print(table(f"What its actions were worth: {target.key}", columns, rows))
+        console.print(escape(f"{target.key}: {found.sentence()}"), highlight=False)
 
 
 def _roi_row(decisions: DecisionWorth, reckoned: Reckoning) -> tuple[Any, ...]:
@@ -368,7 +372,6 @@ def _roi_row(decisions: DecisionWorth, reckoned: Reckoning) -> tuple[Any, ...]:
         money(reckoned.gained if known else None),
         money(reckoned.cost),
         money(reckoned.gained - reckoned.cost if known else None),
-        decisions.reason,
     )
 
 

@@ -66,10 +66,10 @@ def decision_worth(platform: Platform, target: Target, as_of: datetime) -> Decis
     def unknown(reason: str, partitions: int = 0) -> DecisionWorth:
         return DecisionWorth(target.key, UNKNOWN, partitions, 0, 0, 0, 0, None, None, value.currency, reason)
 
-    if value.decisions is None:
-        return unknown("the use case does not say what decisions are worth (retraining.value.decisions)")
     if target.model.kind != "binary":
         return unknown(f"right and wrong have no amounts for a {target.model.kind} target")
+    if value.decisions is None:
+        return unknown("the use case does not say what decisions are worth (retraining.value.decisions)")
     if champion is None:
         return unknown("nothing has been promoted")
     live = Live(platform, target, as_of, champion)

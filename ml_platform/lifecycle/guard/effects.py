@@ -81,6 +81,8 @@ class Reckoning:
 
     def sentence(self) -> str:
         """The sum, for people."""
+        if not self.effects and not self.refusals:
+            return "no verdict has asked for an action yet"
         known = [e for e in self.effects if e.worth is not None]
         gained, cost = self.gained, self.cost
         open_ones = len(self.effects) - len(known)
