@@ -276,7 +276,7 @@ class PriorShift(Scenario):
         if context.model.kind == "regression":
             where = needed(context.map.amount)
             return f"{where.feed}: {', '.join(where.columns)} × {self._grown(context):g}"
-        smallest = context.smallest("concept", BIAS)
+        smallest = self._smallest(context)
         share = self._flipped(context)
         bias = share * (1 - _rate(context))
         return (
@@ -306,8 +306,17 @@ class PriorShift(Scenario):
     def _grown(self, context: DrillContext) -> float:
         return 1.0 + GROWTH * context.severity
 
+    def _smallest(self, context: DrillContext) -> float:
+        """Of several classes the one that can be seen best decides: a shift moves two of them alike."""
+        seen = [
+            max(v.smallest, v.floor or 0.0)
+            for v in context.visible
+            if (v.question, v.statistic) == ("concept", BIAS) and v.smallest is not None
+        ]
+        return min(seen, default=context.smallest("concept", BIAS))
+
     def _flipped(self, context: DrillContext) -> float:
-        effect = context.severity * context.smallest("concept", BIAS)
+        effect = context.severity * self._smallest(context)
         return float(min(1.0, effect / (1 - _rate(context))))
 
 

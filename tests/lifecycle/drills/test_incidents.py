@@ -1,5 +1,6 @@
 """Incidents by kind of target: what each changes, and which do not apply."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from ml_platform.config import ModelConfig, load_use_case
 from ml_platform.lifecycle.drills.incidents import LabelRedefinition, PriorShift
 from ml_platform.lifecycle.drills.mapping import DrillMap, drill_map
 from ml_platform.lifecycle.drills.running import Settings, in_effect, inapplicable
-from ml_platform.lifecycle.drills.scenario import DrillContext
+from ml_platform.lifecycle.drills.scenario import DrillContext, Visible
 from ml_platform.lifecycle.platform import Target
 
 USE_CASE = load_use_case(FOLDER / NAME / "use_case.yaml")
@@ -45,6 +46,14 @@ def test_a_label_is_redefined_in_the_terms_of_its_kind(model: ModelConfig) -> No
     assert {(w, n) for w, n in changed} == expected[model.kind]
     assert 0.4 < len(changed) / 1000 < 0.6 and {o for *_, o in pairs} == {"same"}
     assert scenario.amount(context(model)).startswith("50%")
+
+
+def test_the_class_that_is_seen_best_sets_the_size_of_a_prior_shift() -> None:
+    seen = [("in_time", 0.3, 0.05), ("late", 0.04, 0.05), ("very_late", 0.12, 0.05), ("none", None, 0.05)]
+    visible = [Visible("concept", "bias", *each) for each in seen]
+    told = replace(context(MODELS[2]), visible=visible)
+    assert PriorShift()._smallest(told) == 0.05
+    assert PriorShift()._smallest(context(MODELS[2])) == 0.1, "nothing was measured"
 
 
 def test_amounts_grow_in_their_feed_only() -> None:
