@@ -23,8 +23,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
-from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -35,24 +33,26 @@ from ml_platform.config import FeatureConfig
 from ml_platform.errors import IntegrityError
 from ml_platform.guard_config import DiagnosisConfig
 from ml_platform.kinds.base import Kind
-from ml_platform.monitoring.estimated import Codes, Shape, cross_fitted, fit_curve, tally
-from ml_platform.statistics.blocks import POWER, Estimate, Floats, adjust, change_of_days, judge, lone_level
+from ml_platform.monitoring.concept_judging import judge_series, unknown
+from ml_platform.monitoring.concept_series import (
+    ALL,
+    WEIGHT,
+    Segmentation,
+    Series,
+    Window,
+    daily_mean,
+    effective_rows,
+    segment,
+    series_of,
+    weights_of,
+    window_of,
+)
+from ml_platform.monitoring.estimated import Shape, cross_fitted, fit_curve
+from ml_platform.statistics.blocks import Floats, change_of_days, judge
 from ml_platform.statistics.finding import Finding, Findings
 from ml_platform.statistics.frames import PARTITION, Table, as_frame, finite
-from ml_platform.statistics.shrinkage import shrink
-from ml_platform.statistics.states import State
 
 QUESTION = "concept"
-ALL = "all"
-WEIGHT = "weight"
-"""Optional column: inverse probability that a label has arrived by now."""
-SUSPICIOUS_FLOORS = 3
-"""A suspicion needs a detectable effect of at most this many floors, or more days could not decide it."""
-BANDS = 4
-"""Numeric segments are cut into this many bands of equal reference size."""
-
-_STEP_DAYS = 3
-"""Least days on either side of a step within the current window."""
 
 Change = Literal["none", "prior", "concept"]
 
@@ -98,49 +98,6 @@ class ConceptReport:
         return Findings.of(QUESTION, [*(self.others or (self.bias,)), *self.deciding], self.reason)
 
 
-@dataclass(frozen=True)
-class _Window:
-    """Rows of one window: all arrays have one entry per row, but ``names`` one per block."""
-
-    names: list[str]
-    day: Codes
-    label: Floats
-    score: Floats
-    weight: Floats
-    segments: list[Codes]
-
-    @cached_property
-    def terms(self) -> tuple[Floats, Floats, Floats, Floats]:
-        """Weight, its square, weighted score and its square; scores are centred, for sums of squares."""
-        w, p = self.weight, self.score - np.average(self.score, weights=self.weight)
-        return w, w * w, w * p, w * p * p
-
-
-@dataclass(frozen=True)
-class _Segmentation:
-    """Values of one segment column; a row's code is a position in ``subjects``."""
-
-    subjects: tuple[str, ...]
-    categorical: bool
-
-
-@dataclass(frozen=True)
-class _Series:
-    """One daily statistic of both windows.
-
-    Attributes:
-        reference: One value per block, NaN where a block says nothing.
-        current: Likewise.
-        rows: Effective current rows.
-    """
-
-    statistic: Literal["slope", "contrast"]
-    subject: str
-    reference: Floats
-    current: Floats
-    rows: float
-
-
 def concept_change(
     reference: Table,
     current: Table,
@@ -174,8 +131,8 @@ def concept_change(
     ]
     reason = _cannot(frames[0], frames[1], kind, label, settings.block_partitions)
     if reason:
-        return ConceptReport(_unknown("bias", reason), reason=reason)
-    segmentations, codes = _segment(frames, features, segments)
+        return ConceptReport(unknown("bias", reason), reason=reason)
+    segmentations, codes = segment(frames, features, segments)
     by_segment = [[c[i] for c in codes] for i in range(len(frames))]
     labels = [frame[label].to_numpy(np.float64) for frame in frames]
     scale = kind.label_scale(labels[0])
@@ -196,7 +153,7 @@ def concept_change(
             found.append(ConceptReport(few, reason=f"{name}: {rare}"))
             continue
         before, now = (
-            _window(frame, y[:, i], p[:, i], parts, settings.block_partitions)
+            window_of(frame, y[:, i], p[:, i], parts, settings.block_partitions)
             for frame, y, p, parts in zip(frames, outcomes, scores, by_segment, strict=True)
         )
         report = _report(before, now, segmentations, shared, "probability" if kind.bounded else "rising")
@@ -256,7 +213,7 @@ def _merged(reports: list[ConceptReport]) -> ConceptReport:
 
 
 def _checked(frame: pd.DataFrame, kind: Kind, label: str, what: str) -> pd.DataFrame:
-    y, w = frame[label].to_numpy(np.float64), _weights(frame)
+    y, w = frame[label].to_numpy(np.float64), weights_of(frame)
     known = np.isin(y, np.arange(max(2, len(kind.classes)))) if kind.bounded else np.isfinite(y)
     one = "0 or 1" if not kind.classes else "a class"
     for bad, name, rule in (
@@ -279,75 +236,22 @@ def _checked(frame: pd.DataFrame, kind: Kind, label: str, what: str) -> pd.DataF
     return frame
 
 
-def _weights(frame: pd.DataFrame) -> Floats:
-    return frame[WEIGHT].to_numpy(np.float64) if WEIGHT in frame.columns else np.ones(len(frame))
-
-
 def _cannot(reference: pd.DataFrame, current: pd.DataFrame, kind: Kind, label: str, block: int) -> str:
     """Why nothing can be judged; empty when something can."""
     for frame, what in ((reference, "reference"), (current, "current window")):
         if not len(frame):
             return f"the {what} has no rows"
-        if frame.loc[_weights(frame) > 0, label].nunique() < 2:
+        if frame.loc[weights_of(frame) > 0, label].nunique() < 2:
             return f"the {what} has rows of one {'class' if kind.bounded else 'value'} only"
     if reference[PARTITION].nunique() <= block:
         return "the reference has one block of partitions only"
     return ""
 
 
-def _segment(
-    frames: list[pd.DataFrame], features: Sequence[FeatureConfig], columns: Sequence[str]
-) -> tuple[list[_Segmentation], list[list[Codes]]]:
-    """Segmentations, and for each of them the codes of the rows of both frames."""
-    kinds = {f.name: f.kind for f in features}
-    segmentations, codes = [], []
-    for column in columns:
-        both = [frame[column] for frame in frames]
-        numeric = kinds.get(column, "numeric" if pd.api.types.is_numeric_dtype(both[0]) else "categorical")
-        found = _bands(column, both) if numeric == "numeric" else _categories(column, both)
-        segmentations.append(found[0])
-        codes.append(found[1])
-    return segmentations, codes
-
-
-def _categories(column: str, both: list[pd.Series]) -> tuple[_Segmentation, list[Codes]]:
-    values, names = pd.factorize(pd.concat(both, ignore_index=True), use_na_sentinel=False)
-    subjects = tuple(f"{column}={'missing' if pd.isna(name) else name}" for name in names)
-    return _Segmentation(subjects, True), [c.astype(np.int64) for c in np.split(values, [len(both[0])])]
-
-
-def _bands(column: str, both: list[pd.Series]) -> tuple[_Segmentation, list[Codes]]:
-    rows = [values.to_numpy(np.float64, na_value=np.nan) for values in both]
-    known = rows[0][~np.isnan(rows[0])]
-    inner = np.quantile(known, np.arange(1, BANDS) / BANDS) if known.size else np.array([])
-    cuts = np.unique(inner)
-    ends = ["", *(f"{c:.4g}" for c in cuts), ""]
-    subjects = [f"{column}={low}..{high}" for low, high in pairwise(ends)]
-    codes = [
-        np.where(np.isnan(r), len(subjects), np.searchsorted(cuts, r, side="right")).astype(np.int64)
-        for r in rows
-    ]
-    return _Segmentation((*subjects, f"{column}=missing"), False), codes
-
-
-def _window(
-    frame: pd.DataFrame, outcome: Floats, score: Floats, segments: list[Codes], block: int
-) -> _Window:
-    day, partitions = pd.factorize(frame[PARTITION], sort=True)
-    return _Window(
-        names=[str(name) for name in partitions[::block]],
-        day=(day // block).astype(np.int64),
-        label=outcome,
-        score=score,
-        weight=_weights(frame),
-        segments=segments,
-    )
-
-
 def _report(
-    before: _Window,
-    now: _Window,
-    segmentations: list[_Segmentation],
+    before: Window,
+    now: Window,
+    segmentations: list[Segmentation],
     settings: DiagnosisConfig,
     shape: Shape,
 ) -> ConceptReport:
@@ -356,21 +260,21 @@ def _report(
     residuals = before.label - cross_fitted(before.score, before.label, before.day, before.weight, shape)
     changed = now.label - expected
     bias, daily = _bias(before, now, residuals, changed, settings)
-    tests = _series(before, now, residuals, changed, segmentations)
-    slopes, contrasts = _split(tests, _judge(tests, settings))
+    tests = series_of(before, now, residuals, changed, segmentations)
+    slopes, contrasts = _split(tests, judge_series(tests, settings))
     reason = "" if np.ptp(before.score) else "the score is constant in the reference, so it has no slope"
     report = ConceptReport(bias, slopes, contrasts, reason=reason)
     if bias.state == "FAIL":
         changed = now.label - _SHIFTS[shape](expected, now.label, now.weight)
-        tests = _series(before, now, residuals, changed, segmentations)
-        slopes, contrasts = _split(tests, _judge(tests, settings))
+        tests = series_of(before, now, residuals, changed, segmentations)
+        slopes, contrasts = _split(tests, judge_series(tests, settings))
         report = replace(report, recalibrated_slopes=slopes, recalibrated_contrasts=contrasts)
     failed = [t for t, f in zip(tests, report.deciding, strict=True) if f.state == "FAIL"]
     return _dated(report, failed, daily, now.names)
 
 
 def _dated(
-    report: ConceptReport, failed: list[_Series], bias: tuple[Floats, Floats], names: list[str]
+    report: ConceptReport, failed: list[Series], bias: tuple[Floats, Floats], names: list[str]
 ) -> ConceptReport:
     """The report with its kind and onset, and the onset's partitions on the findings that fail."""
     kind: Change = "concept" if failed else "prior" if report.bias.state == "FAIL" else "none"
@@ -443,9 +347,9 @@ _SHIFTS: Mapping[Shape, Callable[[Floats, Floats, Floats], Floats]] = {
 
 
 def _bias(
-    before: _Window, now: _Window, residuals: Floats, changed: Floats, settings: DiagnosisConfig
+    before: Window, now: Window, residuals: Floats, changed: Floats, settings: DiagnosisConfig
 ) -> tuple[Finding, tuple[Floats, Floats]]:
-    daily = _daily_mean(before, residuals), _daily_mean(now, changed)
+    daily = daily_mean(before, residuals), daily_mean(now, changed)
     change = change_of_days(*daily)
     p_value = change.p_value()
     detectable = change.minimal_detectable_effect(settings.p_value)
@@ -470,274 +374,12 @@ def _bias(
         floor=settings.bias_floor,
         p_value=p_value,
         blocks=change.blocks,
-        rows=round(_effective(now.weight.sum(), (now.weight**2).sum())),
+        rows=round(effective_rows(now.weight.sum(), (now.weight**2).sum())),
         facts={"lag1": change.lag1},
     )
     return finding, daily
 
 
-def _daily_mean(window: _Window, residuals: Floats) -> Floats:
-    days = len(window.names)
-    total = tally(window.day, window.weight, days)
-    return tally(window.day, window.weight * residuals, days) / np.where(total > 0, total, np.nan)
-
-
-def _effective(weights: float, squares: float) -> float:
-    """Rows of weight 1 that would be worth as much (Kish)."""
-    return weights**2 / squares if squares > 0 else 0.0
-
-
-def _series(
-    before: _Window,
-    now: _Window,
-    residuals: Floats,
-    changed: Floats,
-    segmentations: list[_Segmentation],
-) -> list[_Series]:
-    """Daily slopes, then daily contrasts, of all subjects that occur in the current window."""
-    whole = [
-        _Sums.of(w, r, np.zeros(w.day.size, np.int64), 1) for w, r in ((before, residuals), (now, changed))
-    ]
-    slopes = _pair("slope", (ALL,), [s.slopes() for s in whole], whole[1].rows())
-    contrasts: list[_Series] = []
-    for i, segmentation in enumerate(segmentations):
-        count = len(segmentation.subjects)
-        parts = [_Sums.of(w, r, w.segments[i], count) for w, r in ((before, residuals), (now, changed))]
-        rows = parts[1].rows()
-        if segmentation.categorical:
-            slopes += _pair("slope", segmentation.subjects, [s.slopes() for s in parts], rows)
-        against = [part.contrasts(all_) for part, all_ in zip(parts, whole, strict=True)]
-        contrasts += _pair("contrast", segmentation.subjects, against, rows)
-    return slopes + contrasts
-
-
-def _pair(
-    statistic: Literal["slope", "contrast"],
-    subjects: Sequence[str],
-    daily: list[Floats],
-    rows: Floats,
-) -> list[_Series]:
-    """Series of the subjects that occur now, from both windows' values of shape (blocks, subjects)."""
-    return [
-        _Series(statistic, subject, daily[0][:, i], daily[1][:, i], float(rows[i]))
-        for i, subject in enumerate(subjects)
-        if rows[i] > 0
-    ]
-
-
-@dataclass(frozen=True)
-class _Sums:
-    """Weighted sums over the rows of each block and segment, each of shape (blocks, segments)."""
-
-    weight: Floats
-    squares: Floats
-    score: Floats
-    score_score: Floats
-    residual: Floats
-    score_residual: Floats
-
-    @classmethod
-    def of(cls, window: _Window, residuals: Floats, segment: Codes, count: int) -> _Sums:
-        days = len(window.names)
-        cell = window.day * count + segment
-        terms = (*window.terms, window.weight * residuals, window.terms[2] * residuals)
-        sums = (tally(cell, t, days * count).reshape(days, count) for t in terms)
-        return cls(*sums)
-
-    def rows(self) -> Floats:
-        """Effective rows of each segment."""
-        weight, squares = self.weight.sum(axis=0), self.squares.sum(axis=0)
-        return np.asarray(weight**2 / np.where(squares > 0, squares, 1), dtype=np.float64)
-
-    def slopes(self) -> Floats:
-        """Daily slopes of residuals on the score within the block, linearised."""
-        weight = np.where(self.weight > 0, self.weight, 1)
-        spread = self.score_score - self.score**2 / weight
-        spread[spread <= 1e-12 * self.weight] = 0  # one row, or one score: no slope
-        return _linearised(self.score_residual - self.score * self.residual / weight, spread)
-
-    def contrasts(self, whole: _Sums) -> Floats:
-        """Daily mean residual of each segment minus that of the rest of its block, linearised."""
-        rest = whole.weight - self.weight
-        share = np.where((self.weight > 0) & (rest > 1e-9 * whole.weight), 1.0, 0.0)
-        inside = self.residual / np.where(share, self.weight, 1)
-        outside = (whole.residual - self.residual) / np.where(share, rest, 1)
-        information = share * self.weight * rest / np.where(share, whole.weight, 1)
-        return _linearised((inside - outside) * information, information)
-
-
-def _linearised(numerator: Floats, information: Floats) -> Floats:
-    """Daily values whose plain mean is the ratio of sums, and whose spread is that of its error.
-
-    Blocks without information are NaN.
-    """
-    known = information > 0
-    blocks = known.sum(axis=0)
-    total = information.sum(axis=0)
-    safe = np.where(total > 0, total, 1)
-    ratio = numerator.sum(axis=0) / safe
-    values = ratio + (numerator - ratio * information) * blocks / safe
-    return np.where(known, values, np.nan)
-
-
-def _split(tests: list[_Series], findings: list[Finding]) -> tuple[tuple[Finding, ...], tuple[Finding, ...]]:
+def _split(tests: list[Series], findings: list[Finding]) -> tuple[tuple[Finding, ...], tuple[Finding, ...]]:
     slopes = sum(t.statistic == "slope" for t in tests)
     return tuple(findings[:slopes]), tuple(findings[slopes:])
-
-
-def _judge(tests: list[_Series], settings: DiagnosisConfig) -> list[Finding]:
-    """One finding per series; those with enough rows are adjusted as one family."""
-    changes = [_change(t) for t in tests]
-    alone = _p_values(changes)
-    tested = [
-        i
-        for i, (t, c) in enumerate(zip(tests, changes, strict=True))
-        if t.rows >= settings.segment_minimum_rows and math.isfinite(c.se) and not math.isnan(c.value)
-    ]
-    adjusted = dict(zip(tested, adjust([alone[i] for i in tested]), strict=True))
-    level = lone_level(settings.false_discovery_rate, len(tested))
-    detectable = _detectable(changes, level), _detectable(changes, settings.p_value)
-    shrunk = _shrunk(tests, changes)
-    half = special.stdtrit([c.df for c in changes], 0.975) * [c.se for c in changes]
-    return [
-        _finding(
-            test,
-            changes[i],
-            settings,
-            alone=alone[i],
-            adjusted=adjusted.get(i),
-            shrunk=float(shrunk[i]),
-            detectable=float(detectable[0][i]),
-            detectable_alone=float(detectable[1][i]),
-            half=float(half[i]),
-        )
-        for i, test in enumerate(tests)
-    ]
-
-
-def _change(test: _Series) -> Estimate:
-    """Change of the mean, its error taken around a step within the current window.
-
-    Otherwise a change that began amid the window would count as noise and hide itself. The place and the
-    size of the step cost two degrees of freedom. (Not for the bias: shocks shared by neighbouring days
-    look like steps. Within days they cancel.)
-    """
-    known = test.current[~np.isnan(test.current)]
-    if known.size < 2 * _STEP_DAYS:
-        return change_of_days(test.reference, known)
-    change = change_of_days(test.reference, _without_step(known))
-    free = max(change.blocks - 2, 3)
-    return replace(change, se=change.se * math.sqrt(free / (free - 2)), df=max(change.df - 2, 1))
-
-
-def _without_step(known: Floats) -> Floats:
-    """Days of the same mean without the step that fits them best."""
-    before = np.arange(_STEP_DAYS, known.size - _STEP_DAYS + 1)
-    after = known.size - before
-    sums = np.cumsum(known)
-    step = (sums[-1] - sums[before - 1]) / after - sums[before - 1] / before
-    best = int(np.argmax(step**2 * before * after))
-    since = (np.arange(known.size) >= before[best]).astype(np.float64)
-    return np.asarray(known - step[best] * (since - since.mean()), dtype=np.float64)
-
-
-def _p_values(changes: list[Estimate]) -> list[float]:
-    """Two-sided p-values, at once for those that have a standard error."""
-    t = np.array([abs(c.value) / c.se if c.se > 0 and not math.isnan(c.value) else 0.0 for c in changes])
-    tails = 2 * special.stdtr([c.df for c in changes], -t)
-    return [float(tail) if c.se > 0 else c.p_value() for tail, c in zip(tails, changes, strict=True)]
-
-
-def _detectable(changes: list[Estimate], level: float) -> Floats:
-    df, se = np.array([c.df for c in changes]), np.array([c.se for c in changes])
-    return np.asarray(
-        (special.stdtrit(df, 1 - level / 2) + special.stdtrit(df, POWER)) * se, dtype=np.float64
-    )
-
-
-def _shrunk(tests: list[_Series], changes: list[Estimate]) -> Floats:
-    """Changes shrunk towards none, slopes and contrasts as populations of their own."""
-    shrunk = np.zeros(len(tests))
-    for statistic in ("slope", "contrast"):
-        chosen = [i for i, t in enumerate(tests) if t.statistic == statistic]
-        errors = [changes[i].se for i in chosen]
-        shrunk[chosen] = shrink([changes[i].value for i in chosen], errors, center=0.0)
-    return shrunk
-
-
-def _finding(
-    test: _Series,
-    change: Estimate,
-    settings: DiagnosisConfig,
-    *,
-    alone: float,
-    adjusted: float | None,
-    shrunk: float,
-    detectable: float,
-    detectable_alone: float,
-    half: float,
-) -> Finding:
-    floor = settings.slope_floor if test.statistic == "slope" else settings.contrast_floor
-    if math.isnan(change.value):
-        nothing = _unknown(test.statistic, _NOTHING[test.statistic], test.subject)
-        # a segment of one window only is no missing evidence: it is the unseen region of another question
-        unseen: State = "UNKNOWN" if test.subject == ALL else "UNDERPOWERED"
-        return replace(nothing, state=unseen, floor=floor, rows=round(test.rows))
-    state = judge(
-        change,
-        significant=adjusted is not None and adjusted <= settings.false_discovery_rate,
-        floor=floor,
-        effect=abs(change.value),
-        detectable=detectable if adjusted is not None else math.inf,
-    )
-    suspicion = (
-        state != "FAIL"
-        and adjusted is not None
-        and alone < settings.p_value
-        and abs(shrunk) >= floor
-        and detectable_alone <= SUSPICIOUS_FLOORS * floor
-    )
-    return Finding(
-        statistic=test.statistic,
-        subject=test.subject,
-        state=state,
-        detail=_detail(test, change.value, adjusted, detectable, floor),
-        estimate=finite(change.value),
-        low=finite(change.value - half),
-        high=finite(change.value + half),
-        minimal_detectable_effect=finite(detectable),
-        floor=floor,
-        p_value=adjusted,
-        blocks=change.blocks,
-        rows=round(test.rows),
-        suspicion=suspicion,
-        facts={
-            "p_value_alone": alone,
-            "shrunk": shrunk,
-            "minimal_detectable_effect_alone": finite(detectable_alone),
-            "lag1": change.lag1,
-        },
-    )
-
-
-_NOTHING = {
-    "slope": "Scores do not vary within the days of one of the windows, so there is no slope.",
-    "contrast": "Days of one of the windows lack these rows, or have no others.",
-}
-
-
-def _detail(test: _Series, value: float, adjusted: float | None, detectable: float, floor: float) -> str:
-    what = {
-        "slope": "The slope of residuals on the score",
-        "contrast": "The mean residual against the rest of the day",
-    }[test.statistic]
-    if adjusted is None:
-        return f"{what} changed by {value:+.3f} in {test.subject}; {test.rows:.0f} rows are too few to test."
-    return (
-        f"{what} changed by {value:+.3f} in {test.subject} (adjusted p {adjusted:.2g}, {test.rows:.0f} "
-        f"rows); {detectable:.3f} could be seen, floor {floor:.3f}."
-    )
-
-
-def _unknown(statistic: str, reason: str, subject: str = ALL) -> Finding:
-    return Finding(statistic, subject, "UNKNOWN", reason)
