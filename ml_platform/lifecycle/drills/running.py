@@ -423,6 +423,10 @@ def _judged(
         why = (
             f"within {len(told)} partitions no right verdict ({', '.join(sorted(scenario.right))}) was given"
         )
+        if len(told) <= (least := scenario.identifiable_after(context)):
+            why += (
+                f"; the cause can be identified after {least}: choose an earlier --onset or a later --horizon"
+            )
     diagnosis = days[-1].diagnosed.diagnosis if days and days[-1].diagnosed else None
     causes = diagnosis.causes if diagnosis else ()
     named = {final.cause, *(c.name for c in causes if c.state == "FAIL")}

@@ -140,6 +140,13 @@ def test_a_wrong_verdict_ends_non_zero_and_says_why(monkeypatch: pytest.MonkeyPa
     assert told["why"] == "fix_data is wrong where the truth is data:contract"
 
 
+def test_a_drill_that_ends_before_its_cause_can_be_known_says_so(prefix: Prefix) -> None:
+    result = played(prefix, scenarios_of()["prior_shift"](), horizon=0)
+
+    assert not result.right
+    assert f"the cause can be identified after {result.identifiable_after}" in result.why
+
+
 def test_names_files_and_onsets_that_cannot_be(tmp_path: Path, prefix: Prefix) -> None:
     with pytest.raises(NotFoundError, match="no drill 'flood'"):
         chosen(["flood"])
