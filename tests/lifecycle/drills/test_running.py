@@ -141,7 +141,7 @@ def test_a_wrong_verdict_ends_non_zero_and_says_why(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_drill_that_ends_before_its_cause_can_be_known_says_so(prefix: Prefix) -> None:
-    result = played(prefix, scenarios_of()["prior_shift"](), horizon=0)
+    result = played(prefix, scenarios_of()["concept_drift"](), horizon=0)
 
     assert not result.right
     assert f"the cause can be identified after {result.identifiable_after}" in result.why
