@@ -44,6 +44,7 @@ _HEAT = LinearSegmentedColormap.from_list("distance", ["#f8fafc", "#fde68a", "#f
 _FULL_HEAT = 1.0
 _SHORT = "#.3g"
 _NAMED_SHARE = 0.035
+_LABEL_SHARE = 0.12
 
 
 @dataclass(frozen=True)
@@ -348,12 +349,16 @@ def _verdict_strip(axis: Axes, verdicts: Sequence[VerdictMark], keys: list[str])
 
 
 def _promotions(axis: Axes, promotions: Sequence[Promotion], keys: list[str]) -> None:
+    """A line and a name each; a name that would run into the one before it stands a line lower."""
+    before, line = -np.inf, 0
     for promotion in promotions:
         x = max(bisect_left(keys, promotion.partition_key) - 0.5, -0.5)
+        line = line + 1 if x - before < _LABEL_SHARE * len(keys) else 0
+        before = x
         axis.axvline(x, color=VIOLET, lw=1.4, zorder=5)
         axis.annotate(
             f"▲ {promotion.text}",
-            (x, 0.965),
+            (x, 0.965 - 0.05 * (line % 4)),
             xycoords=("data", "axes fraction"),
             xytext=(4, 0),
             textcoords="offset points",

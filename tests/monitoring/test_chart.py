@@ -5,6 +5,7 @@ import matplotlib.image
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 from ml_platform.config import FeatureConfig, MonitoringConfig
 from ml_platform.guard_config import DiagnosisConfig
@@ -101,6 +102,13 @@ def test_the_strip_makes_room_for_each_feature_and_promotions_are_marked() -> No
     assert full.shape[0] > bare.shape[0]
     assert violet(bare) == 0
     assert violet(full) > 500
+
+
+def test_names_of_neighbouring_promotions_stand_below_each_other() -> None:
+    axis = Figure().subplots()
+    chart._promotions(axis, [chart.Promotion(KEYS[i], f"v{i}") for i in (0, 10, 11)], KEYS)
+    first, second, third = (mark.xy[1] for mark in axis.texts)
+    assert first == second > third
 
 
 @pytest.mark.parametrize("mature", [0, 3])
