@@ -131,6 +131,8 @@ def server(succeeded: Library, tmp_path: Path) -> Iterator[Server]:
             stderr=subprocess.STDOUT,
             executable=str(Path(sys.executable).parent / "dagster"),
             start_new_session=True,
+            # A shell's background job ignores Ctrl-C, and so would what the tests start in one.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
         )
     running = Server(port, process, log)
     try:

@@ -163,8 +163,7 @@ def challenge(
     manifest = versions.manifest_of(platform.lake, dataset)
     rows = versions.load(platform.lake, manifest, "train")
     later = versions.load(platform.lake, manifest, "gate")
-    weight = _choose_weight(target, made, rows, dataset, tell)
-    gated = _train(target, rows, dataset, made, weight)
+    weight, gated = _weighted(target, made, rows, dataset, tell)
     incumbent = _champion_model(platform, champion)
     gates = _gates(target, made, gated.model, incumbent, later)
     tell("; ".join(f"{g.name} {g.state}" for g in gates))
@@ -210,23 +209,25 @@ def _train(target: Target, rows: pa.Table, dataset: Dataset, made: Plan, weight:
     )
 
 
-def _choose_weight(
+def _weighted(
     target: Target, made: Plan, rows: pa.Table, dataset: Dataset, tell: Callable[[str], None]
-) -> float:
-    """The weight of rows after the onset with the least cross-fitted loss on those days themselves."""
+) -> tuple[float, TrainedModel]:
+    """The weight of rows after the onset with the least cross-fitted loss on those days, and its model."""
     if made.kind != "incident":
-        return 1.0
-    losses: dict[float, float] = {}
+        return 1.0, _train(target, rows, dataset, made, 1.0)
+    tried: dict[float, tuple[float, TrainedModel]] = {}
     for weight in target.model.retraining.onset_weights:
-        scored = _train(target, rows, dataset, made, weight).out_of_sample
-        new = scored.filter(pc.greater_equal(scored["partition_key"], made.onset))
+        trained = _train(target, rows, dataset, made, weight)
+        new = trained.out_of_sample.filter(
+            pc.greater_equal(trained.out_of_sample["partition_key"], made.onset)
+        )
         labels = new["label"].to_numpy().astype(np.float64)
         scores = target.kind.scores(new, "score")
         daily = daily_losses(target.kind, new["partition_key"].to_numpy(), labels, scores)
-        losses[weight] = float(np.mean(list(daily.values())))
-    best = min(losses, key=lambda w: (losses[w], w))
-    tell("weight after the onset: " + ", ".join(f"{w:g} → {v:.4f}" for w, v in losses.items()))
-    return best
+        tried[weight] = float(np.mean(list(daily.values()))), trained
+    best = min(tried, key=lambda w: (tried[w][0], w))
+    tell("weight after the onset: " + ", ".join(f"{w:g} → {loss:.4f}" for w, (loss, _) in tried.items()))
+    return best, tried[best][1]
 
 
 def _champion_model(platform: Platform, champion: Promotion) -> Model | Missing:

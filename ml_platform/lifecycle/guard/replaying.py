@@ -10,6 +10,7 @@ import multiprocessing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from queue import Empty
 from typing import Any
 
@@ -244,9 +245,14 @@ def policies(
     first = line[-1]
     model = bundle.from_bytes(platform.lake.get(first.model_digest), first.model_digest)
     found.append(_policy("never", 0, {k: (t, model.predict(t)) for k, t in truth.items()}, target))
+
+    @cache  # calendars meet on some days, the first one among them
+    def fitted(day: str) -> Model:
+        return _fit(target, rows, day)
+
     for period in target.model.retraining.comparison_periods:
         progress(f"every {period}")
-        found.append(_calendar(target, rows, list(truth), period))
+        found.append(_calendar(target, rows, list(truth), period, fitted))
     return found
 
 
@@ -278,10 +284,16 @@ def _guarded(platform: Platform, target: Target, truth: Mapping[str, pa.Table], 
     return _policy("guarded", trainings, scored, target)
 
 
-def _calendar(target: Target, rows: Mapping[str, pa.Table], days: Sequence[str], period: int) -> Policy:
+def _calendar(
+    target: Target,
+    rows: Mapping[str, pa.Table],
+    days: Sequence[str],
+    period: int,
+    fitted: Callable[[str], Model],
+) -> Policy:
     scored, trainings = {}, 0
     for start in range(0, len(days), period):
-        model = _fit(target, rows, days[start])
+        model = fitted(days[start])
         trainings += start > 0
         for day in days[start : start + period]:
             scored[day] = (rows[day], model.predict(rows[day]))
