@@ -26,7 +26,7 @@ from pydantic_core import ErrorDetails
 from ml_platform.errors import ConfigError, NotFoundError
 from ml_platform.feed_config import FeedConfig
 from ml_platform.guard_config import DiagnosisConfig, RetrainingConfig
-from ml_platform.partitions import STATIC_KEY, Partition, PartitionScheme, Width
+from ml_platform.partitions import STATIC_KEY, Partition, PartitionScheme, Width, key_time
 from ml_platform.strict import Identifier, Strict
 
 _Named = TypeVar("_Named", "FeedConfig", "ModelConfig")
@@ -413,6 +413,13 @@ class DemoConfig(Strict):
     judge_at: datetime = Field(description="The clock when live performance is judged.")
 
 
+class EventConfig(Strict):
+    """Days that are known beforehand to be unlike others."""
+
+    name: str = Field(min_length=1, description="Name for people, for example 'Labour Day'.")
+    dates: tuple[date, ...] = Field(min_length=1, description="Local dates on which it takes place.")
+
+
 class UseCaseConfig(Strict):
     """One use case: ``use_case.yaml``."""
 
@@ -429,6 +436,11 @@ class UseCaseConfig(Strict):
     feeds: tuple[FeedConfig, ...] = Field(min_length=1, description="Its feeds.")
     views: ViewsConfig = Field(description="Its dbt models.")
     models: tuple[ModelConfig, ...] = Field(min_length=1, description="Its models.")
+    events: tuple[EventConfig, ...] = Field(
+        default=(),
+        description="Days known beforehand to be unlike others, such as holidays: the diagnosis names them, "
+        "and an alarm that vanishes without them is no trend.",
+    )
     limits: LimitsConfig = Field(default=LimitsConfig(), description="What a run may take.")
     demo: DemoConfig | None = Field(default=None, description="What the demo plays.")
 
@@ -486,6 +498,17 @@ class UseCase:
     def dbt_dir(self) -> Path:
         """Folder of its dbt project."""
         return (self.folder / self.config.dbt_project).resolve()
+
+    def events_of(self, keys: Iterable[str]) -> dict[str, str]:
+        """Names of the known events of some partitions; one without any is left out."""
+        found: dict[str, str] = {}
+        for key in keys if self.config.events else ():
+            first = key_time(key).date()
+            after = max(key_time(self.scheme.shift(key, 1)).date(), first + timedelta(days=1))
+            names = [e.name for e in self.config.events if any(first <= d < after for d in e.dates)]
+            if names:
+                found[key] = ", ".join(names)
+        return found
 
     def feed(self, name: str) -> FeedConfig:
         """The feed with this name."""

@@ -89,6 +89,12 @@ class DiagnosisConfig(Strict):
     leakage_errors: float = Field(
         default=3.0, gt=0, description="Day-standard-errors between back-test and first live loss that count."
     )
+    unknown_partitions: int = Field(
+        default=7,
+        ge=1,
+        description="Partitions in a row on which a question of steps 1 to 5 may be UNKNOWN before a person "
+        "is asked.",
+    )
     early_positives: bool = Field(
         default=False,
         description="A positive is known at once, a negative only at the label horizon: "

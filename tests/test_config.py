@@ -49,6 +49,15 @@ def test_an_unknown_or_wrong_key_is_told_with_file_line_and_key(
     assert "ml-platform schema" in error.fix
 
 
+def test_a_known_event_names_the_partition_that_holds_its_day(file: Path) -> None:
+    events = "[{name: Fair, dates: [2020-03-04, 2020-03-11]}, {name: Move, dates: [2020-03-05]}]"
+    file.write_text(f"{file.read_text()}events: {events}\n")
+    use_case = load_use_case(file)
+    keys = use_case.scheme.keys(use_case.scheme.key_of_day(date(2020, 2, 20)), "2020-03-30")
+    week, next_week = (use_case.scheme.key_of_day(date(2020, 3, d)) for d in (4, 11))
+    assert use_case.events_of(keys) == {week: "Fair, Move", next_week: "Fair"}
+
+
 def test_a_missing_key_points_at_what_it_is_missing_from(file: Path) -> None:
     error = edited(file, "owner: {team: lending, email: lending@example.org}\n", "owner: {team: lending}\n")
     assert f"{file}:{line_of(file, 'owner:')}: owner.email: Field required" in error.what

@@ -33,6 +33,10 @@ BACKTEST_GAP = "live_gap"
 """On ``leakage``: the first live loss is above the back-test's; all others there prove leakage itself."""
 JACKKNIFE = "single_day"
 """On ``season``: FAIL when the alarm vanishes without one day, which ``partitions`` names."""
+EVENTS = "known_events"
+"""On ``season``: FAIL when the alarm vanishes without the days of known events."""
+UNANSWERED = "unknown_evidence"
+"""The cause where a question of steps 1 to 5 has had no evidence for long and nothing else is an incident."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +120,8 @@ class Evidence:
             the one in force on the same recent days; None where that could not be judged.
         older_season_model: That earlier champion's version, for example ``v2``.
         open_incident: The incident that is open, if any.
+        unanswered_since: By question that is UNKNOWN, the first of the partitions in a row on which it was.
+        events: Names of known events by partition, among those that are looked at.
         days_per_partition: Width of a partition.
     """
 
@@ -133,6 +139,8 @@ class Evidence:
     older_season_model_wins: bool | None = None
     older_season_model: str | None = None
     open_incident: IncidentFacts | None = None
+    unanswered_since: Mapping[str, str] = field(default_factory=dict)
+    events: Mapping[str, str] = field(default_factory=dict)
     days_per_partition: float = 1
 
     def of(self, question: str) -> Findings:

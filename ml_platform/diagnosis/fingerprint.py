@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable
 from typing import Literal
 
-from ml_platform.diagnosis.evidence import IncidentFacts
+from ml_platform.diagnosis.evidence import UNANSWERED, IncidentFacts
 
 Family = Literal["none", "data", "model"]
 
@@ -19,7 +19,7 @@ def family_of(verdict: str, cause: str) -> Family:
     """
     if verdict == "none":
         return "none"
-    return "data" if cause.startswith("data:") else "model"
+    return "data" if cause.startswith("data:") or cause == UNANSWERED else "model"
 
 
 def fingerprint(model_key: str, family: Family, cause: str, subjects: Iterable[str]) -> str:

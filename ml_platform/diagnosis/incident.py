@@ -13,7 +13,7 @@ from ml_platform.partitions import key_time
 
 RECOVERED, REPLACED = "recovered", "replaced by another cause"
 """Words for the end of an incident that no person closed."""
-_ORDINARY_WAITS = frozenset({"immature_labels", "volume"})
+ORDINARY_WAITS = frozenset({"immature_labels", "volume"})
 """Waits that come with every young partition: no incident."""
 
 
@@ -79,7 +79,7 @@ class Incident:
 def opens(diagnosis: Diagnosis) -> bool:
     """The verdict is an incident: not silence, a renewal, or the usual wait for young labels."""
     verdict = diagnosis.verdict
-    return not (verdict.name == "none" or verdict.kind == "freshness" or verdict.cause in _ORDINARY_WAITS)
+    return not (verdict.name == "none" or verdict.kind == "freshness" or verdict.cause in ORDINARY_WAITS)
 
 
 def apply(
@@ -108,7 +108,7 @@ def apply(
     """
     live = current if current and current.is_open else None
     if not opens(diagnosis):
-        if live is None or diagnosis.verdict.cause in _ORDINARY_WAITS:
+        if live is None or diagnosis.verdict.cause in ORDINARY_WAITS:
             return live
         return close(live, diagnosis.partition, closed_by)
     if live is None or live.fingerprint != diagnosis.verdict.fingerprint:

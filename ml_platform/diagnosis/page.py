@@ -33,6 +33,7 @@ def markdown(diagnosis: Diagnosis) -> str:
             f"## {verdict.name}: {_md(verdict.sentence)}",
             f"{_md(diagnosis.model_key)}, {diagnosis.partition}, as of {diagnosis.as_of.isoformat()}",
             f"**Next.** {_md(diagnosis.next)}",
+            *([f"**Known events.** {_md(_events(diagnosis))}"] if diagnosis.events else ()),
             "### Causes\n" + _bullets(_cause_text(c) for c in diagnosis.causes),
             "### Steps\n" + _markdown_table(_HEADER, (_cells(s) for s in diagnosis.steps)),
             f"### {_LOSSES}\n" + _markdown_table(_LOSS_HEADER, _losses(diagnosis)),
@@ -56,6 +57,7 @@ def html(diagnosis: Diagnosis, images: Mapping[str, bytes] | None = None) -> str
         f'<p class="muted">{escape(about)}</p>',
         f"<h1>{escape(name)}: {escape(verdict.sentence)}</h1>",
         f"<p><b>Next.</b> {escape(diagnosis.next)}</p>",
+        f"<p><b>Known events.</b> {escape(_events(diagnosis))}</p>" if diagnosis.events else "",
         "<h2>Causes</h2>" + _html_list((_cause_text(c) for c in diagnosis.causes), "ol"),
         "<h2>Steps</h2>" + _html_table(_HEADER, (_cells(s) for s in diagnosis.steps)),
         f"<h2>{_LOSSES}</h2>" + _html_table(_LOSS_HEADER, _losses(diagnosis)),
@@ -106,6 +108,11 @@ def table(names: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     head = "".join(f"<th>{escape(n)}</th>" for n in names)
     lines = "".join(f"<tr>{''.join(f'<td>{escape(c)}</td>' for c in row)}</tr>" for row in rows)
     return f"<table><tr>{head}</tr>{lines}</table>"
+
+
+def _events(diagnosis: Diagnosis) -> str:
+    """Days among those looked at that are known to be unlike others."""
+    return "; ".join(diagnosis.events)
 
 
 def _cause_text(cause: Cause) -> str:

@@ -121,6 +121,7 @@ class Diagnosis:
         would_change_mind: Observations that would change the verdict.
         unseen: What could not be seen.
         next: What happens next and when.
+        events: Known events among the partitions looked at, for people.
     """
 
     model_key: str
@@ -132,6 +133,7 @@ class Diagnosis:
     would_change_mind: tuple[str, ...]
     unseen: tuple[str, ...]
     next: str
+    events: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values, with the version of this shape."""

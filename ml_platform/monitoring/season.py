@@ -1,4 +1,4 @@
-"""Is an alarm but one rare day, or a season that comes every year?"""
+"""Is an alarm but one rare day, a known event, or a season that comes every year?"""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from ml_platform.statistics.frames import finite
 QUESTION = "season"
 RECURS = 0.5
 """Least share of this year's change that the same period of last year must show to be a season."""
+VANISHES = 0.6
+"""An alarm vanishes when what is left of it is below the floor and less than this share of its size."""
 OLDER_MODEL = "older_season_model"
 NO_YEAR = "no data of a year ago"
 
@@ -27,8 +29,9 @@ def season(
     floor: float,
     settings: DiagnosisConfig,
     year_ago: tuple[DailyValues, DailyValues] | None = None,
+    events: Mapping[str, str] | None = None,
 ) -> Findings:
-    """Does a change of the daily mean hang on one day, and did it happen a year ago as well?
+    """Does a change of the daily mean hang on one day or on known events, and did a year ago have it too?
 
     Args:
         reference: Daily value (loss, bias, ...) by partition.
@@ -36,19 +39,20 @@ def season(
         floor: Least change that counts, in the value's unit.
         settings: ``p_value``.
         year_ago: The values of the same two periods a year ago; None when there are none.
+        events: Names of known events by partition.
 
     Returns:
-        Findings ``single_day`` and ``year_ago``. FAIL: the alarm hangs on one day; the change recurs. The
-        latter is UNKNOWN without data of a year ago.
+        Findings ``single_day``, ``year_ago`` and, where a current day has one, ``known_events``. FAIL: the
+        alarm hangs on one day, or on the events; the change recurs. The second is UNKNOWN without data of a
+        year ago.
     """
-    return Findings.of(
-        QUESTION,
-        [
-            single_day(reference, current, floor=floor),
-            recurs(reference, current, year_ago, floor=floor, settings=settings),
-        ],
-        reason="" if year_ago else NO_YEAR,
-    )
+    found = [
+        single_day(reference, current, floor=floor),
+        recurs(reference, current, year_ago, floor=floor, settings=settings),
+    ]
+    if events and current.keys() & events.keys():
+        found.append(known_events(reference, current, events, floor=floor))
+    return Findings.of(QUESTION, found, reason="" if year_ago else NO_YEAR)
 
 
 def single_day(reference: DailyValues, current: DailyValues, *, floor: float) -> Finding:
@@ -69,7 +73,7 @@ def single_day(reference: DailyValues, current: DailyValues, *, floor: float) ->
     bearers = [
         k
         for k, e in zip(keys, left, strict=True)
-        if alarm and abs(e.value) < floor and abs(e.value) < 0.6 * abs(whole.value)
+        if alarm and abs(e.value) < floor and abs(e.value) < VANISHES * abs(whole.value)
     ]
     smallest = min(left, key=lambda e: abs(e.value))
     detail = "there is no alarm that a day could carry"
@@ -92,6 +96,44 @@ def single_day(reference: DailyValues, current: DailyValues, *, floor: float) ->
         blocks=whole.blocks,
         partitions=tuple(bearers),
         facts={"alarm": alarm, "without": {k: finite(e.value) for k, e in zip(keys, left, strict=True)}},
+    )
+
+
+def known_events(
+    reference: DailyValues, current: DailyValues, events: Mapping[str, str], *, floor: float
+) -> Finding:
+    """The alarm recomputed without all days of known events, on both sides: FAIL when it vanishes.
+
+    It vanishes as in :func:`single_day`, which leaves out one day: an event may take several.
+
+    Args:
+        reference: Daily value by partition.
+        current: The same of the days that alarmed.
+        events: Names of known events by partition.
+        floor: Least change that counts, in the value's unit.
+    """
+    days = {k: events[k] for k in sorted(current.keys() & events.keys())}
+    named = ", ".join(f"{k} ({name})" for k, name in days.items())
+    ordinary = [_ordered({k: v for k, v in side.items() if k not in events}) for side in (reference, current)]
+    whole, without = change_of_days(_ordered(reference), _ordered(current)), change_of_days(*ordinary)
+    if min(side.size for side in ordinary) < 2:
+        return Finding("known_events", "all", "UNKNOWN", f"too few days are left without {named}")
+    alarm = bool(abs(whole.value) >= floor)
+    vanishes = alarm and abs(without.value) < min(floor, VANISHES * abs(whole.value))
+    low, high = without.interval()
+    return Finding(
+        statistic="known_events",
+        subject="all",
+        state="FAIL" if vanishes else "PASS",
+        detail=f"without {named} the change of {whole.value:+.3f} is {without.value:+.3f}",
+        estimate=finite(without.value),
+        low=finite(low),
+        high=finite(high),
+        floor=floor,
+        p_value=without.p_value(),
+        blocks=without.blocks,
+        partitions=tuple(days) if vanishes else (),
+        facts={"alarm": alarm, "events": days},
     )
 
 

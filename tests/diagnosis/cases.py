@@ -67,6 +67,7 @@ REGION = ("covariates", finding("unseen_region", "place=XYZ", facts={"labelled_r
 NEW_REGION = ("covariates", finding("unseen_region", "place=XYZ", facts={"labelled_rows": 40}))
 LEAK = ("leakage", finding("known_after_cutoff", "wait_minutes"))
 GAP = ("leakage", finding("live_gap", estimate=0.1))
+HOLIDAYS = ("season", finding("known_events", partitions=("2013-06-01", "2013-06-02")))
 RARE = ("season", finding("single_day", partitions=("2013-06-01",)))
 
 
@@ -97,6 +98,7 @@ T = frozenset({"temp"})
 OLD = promotion(45)
 HELD = TrainingFacts({"2013-04-02": "incident x"}, 90)
 LATE = "2013-06-05"
+LONG = {"skew": "2013-05-01"}
 CASES = [
     case("nothing", E(), "none", "", kind=None),
     case(
@@ -207,6 +209,15 @@ CASES = [
     case("older model loses", E(HARM, CONTRAST, older_season_model_wins=False), "retrain", "concept"),
     case("rare day", E(HARM, RARE), "none", "rare_day"),
     case("rare day of an old model", E(CONTRAST, RARE, promotion=OLD), "none", "rare_day"),
+    case(
+        "a known event of several days",
+        E(HARM, HOLIDAYS, events={"2013-06-01": "Fair", "2013-06-02": "Fair"}),
+        "none",
+        "rare_day",
+        subjects=("2013-06-01", "2013-06-02"),
+        sentence="A rare day, not a trend: without 2013-06-01 (Fair), 2013-06-02 (Fair) the alarm vanishes.",
+    ),
+    case("a known event beside a calm loss", E(HOLIDAYS), "none", ""),
     case("suspicion", E(suspicion(0.033)), "wait_for_labels", "concept", recheck_at_partitions=5),
     case("suspicion nobody can decide", E(suspicion(0.09)), "none", "undecidable_suspicion"),
     case(
@@ -248,6 +259,59 @@ CASES = [
     case(
         "unknown for long", E(CONTRAST, unknown=("skew",), open_incident=incident(29)), "escalate", "concept"
     ),
+    case(
+        "unanswered for eight partitions",
+        E(unknown=("skew",), unanswered_since={"skew": "2013-06-02"}),
+        "escalate",
+        "unknown_evidence",
+        subjects=("skew",),
+        onset="2013-06-02",
+    ),
+    case("unanswered for seven", E(unknown=("skew",), unanswered_since={"skew": "2013-06-03"}), "none", ""),
+    case(
+        "unanswered, the longest counts",
+        E(unknown=("skew", "units"), unanswered_since={"skew": "2013-06-09", "units": "2013-05-20"}),
+        "escalate",
+        "unknown_evidence",
+        subjects=("units",),
+    ),
+    case(
+        "unanswered, and drifting",
+        E(DRIFT, unknown=("skew",), unanswered_since=LONG),
+        "escalate",
+        "unknown_evidence",
+    ),
+    case(
+        "unanswered, and too few",
+        E(FEW, unknown=("maturity",), unanswered_since={"maturity": "2013-05-01"}),
+        "escalate",
+        "unknown_evidence",
+    ),
+    case(
+        "unanswered, and broken",
+        E(NULLS, unknown=("skew",), unanswered_since=LONG),
+        "fix_data",
+        "data:contract",
+    ),
+    case(
+        "unanswered, and a concept",
+        E(CONTRAST, unknown=("skew",), unanswered_since=LONG),
+        "wait_for_labels",
+        "concept",
+    ),
+    case(
+        "unanswered, and an incident tells somebody",
+        E(unknown=("skew",), unanswered_since=LONG, open_incident=incident(3, cause="concept")),
+        "none",
+        "",
+    ),
+    case(
+        "still unanswered",
+        E(unknown=("skew",), unanswered_since=LONG, open_incident=incident(3, cause="unknown_evidence")),
+        "escalate",
+        "unknown_evidence",
+    ),
+    case("unanswered season", E(unknown=("season",), unanswered_since={"season": "2012-01-01"}), "none", ""),
     case("window not green", E(CONTRAST, training=HELD), "fix_data", "concept", quarantined=("2013-04-02",)),
     case("window not known", E(CONTRAST, training=TrainingFacts()), "wait_for_labels", "concept"),
     case("freshness", E(promotion=OLD), "retrain", "freshness", kind="freshness"),

@@ -33,6 +33,13 @@ def test_realised_and_expected_losses_stand_side_by_side(shown: Callable[[Diagno
 
 
 @pytest.mark.parametrize("shown", SHOWN)
+def test_known_events_are_named_where_there_are_any(shown: Callable[[Diagnosis], str]) -> None:
+    quiet = cases.evidence(events={"2013-06-01": "Fair", "2013-06-03": "Move"})
+    assert "2013-06-01: Fair; 2013-06-03: Move" in shown(diagnosed(quiet)).replace("\\", "")
+    assert "Known events" not in shown(diagnosed(cases.evidence()))
+
+
+@pytest.mark.parametrize("shown", SHOWN)
 def test_what_is_not_known_of_the_loss_says_why(shown: Callable[[Diagnosis], str]) -> None:
     text = shown(diagnosed(cases.evidence(cases.HARM, cases.X_LESS, cases.WEIGHTED_UNKNOWN)))
     weighted = line(text, "expected, density-weighted")

@@ -38,6 +38,37 @@ def test_an_alarm_of_all_days_hangs_on_none() -> None:
     assert judge(losses(28, 2, 0.5))["single_day"].state == "UNKNOWN"
 
 
+def test_an_alarm_of_known_events_hangs_on_all_their_days_together() -> None:
+    current = losses(28, 10, 0.4)
+    fair = dict.fromkeys(list(current)[3:6], "Fair")
+    reference = losses(0, 28, 0.4)
+
+    def asked(days: Days, events: dict[str, str]) -> dict[str, Finding]:
+        found = season(reference, days, floor=0.04, settings=SETTINGS, events=events)
+        return {f.statistic: f for f in found.items}
+
+    found = asked(current | dict.fromkeys(fair, 0.9), fair)
+    assert found["single_day"].state == "PASS", "no one day carries it"
+    assert (found["known_events"].state, found["known_events"].partitions) == ("FAIL", tuple(fair))
+    assert "(Fair)" in found["known_events"].detail and abs(found["known_events"].estimate or 0) < 0.04
+    assert asked(losses(28, 10, 0.6), fair)["known_events"].state == "PASS", "every day is worse"
+    assert asked(current, fair)["known_events"].state == "PASS", "there is no alarm"
+    assert "known_events" not in asked(current, {"2023-01-01": "Long ago"})
+    assert asked(current, dict.fromkeys(current, "Fair"))["known_events"].state == "UNKNOWN"
+
+
+def test_events_of_the_reference_are_left_out_of_it_too() -> None:
+    reference = losses(0, 28, 0.4)
+    fairs = dict.fromkeys(list(reference)[:6], "Fair")
+    current = losses(28, 10, 0.4)
+    today = {next(iter(current)): "Fair"}
+    found = season(
+        reference | dict.fromkeys(fairs, 0.9), current, floor=0.04, settings=SETTINGS, events=fairs | today
+    )
+    (finding,) = [f for f in found.items if f.statistic == "known_events"]
+    assert finding.state == "FAIL", "the fairs of the reference made the present look better than usual"
+
+
 def test_a_change_that_came_a_year_ago_too_is_a_season() -> None:
     summer = losses(28, 7, 0.55)
     assert judge(summer, (losses(0, 28, 0.4, 9), losses(28, 7, 0.55, 9)))["year_ago"].state == "FAIL"

@@ -287,7 +287,12 @@ def _compile(folder: Path, use_case: Path, model: str, onset: str, name: str, se
     """Compile a scenario's label code ahead; code that needs more than settings is compiled when played."""
     target = _target(use_case, model)
     context = _bare(target, drill_map(target.use_case), onset, settings)
-    redefined(replayed(target.use_case), scenarios_of(settings.scenarios)[name](), context, folder)
+    redefined(
+        replayed(target.use_case, calendar=settings.calendar),
+        scenarios_of(settings.scenarios)[name](),
+        context,
+        folder,
+    )
 
 
 def _target(folder: Path, model: str) -> Target:
@@ -348,7 +353,12 @@ def play(prefix: Prefix, target: Target, scenario: Scenario, settings: Settings)
     folder = Path(tempfile.mkdtemp(prefix=f"{scenario.name}-", dir=prefix.folder.parent))
     try:
         copy_home(prefix, folder / "home")
-        use_case = redefined(replayed(target.use_case), scenario, context, prefix.folder.parent / "dbt")
+        use_case = redefined(
+            replayed(target.use_case, calendar=settings.calendar),
+            scenario,
+            context,
+            prefix.folder.parent / "dbt",
+        )
         told, days, error = _days(
             folder / "home", Target(use_case, target.model), scenario, context, settings
         )

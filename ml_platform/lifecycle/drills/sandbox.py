@@ -62,12 +62,16 @@ class Prefix:
         return World(self.folder / "world")
 
 
-def replayed(use_case: UseCase, dbt: Path | None = None) -> UseCase:
-    """The use case on a clock that can be moved, with another dbt project if one is given."""
+def replayed(use_case: UseCase, dbt: Path | None = None, *, calendar: bool) -> UseCase:
+    """The use case on a clock that can be moved, with another dbt project if one is given.
+
+    Known events keep their dates with the calendar only: where days are permuted, their dates mean others.
+    """
     config = use_case.config
     start = datetime.combine(config.partitions.start, time(), tzinfo=UTC)
     timeline = TimelineConfig(name=config.timeline.name, clock="replay", start=start)
     changes = {"timeline": timeline, "dbt_project": str(dbt or use_case.dbt_dir)}
+    changes |= {} if calendar else {"events": ()}
     return UseCase(config.model_copy(update=changes), use_case.folder)
 
 
@@ -116,7 +120,7 @@ def make_prefix(
     Raises:
         NotReadyError: The onset is too early, or the gates refuse the first champion.
     """
-    use_case = replayed(target.use_case)
+    use_case = replayed(target.use_case, calendar=calendar)
     target = Target(use_case, target.model)
     scheme, first = use_case.scheme, first_served(target, mapped)
     scheme.day(onset)
@@ -232,6 +236,6 @@ def redefined(use_case: UseCase, scenario: Scenario, context: DrillContext, fold
         if not project.exists():
             shutil.copytree(use_case.dbt_dir, project, ignore=shutil.ignore_patterns("logs", ".lock"))
             (project / sources[0].relative_to(use_case.dbt_dir)).write_text(sql, encoding="utf-8")
-        found = replayed(use_case, project)
+        found = replayed(use_case, project, calendar=True)
         compiled_views(found)
     return found

@@ -16,12 +16,14 @@ import pyarrow.compute as pc
 
 from ml_platform.datasets import versions
 from ml_platform.diagnosis.evidence import Evidence, IncidentFacts, PromotionFacts, TrainingFacts
+from ml_platform.diagnosis.steps import TERMINATING
 from ml_platform.errors import PlatformError
 from ml_platform.features.dbt import compiled_views
 from ml_platform.lifecycle import views
 from ml_platform.lifecycle.guard.deliveries import deliveries, premature_labels
 from ml_platform.lifecycle.guard.evidence_tables import Tables
 from ml_platform.lifecycle.guard.live import Live
+from ml_platform.lifecycle.guard.records import unanswered_since
 from ml_platform.lifecycle.guard.seasons import a_season_ago, older_models
 from ml_platform.lifecycle.platform import Platform, Target
 from ml_platform.lifecycle.reference import Reference, daily_losses
@@ -143,6 +145,8 @@ class _Gatherer(Tables):
             older_season_model_wins=_older_wins(findings["season"]),
             older_season_model=_best_older(findings["season"]),
             open_incident=self.incident,
+            events=self.target.use_case.events_of({*self.window_keys, *self.concept_keys}),
+            unanswered_since=self.unanswered_since(findings),
             days_per_partition=self.target.use_case.scheme.days,
         )
         return self.reports
@@ -359,7 +363,8 @@ class _Gatherer(Tables):
         floor = self.settings.loss_floor * sum(before.values()) / len(before)
         current = {k: losses[k] for k in self.concept_keys if k in losses}
         ago = a_season_ago(self, list(before), list(current)) if self.alarmed else None
-        found = season(before, current, floor=floor, settings=self.settings, year_ago=ago)
+        events = self.target.use_case.events_of({*before, *current})
+        found = season(before, current, floor=floor, settings=self.settings, year_ago=ago, events=events)
         older = older_models(self, current, floor=floor, compare=self.alarmed)
         return Findings.of("season", [*found.items, *older], found.reason)
 
@@ -390,6 +395,13 @@ class _Gatherer(Tables):
             action=promotion.action,
             previous_exists=bool(line),
         )
+
+    def unanswered_since(self, findings: Mapping[str, Findings]) -> dict[str, str]:
+        """Since when questions that end the diagnosis have had no answer."""
+        unknown = [s for s in TERMINATING if findings[s].state == "UNKNOWN"]
+        if not unknown:
+            return {}
+        return unanswered_since(self.platform, self.target, unknown, self.live.partition, self.live.as_of)
 
     def training_facts(self) -> TrainingFacts:
         keys = set(self.target.use_case.trained_on(self.model, self.live.last_mature))

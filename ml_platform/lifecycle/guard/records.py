@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from ml_platform.diagnosis import incident as incidents
 from ml_platform.diagnosis.incident import Incident as Report
 from ml_platform.diagnosis.verdict import Diagnosis
-from ml_platform.errors import NotFoundError
+from ml_platform.errors import NotFoundError, PlatformError
 from ml_platform.lifecycle.platform import Platform, Target
 from ml_platform.storage.tables import Hold, Incident, Verdict
 
@@ -62,6 +62,27 @@ def latest_verdict(platform: Platform, target: Target, as_of: datetime | None = 
 def diagnosis_of(platform: Platform, verdict: Verdict) -> Diagnosis:
     """The diagnosis behind a verdict, as it was then."""
     return Diagnosis.from_json(json.loads(platform.lake.get(verdict.diagnosis_digest)))
+
+
+def unanswered_since(
+    platform: Platform, target: Target, questions: Collection[str], partition: str, as_of: datetime
+) -> dict[str, str]:
+    """By question that is UNKNOWN now, the first of the partitions in a row on which it was.
+
+    A partition without a verdict neither ends nor begins a row.
+    """
+    since, unknown = dict.fromkeys(questions, partition), set(questions)
+    given = {v.partition: v for v in verdicts(platform, target, as_of) if v.partition < partition}
+    for key in sorted(given, reverse=True):
+        try:
+            steps = diagnosis_of(platform, given[key]).steps
+        except PlatformError:
+            break
+        unknown &= {s.name for s in steps if s.state == "UNKNOWN"}
+        if not unknown:
+            break
+        since |= dict.fromkeys(unknown, key)
+    return since
 
 
 def incident_of(platform: Platform, incident_id: int | None) -> Incident | None:

@@ -9,8 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from guarded import (
+    DIAGNOSIS,
     FIRST,
     LAST,
+    RETRAINING,
     champion,
     diagnosed,
     guarded,
@@ -237,6 +239,29 @@ def test_a_corrupted_reference_is_unknown_and_never_retrains(lived: Library) -> 
     assert found.verdict.verdict not in ACTS and "could not be judged" in found.verdict.sentence
     refused = explain(lived.platform, guarded(lived), found.diagnosis, lived.now).refusals
     assert {"verdict", "evidence"} <= {g.name for g in refused}
+
+
+def test_evidence_that_stays_away_goes_to_a_person_and_ends_when_it_is_back(early: Library) -> None:
+    target = early.model(diagnosis=DIAGNOSIS | {"unknown_partitions": 2}, retraining=RETRAINING)
+    evaluation = champion(early).evaluation_id
+    assert evaluation is not None
+    digest = promotions.evaluation(early.platform.ledger, evaluation).evidence_digest
+    whole = early.platform.lake.get(digest)
+    spoil(early, digest)
+    one, two, three = (play(early, target, w) for w in ("2020-09-21", "2020-09-28", "2020-10-05"))
+    for found in (one, two, three):
+        assert {s for s, state in states(found).items() if state == "UNKNOWN"} >= {"contract", "units"}
+    assert one.verdict.cause == two.verdict.cause == "volume" and one.incident is None
+    assert (three.verdict.verdict, three.verdict.cause) == ("escalate", "unknown_evidence")
+    assert "contract, units for 3 partitions (since 2020-09-14, limit 2)" in three.verdict.sentence
+    assert "reference cannot be read" in three.verdict.sentence
+    assert three.incident is not None and three.incident.status == "open"
+    assert held_partitions(early.platform, target) == {}, "nothing says that data are broken"
+    file = early.platform.lake.path(digest)
+    file.chmod(0o644)
+    file.write_bytes(whole)
+    back = play(early, target, "2020-10-12")
+    assert back.verdict.cause != "unknown_evidence" and states(back)["contract"] != "UNKNOWN"
 
 
 def test_a_champion_without_an_evaluation_has_no_reference(lived: Library) -> None:
