@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 import time
-from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,7 +26,7 @@ def drill(
     use_case: Annotated[
         str | None, typer.Option(help="<use_case> or <use_case>/<model>; left out where there is one.")
     ] = None,
-    onset: Annotated[str | None, typer.Option(help="First partition that is changed, an ISO date.")] = None,
+    onset: Annotated[str | None, typer.Option(help="First partition that is changed, its key.")] = None,
     severity: Annotated[
         float, typer.Option(min=0.0, help="In units of the deciding statistic's smallest visible effect.")
     ] = 2.0,
@@ -49,8 +48,6 @@ def drill(
     if incident is None and not every:
         _list(running.scenarios_of(scenarios))
         return
-    if onset is not None:
-        date.fromisoformat(onset)
     names = running.chosen([incident] if incident else [], scenarios)
     target = one_target(platform(), use_case)
     left_out = running.inapplicable(target, names, scenarios)

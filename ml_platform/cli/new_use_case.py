@@ -133,7 +133,9 @@ def _show(profile: FileProfile) -> None:
             if c.low is not None and c.high is not None
             else ", ".join(c.values[:4])
         )
-        rows.append((c.source, c.kind, f"{c.distinct:,}", f"{c.nulls / c.rows:.1%}", span))
+        missing = f"{c.nulls / c.rows:.1%}"
+        told = (c.unusable, "–", "–", "–") if c.unusable else (c.kind, f"{c.distinct:,}", missing, span)
+        rows.append((c.source, *told))
     title = f"{profile.path.name}: {profile.table.num_rows:,} rows"
     console.print(table(title, ("column", "type", "different", "missing", "values"), rows))
 
@@ -179,6 +181,8 @@ def _tell(proposal: Proposal, folder: Path) -> None:
     told = [
         ("predicts", f"{proposal.roles.label.source} ({proposal.label.kind})"),
         ("for", ", ".join(c.source for c in proposal.roles.entity)),
+        ("happens at", proposal.roles.time.source),
+        ("known at", _known(proposal)),
         ("partitions", f"{proposal.scheme.width}: {proposal.width_reason}"),
         ("labels complete", f"after {windows.maturity} partition(s)"),
         ("windows", f"{windows.train} to train, {windows.gate} to judge"),
@@ -193,6 +197,11 @@ def _tell(proposal: Proposal, folder: Path) -> None:
         console.print(f"  export {SEARCH_PATH_VARIABLE}={escape(str(folder.parent))}", highlight=False)
     console.print(f"  ml-platform use-case check {name}", highlight=False)
     console.print(f"  ml-platform run {name}", highlight=False)
+
+
+def _known(proposal: Proposal) -> str:
+    column = proposal.roles.known_at
+    return column.source if column else f"{proposal.label_delay} after that"
 
 
 def _usual_place() -> Path:

@@ -149,7 +149,7 @@ def read_file(
             rows that are skipped in silence are lost.
     """
     if kind == "parquet":
-        return pq.read_table(path)
+        return _without_times(pq.read_table(path))
     parsing = csv.ParseOptions(delimiter=delimiter or _delimiter(path), newlines_in_values=True)
     with csv.open_csv(path, parse_options=parsing) as opened:
         names = opened.schema.names
@@ -157,6 +157,14 @@ def read_file(
         column_types=dict.fromkeys(names, pa.string()), null_values=["", *missing], strings_can_be_null=True
     )
     return csv.read_csv(path, parse_options=parsing, convert_options=converting)
+
+
+def _without_times(table: pa.Table) -> pa.Table:
+    """Times of day as text: contracts know instants and dates only, and a database's come as text too."""
+    for i, (name, kind) in enumerate(zip(table.column_names, table.schema.types, strict=True)):
+        if pa.types.is_time(kind):
+            table = table.set_column(i, name, table[i].cast(pa.string()))
+    return table
 
 
 def _delimiter(path: Path) -> str:

@@ -35,6 +35,7 @@ class ContractChange:
         partitions: Accepted partitions that the old one judged, in order.
         differences: What differs, for people; None where the old text was not kept.
         breaking: Whether accepted history cannot be read under the new one: a key or a type differs.
+        alike: Whether both judge rows alike: only words for people and promises of time differ.
         models: Models of the use case that have been trained already.
     """
 
@@ -46,12 +47,15 @@ class ContractChange:
     partitions: tuple[str, ...]
     differences: tuple[str, ...] | None
     breaking: bool
+    alike: bool
     models: tuple[str, ...]
 
     @property
     def to_recompute(self) -> list[str]:
         """What has to be done again, in order."""
         span = f"{self.partitions[0]} to {self.partitions[-1]}"
+        if self.alike:
+            return []
         if self.breaking:
             return [
                 f"a key or a type changed: declare a feed with a new name for it; {self.feed} cannot go on",
@@ -90,20 +94,22 @@ def contract_remarks(platform: Platform, use_case: UseCase) -> Iterator[Remark]:
         same = change.old_version == change.new_version
         version = f"{change.old_version} → {change.new_version}"
         versions_ = f"version {change.old_version} still, raise it" if same else f"version {version}"
-        told = "; ".join(change.differences or ("the older text was not kept",))
+        told = "the older text was not kept"
+        if change.differences is not None:
+            told = "; ".join(change.differences) or "nothing that is judged or shown"
         yield Remark(
-            "error" if change.breaking else "warning",
+            "error" if change.breaking else "note" if change.alike else "warning",
             f"the contract of {change.feed} changed under {len(change.partitions)} accepted partition(s) "
             f"({versions_}): {told}",
             f"{use_case.contracts_dir / change.feed}.yaml, accepted {change.partitions[0]} to "
             f"{change.partitions[-1]}",
-            "recompute: " + "; ".join(change.to_recompute),
+            "recompute: " + ("; ".join(change.to_recompute) or "nothing, rows are judged as before"),
         )
 
 
 def differences(old: Contract, new: Contract) -> list[str]:
     """What differs between two contracts, for people."""
-    return [*_columns(old, new), *_rules(old.rules, new.rules), *_rest(old, new)]
+    return [*_judging(old, new), *_rest(old, new)]
 
 
 def is_breaking(old: Contract, new: Contract) -> bool:
@@ -125,7 +131,8 @@ def _change(
         new_digest=new.digest,
         partitions=tuple(keys),
         differences=tuple(differences(old, new)) if old is not None else None,
-        breaking=is_breaking(old, new) if old is not None else False,
+        breaking=old is not None and is_breaking(old, new),
+        alike=old is not None and not list(_judging(old, new)),
         models=tuple(_models(platform, use_case)),
     )
 
@@ -147,16 +154,24 @@ def _models(platform: Platform, use_case: UseCase) -> Iterator[str]:
             yield target.key
 
 
+def _judging(old: Contract, new: Contract) -> Iterator[str]:
+    """What decides about rows."""
+    yield from _columns(old, new)
+    yield from _rules(old.rules, new.rules)
+
+
 def _columns(old: Contract, new: Contract) -> Iterator[str]:
     before, after = {c.name: c for c in old.columns}, {c.name: c for c in new.columns}
     yield from (f"column {n} is new" for n in after if n not in before)
     yield from (f"column {n} is gone" for n in before if n not in after)
-    for name in before.keys() & after.keys():
+    for name in (n for n in after if n in before):
         one, other = before[name], after[name]
         if one.logical_type != other.logical_type:
             yield f"column {name}: {one.logical_type} → {other.logical_type}"
         if one.required != other.required:
             yield f"column {name} is {'required now' if other.required else 'no longer required'}"
+        if one.unique != other.unique:
+            yield f"column {name} is {'unique now' if other.unique else 'no longer unique'}"
         if one.enum != other.enum:
             gone, added = sorted(set(one.enum) - set(other.enum)), sorted(set(other.enum) - set(one.enum))
             yield f"column {name}: values {_listed('-', gone)}{_listed('+', added)}".rstrip()
@@ -168,7 +183,7 @@ def _rules(old: Sequence[Rule], new: Sequence[Rule]) -> Iterator[str]:
     before, after = {r.name: r for r in old}, {r.name: r for r in new}
     yield from (f"rule {n} is new ({r.on_breach})" for n, r in after.items() if n not in before)
     yield from (f"rule {n} is gone" for n in before if n not in after)
-    for name in before.keys() & after.keys():
+    for name in (n for n in after if n in before):
         one, other = before[name], after[name]
         if one.on_breach != other.on_breach:
             yield f"rule {name}: {one.on_breach} → {other.on_breach}"
@@ -177,6 +192,12 @@ def _rules(old: Sequence[Rule], new: Sequence[Rule]) -> Iterator[str]:
 
 
 def _rest(old: Contract, new: Contract) -> Iterator[str]:
+    """Words for people, and promises of time."""
+    before = {c.name: c for c in old.columns}
+    for column in (c for c in new.columns if c.name in before):
+        for what in ("description", "classification"):
+            if getattr(before[column.name], what) != getattr(column, what):
+                yield f"{what} of column {column.name} differs"
     for what in ("owner", "status", "description", "latency", "freshness"):
         if getattr(old, what) != getattr(new, what):
             yield f"{what} differs"

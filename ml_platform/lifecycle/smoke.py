@@ -57,13 +57,18 @@ def smoke(
         except NotFoundError as error:
             yield Smoked(target.key, ", ".join(chosen), "UNKNOWN", f"{error.what}: {error.fix}")
             continue
+        left_out = running.inapplicable(target, chosen, settings.scenarios)
+        for name, why in left_out.items():
+            yield Smoked(target.key, name, "UNKNOWN", f"not played: {why}")
+        if not (played := [n for n in chosen if n not in left_out]):
+            continue
         try:
-            for result in running.drill(target, chosen, settings, progress):
+            for result in running.drill(target, played, settings, progress):
                 state: State = "PASS" if result.right else "FAIL"
                 said = result.error or f"{result.verdict}: {result.why}"
                 yield Smoked(target.key, result.name, state, said, result.seconds)
         except PlatformError as error:
-            yield Smoked(target.key, ", ".join(chosen), "FAIL", error.what)
+            yield Smoked(target.key, ", ".join(played), "FAIL", error.what)
 
 
 def markdown(found: Sequence[Smoked]) -> str:

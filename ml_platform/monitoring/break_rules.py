@@ -51,6 +51,8 @@ def null_breaks(nulls: Integers, rows: Integers, base: float, limit: float) -> F
 def usual_rows(before: Days, key: str, counts: Integers | None = None) -> tuple[float, float]:
     """Median rows of the reference on the key's weekday, and the share by which they may differ.
 
+    Of hours those of the same weekday and hour, else of the same hour; of months all.
+
     Args:
         before: The reference's days.
         key: The day to judge.
@@ -58,11 +60,15 @@ def usual_rows(before: Days, key: str, counts: Integers | None = None) -> tuple[
     """
     every = before.rows if counts is None else counts
     days = pd.to_datetime(pd.Series([*before.keys, key]), errors="coerce", format="ISO8601")
-    weekday = days.dt.weekday.to_numpy()
-    same = every[weekday[:-1] == weekday[-1]]  # NaN is not equal: keys that are no dates share none
-    rows = same if same.size >= 2 else every
-    median = float(np.median(rows))
-    deviation = float(np.median(np.abs(rows - median))) / max(median, 1.0)
+    hour, weekday = days.dt.hour.to_numpy(), days.dt.weekday.to_numpy()
+    if not (days.dt.day == 1).all():  # months begin on any weekday
+        alike = hour[:-1] == hour[-1]  # NaN is not equal: keys that are no dates share none
+        for same in (alike & (weekday[:-1] == weekday[-1]), alike):
+            if same.sum() >= 2:
+                every = every[same]
+                break
+    median = float(np.median(every))
+    deviation = float(np.median(np.abs(every - median))) / max(median, 1.0)
     return median, max(ROWS_MAD * deviation, ROWS_LEAST)
 
 

@@ -100,7 +100,7 @@ def _row_count(before: Days, now: Days, groups: Sequence[Groups]) -> Finding:
         statistic="row_count",
         subject="all",
         state="FAIL" if few.any() else "PASS",
-        detail=f"{now.keys[worst]} has {now.rows[worst]} rows, its weekday usually {medians[worst]:.0f}",
+        detail=f"{now.keys[worst]} has {now.rows[worst]} rows, {medians[worst]:.0f} are usual",
         estimate=float(shares[worst]),
         floor=HOLD_BACK,
         blocks=len(before.keys) + len(now.keys),

@@ -1,5 +1,7 @@
 """The daily schedule: it asks the use case's clock for the next partition due."""
 
+from datetime import date, datetime
+
 from dagster import (
     DefaultScheduleStatus,
     RunRequest,
@@ -23,21 +25,20 @@ MOST_ATTEMPTS = 3
 def daily_schedule(use_case: UseCase, job: UnresolvedAssetJobDefinition) -> ScheduleDefinition:
     """Score the next partition due.
 
-    On a wall clock it ticks at the cutoff. On a replay clock every tick is the next day: it ticks each
-    minute, and its run moves the clock to the partition's cutoff.
+    On a wall clock it ticks at the cutoff: of hours every hour, else once a day. On a replay clock every tick
+    is the next partition: it ticks each minute, and its run moves the clock to the partition's cutoff.
     """
     replay = use_case.config.timeline.clock == "replay"
-    at = use_case.config.cutoff.at
 
     @schedule(
         name=f"{use_case.name}_daily",
         job=job,
-        cron_schedule=EVERY_MINUTE if replay else f"{at.minute} {at.hour} * * *",
+        cron_schedule=EVERY_MINUTE if replay else _at_the_cutoff(use_case),
         execution_timezone=use_case.scheme.timezone,
         default_status=DefaultScheduleStatus.STOPPED,
         description=(
             f"Scores the next {use_case.scheme.width} partition of {use_case.name}. "
-            + ("Each tick is the next day of its replay timeline." if replay else "Ticks at the cutoff.")
+            + ("Each tick is the next one of its replay timeline." if replay else "Ticks at the cutoff.")
         ),
     )
     def next_partition(
@@ -64,3 +65,10 @@ def daily_schedule(use_case: UseCase, job: UnresolvedAssetJobDefinition) -> Sche
         return RunRequest(run_key=run_key, partition_key=due.partition, tags=tags)
 
     return next_partition
+
+
+def _at_the_cutoff(use_case: UseCase) -> str:
+    cut = use_case.config.cutoff
+    at = (datetime.combine(date(2000, 1, 2), cut.at) - cut.before).time()
+    hour = "*" if use_case.scheme.width == "hourly" else at.hour
+    return f"{at.minute} {hour} * * *"

@@ -67,6 +67,7 @@ class ColumnProfile:
         strange_rows: How many there are.
         mixed: Whether too many values are of another type to say what the column is.
         missing_words: Texts that stand for missing.
+        unusable: Type of Parquet that is no single value, such as a list; empty for all others.
     """
 
     source: str
@@ -84,6 +85,7 @@ class ColumnProfile:
     strange_rows: int = 0
     mixed: bool = False
     missing_words: tuple[str, ...] = ()
+    unusable: str = ""
 
     @property
     def known(self) -> int:
@@ -146,11 +148,14 @@ def profile_file(path: Path, delimiter: str | None = None) -> FileProfile:
     if not table.num_rows:
         raise FeedError("the file has no rows", where=str(path), fix="give a file with some history")
     names = identifiers(table.column_names)
+    plain = [_plain(column) for column in table.columns]
+    profiles = [_profile(c, s, n) for c, s, n in zip(plain, table.column_names, names, strict=True)]
     profiles = [
-        _profile(table[i], s, n) for i, (s, n) in enumerate(zip(table.column_names, names, strict=True))
+        replace(p, unusable="" if _is_plain(c.type) else str(c.type))
+        for p, c in zip(profiles, table.columns, strict=True)
     ]
     words = tuple(sorted({w for p in profiles for w in p.missing_words}))
-    columns = [_without(table[i], p.missing_words) for i, p in enumerate(profiles)]
+    columns = [_without(c, p.missing_words) for c, p in zip(plain, profiles, strict=True)]
     return FileProfile(path, pa.table(columns, names=names), tuple(profiles), words)
 
 
@@ -168,9 +173,30 @@ def identifiers(names: Sequence[str]) -> list[str]:
     return found
 
 
+def _is_plain(kind: pa.DataType) -> bool:
+    """Whether a cell holds a single value that a contract knows."""
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    is_text = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    is_number = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+    return bool(is_text or is_number or pa.types.is_boolean(kind) or pa.types.is_temporal(kind)) and not (
+        pa.types.is_duration(kind) or pa.types.is_interval(kind)
+    )
+
+
+def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """A column of a type that the kernels know; nulls where a cell holds no single value."""
+    kind = column.type
+    if not _is_plain(kind):
+        return pa.chunked_array([pa.nulls(len(column), pa.string())])
+    if pa.types.is_dictionary(kind):
+        column, kind = column.cast(kind.value_type), kind.value_type
+    is_text = pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    return column.cast(pa.string()) if is_text else column
+
+
 def _profile(column: pa.ChunkedArray, source: str, name: str) -> ColumnProfile:
     kind = column.type
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+    if pa.types.is_string(kind):
         return _text_profile(column, source, name)
     found: Kind = "string"
     if pa.types.is_boolean(kind):

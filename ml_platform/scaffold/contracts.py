@@ -19,7 +19,7 @@ def contract_files(p: Proposal) -> dict[str, str]:
     inputs = [f.column for f in p.used if f.column.name not in keys]
     rows = [*_keys(p), *_property(p.roles.time, required=True)]
     for column in inputs:
-        rows += _property(column)
+        rows += _property(column, rows=p.median_rows)
     labels = [*_keys(p), *_property(p.roles.time, required=True), *_property(p.roles.label, required=True)]
     if p.roles.known_at is not None:
         labels += _property(p.roles.known_at, required=True)
@@ -63,7 +63,9 @@ def _keys(p: Proposal) -> list[str]:
     return lines
 
 
-def _property(column: ColumnProfile, *, required: bool = False, position: int = 0) -> Iterator[str]:
+def _property(
+    column: ColumnProfile, *, required: bool = False, position: int = 0, rows: int = 1
+) -> Iterator[str]:
     yield f"      - name: {column.name}"
     yield f"        logicalType: {column.kind}"
     if required or position:
@@ -86,14 +88,17 @@ def _property(column: ColumnProfile, *, required: bool = False, position: int = 
         guessed = True
     if guessed:
         yield "        customProperties: [{property: onBreach, value: warn}]"
-    yield from _nulls(column)
+    yield from _nulls(column, rows)
 
 
-def _nulls(column: ColumnProfile) -> Iterator[str]:
-    share = math.ceil(100 * column.nulls / column.rows)
+def _nulls(column: ColumnProfile, rows: int) -> Iterator[str]:
+    """A limit above what a usual partition of so many rows has by chance."""
+    share = column.nulls / column.rows
+    room = max(0.1, 4 * math.sqrt(share * (1 - share) / rows))
+    limit = min(100, math.ceil(100 * (share + room)))
     yield "        quality:"
     yield (
-        f"          - {{name: {column.name}_known, metric: nullValues, mustBeLessThan: {min(100, share + 10)}, "
+        f"          - {{name: {column.name}_known, metric: nullValues, mustBeLessThan: {limit}, "
         "unit: percent,"
     )
     yield "             dimension: completeness, severity: warning,"

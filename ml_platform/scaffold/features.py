@@ -97,6 +97,7 @@ def _useless(column: ColumnProfile) -> str:
     text, nulls = column.kind == "string", column.nulls / column.rows
     own = column.known > _MOST_CATEGORIES and column.distinct > _ID_SHARE * column.known
     reasons = (
+        (bool(column.unusable), f"TYPE: {column.unusable} is no single value; make columns of it first"),
         (column.known == 0, "EMPTY: no row has a value"),
         (column.distinct < 2, "CONSTANT: it has one value only"),
         (nulls > _MOST_NULLS, f"EMPTY: missing in {nulls:.0%} of the rows"),

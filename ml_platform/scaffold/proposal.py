@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -98,7 +99,7 @@ def propose(profile: FileProfile, wishes: Wishes) -> Proposal:
         ConfigError: A column's role is neither said nor to be guessed.
     """
     roles = decide(profile, wishes)
-    remarks = list(_about_time(roles.time, wishes))
+    remarks = [*_guessed(roles, wishes), *_about_time(roles.time, wishes)]
     if roles.known_at is not None:
         remarks += _about_time(roles.known_at, wishes)
     if any(r.level == "error" for r in remarks):
@@ -114,7 +115,7 @@ def propose(profile: FileProfile, wishes: Wishes) -> Proposal:
     width, why = _width(events, known, wishes)
     scheme = timing.scheme_of(width, wishes.timezone, events.min(), events.max())
     if known is None:
-        delay = wishes.label_delay or timedelta(days=max(1 / 24, scheme.days))
+        delay = wishes.label_delay or _usual_delay(scheme)
         known = events + delay
         remarks.append(_assumed_delay(delay, roles.label, wishes))
     keys = pd.Series([scheme.key_at(e) for e in events])
@@ -148,6 +149,27 @@ def propose(profile: FileProfile, wishes: Wishes) -> Proposal:
         times_of_day=bool(events.dt.tz_convert(wishes.timezone).dt.hour.nunique() > 1),
         remarks=tuple(remarks),
     )
+
+
+def _guessed(roles: Roles, wishes: Wishes) -> Iterator[Remark]:
+    """Roles that nobody said: they were found by name and type."""
+    entity = ", ".join(c.source for c in roles.entity)
+    known = roles.known_at.source if roles.known_at else ""
+    for said, column, what, flag in (
+        (wishes.time, roles.time.source, "when a row happened", "--time"),
+        (wishes.label, roles.label.source, "what is to be predicted", "--label"),
+        (wishes.known_at or not known, known, "when the label became known", "--known-at"),
+        (wishes.entity, entity, "whom a row is about", "--entity"),
+    ):
+        if not said:
+            yield Remark(
+                "note", f"taken for {what}: {column}", f"column '{column}'", f"say {flag} for another"
+            )
+
+
+def _usual_delay(scheme: PartitionScheme) -> timedelta:
+    """Two partitions: what happened at the begin of one is then known after the whole next one."""
+    return timedelta(hours=2) if scheme.width == "hourly" else timedelta(days=2 * math.ceil(scheme.days))
 
 
 def _about_time(column: ColumnProfile, wishes: Wishes) -> Iterator[Remark]:
@@ -306,7 +328,7 @@ def _early_labels(
             f"{early:.0%} of the labels are known before the cutoff (the end of their {scheme.width} "
             "partition): there is nothing left to predict",
             where,
-            "take a narrower --width, or correct --known-at",
+            "take a narrower --width, or correct --known-at or --label-delay",
         )
     elif early > 0.05:
         yield Remark(

@@ -15,7 +15,7 @@ ModelKind = Literal["binary", "regression", "multiclass"]
 
 _LABEL_NAMES = re.compile(r"^(label|target|outcome|y|class|result|churned|failed|late|returned|defect)$")
 _ID_NAME = re.compile(r"(^|_)(id|key|uuid|code|number|no|nr)$")
-_TIME_NAME = re.compile(r"(^|_)(at|time|date|day|timestamp|datetime|ts|on)$")
+_TIME_NAME = re.compile(r"(^|_)(at|time|date|day|week|month|hour|period|timestamp|datetime|ts|on)$")
 _KNOWN_NAME = re.compile(r"(known|reported|confirmed|resolved|settled|closed)")
 
 
@@ -130,7 +130,15 @@ def decide(profile: FileProfile, wishes: Wishes) -> Roles:
         label=profile.column(wishes.label or guessed["label"]),
         known_at=profile.column(known) if known else None,
     )
-    names = [c.name for c in (*roles.entity, roles.time, roles.label, roles.known_at) if c]
+    given = [c for c in (*roles.entity, roles.time, roles.label, roles.known_at) if c]
+    nested = [f"{c.source} ({c.unusable})" for c in given if c.unusable]
+    if nested:
+        raise ConfigError(
+            f"no single value stands in a cell of {', '.join(nested)}",
+            where=str(profile.path),
+            fix="name another column, or make a column of plain values of it first",
+        )
+    names = [c.name for c in given]
     twice = sorted({n for n in names if names.count(n) > 1})
     if twice:
         raise ConfigError(

@@ -10,12 +10,16 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
+from ml_platform.guard_config import RetrainingConfig
 from ml_platform.partitions import PartitionScheme
 from ml_platform.scaffold.columns import ColumnProfile
 from ml_platform.scaffold.proposal import Proposal
 from ml_platform.scaffold.sql import calendar, description_of, outcomes, past, records
+from ml_platform.scaffold.timing import span
 
 _DURATION = TypeAdapter(timedelta)
+_FEWEST = 4
+"""Fewer partitions bear no bound."""
 
 
 def use_case_yaml(p: Proposal, folder: Path) -> str:
@@ -75,17 +79,17 @@ models:
       parameters: {{n_estimators: 150, learning_rate: 0.05, num_leaves: 8, min_child_samples: {_leaf(p)}}}
       folds: {min(5, max(2, windows.train // 4))}
 {_slices(p)}    serving:
-      segments: {min(7, windows.train)}
+      segments: {min(span(scheme, 1, 7), windows.train)}
 {_decision(p)}    monitoring: {{current_partitions: {_current(p)}, reference_partitions: {max(2, windows.gate)}}}
     diagnosis:
       reference_partitions: {max(2, windows.gate)}
       covariate_partitions: {_current(p)}
-      concept_partitions: {max(2, min(14, windows.gate))}
-      label_horizon: {windows.maturity}
+      concept_partitions: {_concept(p)}
+{_block(p)}      label_horizon: {windows.maturity}
       # With {p.median_rows} rows a partition, so many are a window's.
       minimum_rows: {_minimum_rows(p)}
       minimum_class_rows: {max(20, _minimum_rows(p) // 10)}
-{_demo(p)}"""
+{_retraining(p)}{_demo(p)}"""
 
 
 def data_path(p: Proposal, folder: Path) -> str:
@@ -238,11 +242,59 @@ def _leaf(p: Proposal) -> int:
 
 
 def _current(p: Proposal) -> int:
-    return max(1, min(7, p.windows.gate // 2))
+    return max(1, min(span(p.scheme, 7, 7), p.windows.gate // 2))
+
+
+def _concept(p: Proposal) -> int:
+    return max(2, min(span(p.scheme, 14, 14), p.windows.gate))
 
 
 def _minimum_rows(p: Proposal) -> int:
-    return min(1000, max(100, p.median_rows * min(14, p.windows.gate) // 2))
+    return min(1000, max(100, p.median_rows * _concept(p) // 2))
+
+
+def _block(p: Proposal) -> str:
+    block, concept = p.windows.block, _concept(p)
+    if block == 1:
+        return ""
+    longest = max(concept, span(p.scheme, 42))
+    return (
+        f"      # The hours of a day share its shocks: the day is the sample.\n"
+        f"      block_partitions: {block}\n      maximum_partitions: {longest}\n"
+    )
+
+
+def _retraining(p: Proposal) -> str:
+    """Windows of renewals and incidents; the defaults are meant in days, and for labels that come soon."""
+    gate, maturity = span(p.scheme, 28, _FEWEST), p.windows.maturity
+    fresh = max(span(p.scheme, 42), maturity + gate)
+    defaults = RetrainingConfig()
+    if p.scheme.width == "daily":
+        if fresh == defaults.freshness_partitions:
+            return ""
+        return (
+            "    retraining:\n"
+            "      # A renewal is judged on days that came after the promotion, once their labels are known.\n"
+            f"      freshness_partitions: {fresh}\n"
+        )
+    week, cooldown = span(p.scheme, 7, _FEWEST), span(p.scheme, 7, _FEWEST)
+    periods = sorted({span(p.scheme, 28), span(p.scheme, 42, 2)})
+    settings = {
+        "freshness_partitions": fresh,
+        "freshness_gate": gate,
+        "incident_gate": week,
+        "onset_minimum": week,
+        "deadline_partitions": max(span(p.scheme, 21), 2 * week),
+        "cooldown_partitions": cooldown,
+        "attempt_partitions": span(p.scheme, 14, _FEWEST),
+        "budget_partitions": max(span(p.scheme, 30), defaults.budget * cooldown),
+        "calibration_partitions": span(p.scheme, 28, 2 * _FEWEST),
+        "calibration_gate": week,
+        "comparison_periods": periods,
+        "value": f"{{horizon_partitions: {span(p.scheme, 28)}}}",
+    }
+    lines = "".join(f"      {name}: {value}\n" for name, value in settings.items())
+    return f"    # In {p.scheme.width} partitions; a bound needs {_FEWEST} of them.\n    retraining:\n{lines}"
 
 
 def _slices(p: Proposal) -> str:

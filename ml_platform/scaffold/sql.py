@@ -51,8 +51,8 @@ def dbt_files(p: Proposal) -> dict[str, str]:
 def calendar(p: Proposal) -> list[tuple[str, str, str]]:
     """Features of the event's time: name, SQL and description; those that do not vary are left out."""
     local = "e.event_time"
-    if p.scheme.timezone not in ("UTC", "Etc/UTC"):
-        local = f"(e.event_time at time zone {literal(p.scheme.timezone)})"
+    if p.wishes.timezone not in ("UTC", "Etc/UTC"):
+        local = f"(e.event_time at time zone {literal(p.wishes.timezone)})"
     taken = {f.name for f in p.used}
     found = []
     if p.scheme.width != "monthly":
@@ -60,7 +60,7 @@ def calendar(p: Proposal) -> list[tuple[str, str, str]]:
         found.append(("event_weekday", sql, "Day of the week of the event, Monday 1 to Sunday 7."))
     if p.times_of_day:
         sql = f"cast(extract(hour from {local}) as double)"
-        found.append(("event_hour", sql, f"Hour of the event on the clocks of {p.scheme.timezone}."))
+        found.append(("event_hour", sql, f"Hour of the event on the clocks of {p.wishes.timezone}."))
     return [f for f in found if f[0] not in taken]
 
 

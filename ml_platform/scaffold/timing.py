@@ -16,8 +16,11 @@ _FEWEST_ROWS = 10
 _FEWEST: dict[Width, int] = {"daily": 40, "weekly": 30, "monthly": 24, "hourly": 72}
 _FEWEST_TO_TRAIN = 8
 _FEWEST_TO_GATE = 5
-_LONGEST_TRAIN = 365
-_MOST_SERVED = 14
+_LONGEST_TRAIN: dict[Width, int] = {"hourly": 90 * 24, "daily": 365, "weekly": 365, "monthly": 365}
+_LONGEST_GATE: dict[Width, int] = {"hourly": 14 * 24, "daily": 28, "weekly": 28, "monthly": 28}
+_MOST_SERVED: dict[Width, int] = {"hourly": 24, "daily": 14, "weekly": 14, "monthly": 14}
+_FILLED = 0.5
+"""Partitions of a width are wider than rows are apart where at least this share of them has a row."""
 _CERTAIN = 0.999
 """Labels that are later than this share of all are late ones, which a careful window does not wait for."""
 
@@ -30,6 +33,7 @@ class Windows:
         maturity: Partitions until every label is known.
         train, gate: Windows of training and of the gates.
         minimum_train: Fewest training partitions.
+        block: Neighbouring partitions that count as one: the hours of a day share its shocks.
         served: First and last partition that the first champion serves.
         promote_at, judge_at: Where the clock stands at the first promotion, and at the look back.
     """
@@ -38,6 +42,7 @@ class Windows:
     train: int
     gate: int
     minimum_train: int
+    block: int
     served: tuple[str, str]
     promote_at: datetime
     judge_at: datetime
@@ -50,15 +55,23 @@ def choose_width(events: Sequence[datetime], delay: timedelta | None, zone: str)
         ConfigError: The data cover too little time for any.
     """
     found: list[tuple[Width, int, int]] = []
+    suited: list[tuple[Width, str]] = []
+    in_time: list[tuple[Width, str]] = []
     widths: tuple[Width, ...] = ("daily", "weekly", "monthly", "hourly")
     for width in widths:
         scheme = scheme_of(width, zone, min(events), max(events))
         counts = Counter(scheme.key_at(e) for e in events)
         median = sorted(counts.values())[len(counts) // 2]
+        if len(counts) < _FILLED * (scheme.distance(min(counts), max(counts)) + 1):
+            continue
         found.append((width, len(counts), median))
-        short_enough = delay is None or delay >= timedelta(days=scheme.days) / 2 or width == "hourly"
-        if len(counts) >= _FEWEST[width] and median >= _FEWEST_ROWS and (short_enough or width == "daily"):
-            return width, f"{len(counts)} {width} partitions with a median of {median} rows"
+        if len(counts) >= _FEWEST[width] and median >= _FEWEST_ROWS:
+            suited.append((width, f"{len(counts)} {width} partitions with a median of {median} rows"))
+            # What comes within half a partition is mostly known before that is over, and needs no prediction.
+            if delay is None or delay >= timedelta(days=scheme.days) / 2:
+                in_time.append(suited[-1])
+    if suited:
+        return (in_time or suited)[0]
     usable = [(w, n, m) for w, n, m in found if n >= 20 and m >= 2]
     if usable:
         width, count, median = max(usable, key=lambda u: u[2])
@@ -102,7 +115,7 @@ def choose_windows(scheme: PartitionScheme, maturity: int) -> Windows:
     first, last = scheme.first_key, scheme.last_key
     assert last is not None
     total = scheme.distance(first, last) + 1
-    served = min(_MOST_SERVED, max(2, (total - 2 * maturity) // 6))
+    served = min(_MOST_SERVED[scheme.width], max(2, (total - 2 * maturity) // 6))
     usable = total - 2 * maturity - served + 1
     if usable < _FEWEST_TO_TRAIN + _FEWEST_TO_GATE:
         needed = _FEWEST_TO_TRAIN + _FEWEST_TO_GATE + 2 * maturity + 1
@@ -112,8 +125,11 @@ def choose_windows(scheme: PartitionScheme, maturity: int) -> Windows:
             where=f"{first} to {last}",
             fix="give a longer history, or a narrower --width",
         )
-    gate = min(28, max(_FEWEST_TO_GATE, round(usable * 0.25)))
-    train = min(_LONGEST_TRAIN, usable - gate)
+    day = span(scheme, 1)
+    block = day if usable >= (_FEWEST_TO_TRAIN + _FEWEST_TO_GATE) * day else 1
+    gate = max(_FEWEST_TO_GATE * block, round(usable * 0.25 / block) * block)
+    gate = min(_LONGEST_GATE[scheme.width], gate)
+    train = min(_LONGEST_TRAIN[scheme.width], usable - gate)
     begin = scheme.shift(last, 1 - maturity - served)
     end = scheme.shift(begin, served - 1)
     return Windows(
@@ -121,10 +137,16 @@ def choose_windows(scheme: PartitionScheme, maturity: int) -> Windows:
         train=train,
         gate=gate,
         minimum_train=max(2, train // 2),
+        block=block,
         served=(begin, end),
         promote_at=_over(scheme, begin),
         judge_at=_over(scheme, last),
     )
+
+
+def span(scheme: PartitionScheme, days: float, least: int = 1) -> int:
+    """Partitions that take about so many days."""
+    return max(least, round(days / scheme.days))
 
 
 def is_live(scheme: PartitionScheme, last: datetime) -> bool:

@@ -52,7 +52,7 @@ def test_each_job_ends_by_itself_and_needs_jobs_that_exist(file: Path) -> None:
     for name, job in found.items():
         assert "timeout-minutes" in job or name == "deploy", name
         needs = job.get("needs", [])
-        assert {needs} if isinstance(needs, str) else set(needs) <= set(found)
+        assert ({needs} if isinstance(needs, str) else set(needs)) <= set(found), name
 
 
 def test_only_a_merge_deploys_and_only_after_the_smoke() -> None:

@@ -1,11 +1,14 @@
 """A check says all that is wrong with a use case at once, and changes nothing."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from ml_platform.config import UseCase, load_use_case
+from ml_platform.lifecycle import data_check
 from ml_platform.lifecycle.checking import check_data, check_files
 from ml_platform.lifecycle.data_check import look
 from ml_platform.lifecycle.platform import Outside, Platform
@@ -112,6 +115,35 @@ def test_a_copy_of_the_label_among_the_features_is_told(own_use_case: Path, tmp_
     told = [r.what for r in looked(own_use_case, tmp_path)]
     assert any("feature staff: alone it ranks the label with an AUC of 1.000" in t for t in told)
     assert any("features see the future: staff" in t for t in told)
+
+
+@pytest.mark.parametrize(
+    ("labels", "hours_late", "why"),
+    [
+        ([1, 0] * 50, 1, ""),
+        ([1] * 100, 1, "the label is constant ({1})"),
+        ([1] + [None] * 99, 1, "the label is missing in 99% of mature rows"),
+        ([1, 0] * 50, -1, "100% of the labels are known before the cutoff"),
+        ([1, 2] * 50, 1, "a binary label is 0 or 1, this one has ['1', '2']"),
+    ],
+)
+def test_a_label_from_which_nothing_can_be_learned_is_told(
+    own_use_case: Path, labels: list[int | None], hours_late: int, why: str
+) -> None:
+    use_case = load_use_case(own_use_case / "use_case.yaml")
+    (model,) = use_case.config.models
+    known = use_case.cutoff("2020-03-02") + timedelta(hours=hours_late)
+    truth = pa.table(
+        {
+            "partition_key": ["2020-03-02"] * len(labels),
+            model.label.column: labels,
+            model.label.known_at: [None if v is None else known for v in labels],
+        }
+    )
+    told = [*data_check._label(use_case, model, truth), *data_check._early(use_case, model, truth)]
+    errors = [r for r in told if r.level == "error"]
+    assert [r.what for r in errors if r.what.startswith(why)] if why else not told
+    assert all(r.where and r.fix for r in errors)
 
 
 def test_code_that_loops_is_ended_and_told(own_use_case: Path) -> None:

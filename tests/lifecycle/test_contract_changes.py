@@ -66,6 +66,18 @@ def test_a_key_or_type_that_changed_is_an_error_and_needs_a_new_feed(
     assert "version 1.0.0 still, raise it" in remark.what
 
 
+def test_words_for_people_change_nothing_that_is_judged(own_use_case: Path, tmp_path: Path) -> None:
+    library = opened(tmp_path)
+    change = changed(
+        own_use_case, library, ("Genre of the book.", "Kind of book."), ("version: 1.0.0", "version: 1.0.1")
+    )
+    assert change.alike and not change.breaking and change.to_recompute == []
+    (remark,) = contract_remarks(library.platform, library.use_case)
+    assert remark.level == "note"
+    assert "description of column genre differs" in remark.what
+    assert "recompute: nothing" in remark.fix
+
+
 def test_what_is_accepted_again_stands_under_the_new_contract(own_use_case: Path, tmp_path: Path) -> None:
     library = opened(tmp_path)
     changed(own_use_case, library, ("Genre of the book.", "Kind of book."))

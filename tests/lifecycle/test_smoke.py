@@ -1,10 +1,13 @@
 """The smoke before a merge: right, wrong and what could not be played are told apart."""
 
+from pathlib import Path
+
 import pytest
 from library import MODEL, Library
 
 from ml_platform.errors import NotFoundError
 from ml_platform.lifecycle.drills.running import Settings
+from ml_platform.lifecycle.platform import Platform
 from ml_platform.lifecycle.smoke import Smoked, markdown, smoke
 
 
@@ -16,18 +19,23 @@ def test_drills_are_played_and_judged(fresh: Library) -> None:
     assert found[0].state == "PASS" and found[0].said and found[0].seconds > 0
 
 
-def test_a_use_case_without_drills_is_unknown(fresh: Library, own_use_case: object) -> None:
-    from pathlib import Path
-
-    from ml_platform.lifecycle.platform import Platform
-
-    folder = Path(str(own_use_case))
-    (folder / "drills.py").unlink()
-    bare = Platform({"ML_PLATFORM_HOME": str(folder / "home")}).target(MODEL)
+def test_a_use_case_without_drills_is_unknown(fresh: Library, own_use_case: Path) -> None:
+    (own_use_case / "drills.py").unlink()
+    bare = Platform({"ML_PLATFORM_HOME": str(own_use_case / "home")}).target(MODEL)
 
     (only,) = smoke([bare], ["clean"], Settings())
 
     assert only.state == "UNKNOWN" and "no map for drills" in only.said
+
+
+def test_a_drill_that_does_not_apply_is_unknown_and_not_played(fresh: Library, own_use_case: Path) -> None:
+    file = own_use_case / "drills.py"
+    file.write_text(file.read_text() + "\nDRILLS.pop('nulls')\n")
+    own = Platform({"ML_PLATFORM_HOME": str(own_use_case / "home")}).target(MODEL)
+
+    (only,) = smoke([own], ["null_spike"], Settings())
+
+    assert only.state == "UNKNOWN" and only.said.startswith("not played: ") and "no nulls" in only.said
 
 
 def test_an_unknown_drill_is_named(fresh: Library) -> None:

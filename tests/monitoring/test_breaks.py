@@ -206,3 +206,25 @@ def test_a_value_that_is_told_over_and_over_is_stuck() -> None:
         dry = np.random.default_rng(1).random(len(frame)) < 0.7
         frame["measure_3"] = np.where(dry, 0.0, frame["measure_3"].abs() + 0.1)
     assert not judge(current, reference).failed
+
+
+def test_an_hour_is_held_against_its_like_and_a_month_against_all() -> None:
+    """Few rows at night are as usual; few at noon are not. Months begin on any weekday."""
+    nights = {h: 20 if h < 6 else 200 for h in range(24)}
+
+    def rows_of(sizes: dict[str, int]) -> Findings:
+        keys = np.repeat(list(sizes), list(sizes.values()))
+        frame = pd.DataFrame(
+            {"partition_key": keys, "measure_0": np.random.default_rng(1).normal(size=len(keys))}
+        )
+        last = sorted(sizes)[-6:]
+        now = frame["partition_key"].isin(last)
+        return data_breaks(frame[~now], frame[now], columns=["measure_0"], segments=[], settings=SETTINGS)
+
+    usual = {f"2024-03-{d:02}T{h:02}": n for d in range(4, 10) for h, n in nights.items()}
+    usual |= {f"2024-03-10T{h:02}": nights[h] for h in range(6)}
+    assert of(rows_of(usual), "row_count", "all").state == "PASS"
+    assert of(rows_of(usual | {"2024-03-10T04": 8}), "row_count", "all").partitions == ("2024-03-10T04",)
+    months = {f"{2020 + m // 12}-{m % 12 + 1:02}-01": 200 + m for m in range(36)}
+    months["2020-06-01"] = months["2021-02-01"] = 900  # Mondays, as the last but one is
+    assert of(rows_of(months), "row_count", "all").state == "PASS"

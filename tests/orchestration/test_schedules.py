@@ -13,14 +13,16 @@ from dagster import (
     ScheduleDefinition,
     SkipReason,
     build_schedule_context,
+    define_asset_job,
 )
 from library import FOLDER, NAME
 
-from ml_platform.config import UseCase, load_use_case
+from ml_platform.config import CutoffConfig, PartitionConfig, TimelineConfig, UseCase, load_use_case
 from ml_platform.definitions import use_case_definitions
+from ml_platform.orchestration.keys import partitions_of
 from ml_platform.orchestration.resources import PlatformResource
 from ml_platform.orchestration.run_context import ADVANCE_TAG
-from ml_platform.orchestration.schedules import MOST_ATTEMPTS
+from ml_platform.orchestration.schedules import MOST_ATTEMPTS, daily_schedule
 
 from .conftest import LAST_WEEK, WEEK_TO_COME, Installation, enter, write_use_case
 
@@ -166,3 +168,25 @@ def test_a_replay_ticks_each_minute_and_a_wall_clock_at_the_cutoff(tmp_path: Pat
     assert schedule_of(replay).cron_schedule == "* * * * *"
     assert schedule_of(wall).cron_schedule == "0 20 * * *"
     assert schedule_of(wall).execution_timezone == "Europe/Berlin"
+
+
+@pytest.mark.parametrize(
+    ("partitions", "cutoff", "cron"),
+    [
+        ({"width": "hourly", "timezone": "UTC"}, {"before": "PT10M"}, "50 * * * *"),
+        ({"width": "monthly", "start": "2020-01-01"}, {"of": "end", "at": "06:30"}, "30 6 * * *"),
+        ({}, {"at": "01:00", "before": "PT2H"}, "0 23 * * *"),
+    ],
+)
+def test_a_wall_clock_ticks_often_enough_for_the_width_of_partitions(
+    partitions: dict[str, str], cutoff: dict[str, str], cron: str
+) -> None:
+    config = load_use_case(FOLDER / NAME / "use_case.yaml").config
+    changed = {
+        "timeline": TimelineConfig(name="now"),
+        "partitions": PartitionConfig.model_validate(config.partitions.model_dump() | partitions),
+        "cutoff": CutoffConfig.model_validate(cutoff),
+    }
+    use_case = UseCase(config.model_copy(update=changed), FOLDER / NAME)
+    job = define_asset_job(JOB, partitions_def=partitions_of(use_case))
+    assert daily_schedule(use_case, job).cron_schedule == cron

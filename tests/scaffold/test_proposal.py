@@ -15,6 +15,7 @@ from ml_platform.scaffold.roles import Wishes
 
 from . import boilers
 from .boilers import Row, rows, write
+from .meters import hours, readings
 
 Change = Callable[[int, Row], None]
 GOOD = rows(days=60, per_day=25, boilers=80)
@@ -72,6 +73,52 @@ def test_parquet_with_types_is_understood_alike(tmp_path: Path) -> None:
     one, other = proposed(file), proposed(tmp_path / "inspections.parquet")
     assert [(f.name, f.use) for f in one.features] == [(f.name, f.use) for f in other.features]
     assert (one.scheme, one.windows) == (other.scheme, other.windows)
+
+
+def test_each_type_of_parquet_has_its_place_and_nested_ones_have_none(tmp_path: Path) -> None:
+    file = tmp_path / "meters.parquet"
+    pq.write_table(readings(hours(20), timedelta(hours=4)), file)
+    p = propose(profile_file(file), Wishes("meters", entity=("Meter",), label="failed"))
+    kinds = {c.source: c.kind for c in p.profile.columns if not c.unusable}
+    assert kinds == {
+        "Meter": "integer",
+        "read at": "timestamp",
+        "make": "string",
+        "age": "integer",
+        "heat °C": "number",
+        "price": "number",
+        "outdoors": "boolean",
+        "serviced on": "timestamp",
+        "slot": "string",
+        "failed": "boolean",
+        "failure known at": "timestamp",
+    }
+    assert p.profile.column("price").nulls > 0 and p.scheme.width == "hourly"
+    dropped = {f.column.source: f.why.split(":")[0] for f in p.features if f.use == "dropped"}
+    assert dropped == {"slot": "MANY", "notes": "TYPE", "photo": "TYPE"}
+    with pytest.raises(ConfigError, match=r"no single value stands in a cell of notes \(list") as caught:
+        propose(p.profile, Wishes("meters", entity=("Meter",), label="notes"))
+    assert caught.value.fix
+
+
+def test_dates_without_a_time_of_day_need_no_known_at(tmp_path: Path) -> None:
+    """Each lies at the begin of its partition: a label must not be taken for known when that ends."""
+
+    def change(_number: int, row: Row) -> None:
+        row["inspected at"], row["failure known at"] = row["inspected at"][:10], ""
+
+    p = proposed(write(tmp_path / "inspections.csv", GOOD, change))
+    assert p.label_delay == timedelta(days=2) and p.windows.maturity == 3
+    assert not any("known before the cutoff" in r.what for r in p.remarks)
+
+
+def test_what_was_not_said_is_told_with_its_flag(tmp_path: Path) -> None:
+    p = proposed(write(tmp_path / "inspections.csv", GOOD), entity=("Boiler ID",))
+    told = {r.what: r.fix for r in p.remarks if r.what.startswith("taken for")}
+    assert told == {
+        "taken for when a row happened: inspected at": "say --time for another",
+        "taken for when the label became known: failure known at": "say --known-at for another",
+    }
 
 
 def test_a_number_is_a_regression_and_several_values_are_classes(tmp_path: Path) -> None:

@@ -226,8 +226,11 @@ def drill(
         progress: Told what is being done.
 
     Raises:
+        PartitionError: The onset is no partition of the use case.
         PlatformError: The clean prefix cannot be made.
     """
+    if settings.onset is not None:
+        target.use_case.scheme.day(settings.onset)
     mapped = drill_map(target.use_case)
     settings = in_effect(target, settings)
     onset = settings.onset or default_onset(target, mapped)

@@ -87,7 +87,7 @@ def opened(home: Path, use_case: UseCase, feeds: Feeds, outside: Outside | None 
 def first_served(target: Target, mapped: DrillMap) -> str:
     """The first partition that the first champion serves."""
     if mapped.first is not None:
-        return mapped.first.isoformat()
+        return target.use_case.scheme.key_of_day(mapped.first)
     windows, use_case = target.model.windows, target.use_case
     days = windows.train + windows.embargo + windows.gate + target.model.label.maturity_partitions
     return use_case.scheme.shift(use_case.scheme.first_key, days + 1)
@@ -132,8 +132,8 @@ def make_prefix(
         )
     progress("making the clean world")
     ahead = max(target.model.label.maturity_partitions, 7)
-    last = min(scheme.shift(onset, horizon + ahead), scheme.last_key or onset)
-    world = World.make(folder / "world", use_case, mapped, max(last, onset), None if calendar else seed)
+    last = scheme.shift(onset, horizon + ahead)
+    world = World.make(folder / "world", use_case, mapped, last, None if calendar else seed)
     platform = opened(folder / "home", use_case, Feeds(world))
     before = scheme.shift(onset, -1)
     progress(f"landing and accepting {scheme.first} to {before}")

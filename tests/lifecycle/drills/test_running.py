@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from ml_platform.cli.main import app
 from ml_platform.config import load_use_case
-from ml_platform.errors import ConfigError, NotFoundError, NotReadyError
+from ml_platform.errors import ConfigError, NotFoundError, NotReadyError, PartitionError
 from ml_platform.lifecycle import promotion
 from ml_platform.lifecycle.drills import running
 from ml_platform.lifecycle.drills.mapping import drill_map
@@ -160,6 +160,9 @@ def test_names_files_and_onsets_that_cannot_be(tmp_path: Path, prefix: Prefix) -
     target = library()
     with pytest.raises(NotReadyError, match="first partition served"):
         make_prefix(tmp_path, target, drill_map(target.use_case), "2020-08-31", 2, 1)
+    for onset, why in (("yesterday", "not a partition key"), ("2020-09-22", "not the first day")):
+        with pytest.raises(PartitionError, match=why):
+            next(running.drill(target, ["clean"], Settings(onset=onset)))
 
 
 def test_incidents_that_do_not_apply_are_named_and_not_played(

@@ -101,6 +101,44 @@ BAD_INPUT = {
         "lifecycle/test_caching.py::test_a_kill_before_the_generation_is_published_serves_the_last_one",
         "serving/test_cache.py::test_a_kill_between_written_aside_and_published_leaves_the_old_generation",
     ],
+    "a file for a new use case with duplicate keys": [
+        "scaffold/test_proposal.py::test_a_repeated_key_names_rows_and_a_column_that_tells_them_apart",
+        "scaffold/test_proposal.py::test_rows_that_repeat_exactly_are_only_a_warning",
+    ],
+    "a file with mixed types": ["scaffold/test_proposal.py::test_what_is_doubtful_is_a_warning"],
+    "a file with dates in several formats": [
+        "scaffold/test_proposal.py::test_what_cannot_be_used_is_refused_with_where_and_fix",
+        "ingestion/test_sources.py::test_bad_files_say_what_where_and_how_to_fix_it",
+    ],
+    "a label that is constant, missing, or known before the cutoff": [
+        "scaffold/test_proposal.py::test_what_cannot_be_used_is_refused_with_where_and_fix",
+        "scaffold/test_proposal.py::test_a_label_that_is_known_before_the_cutoff_is_refused",
+        "lifecycle/test_checking.py::test_a_label_from_which_nothing_can_be_learned_is_told",
+        "lifecycle/test_checking.py::test_a_copy_of_the_label_among_the_features_is_told",
+    ],
+    "an entity that is seen once": [
+        "scaffold/test_proposal.py::test_entities_that_are_seen_once_have_no_past"
+    ],
+    "two use cases with one name": ["test_discovery.py::test_of_two_with_one_name_the_first_stays"],
+    "a use case that was removed while it has predictions": [
+        "lifecycle/test_health.py::test_one_that_was_removed_while_it_has_predictions_is_told"
+    ],
+    "a use case whose code raises, loops or eats memory": [
+        "lifecycle/test_health.py::test_what_is_broken_is_told_and_the_others_are_ok",
+        "lifecycle/test_health.py::test_code_that_loops_at_import_is_ended",
+        "lifecycle/test_checking.py::test_code_that_loops_is_ended_and_told",
+        "test_limited.py::test_what_goes_too_far_is_ended",
+        "orchestration/test_limits.py::test_a_run_past_its_limit_ends_and_the_next_one_works",
+    ],
+    "YAML from a newer version": [
+        "test_config.py::test_a_file_that_cannot_be_read_is_told",
+        "lifecycle/test_health.py::test_the_list_says_what_is_broken",
+    ],
+    "a contract that changed under accepted data": [
+        "lifecycle/test_contract_changes.py::test_a_change_is_told_with_versions_diff_and_what_to_recompute",
+        "lifecycle/test_contract_changes.py::test_a_key_or_type_that_changed_is_an_error_and_needs_a_new_feed",
+        "lifecycle/test_contract_changes.py::test_words_for_people_change_nothing_that_is_judged",
+    ],
 }
 
 

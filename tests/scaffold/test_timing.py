@@ -1,0 +1,56 @@
+"""Widths and windows, from when rows happened and labels were known."""
+
+import datetime as dt
+from pathlib import Path
+
+import pytest
+
+from ml_platform.config import load_use_case
+from ml_platform.partitions import Width
+from ml_platform.scaffold.columns import profile_file
+from ml_platform.scaffold.proposal import propose
+from ml_platform.scaffold.roles import Wishes
+from ml_platform.scaffold.timing import choose_width, choose_windows, scheme_of
+from ml_platform.scaffold.writing import write_use_case
+
+from .boilers import rows, write
+from .meters import hours, months
+
+DAYS = [dt.datetime(2024, 1, 1, 9, tzinfo=dt.UTC) + dt.timedelta(days=d) for d in range(60)]
+
+
+@pytest.mark.parametrize(
+    ("times", "delay", "width"),
+    [
+        (DAYS, None, "daily"),
+        ([d for d in DAYS if d.weekday() < 5] + DAYS, dt.timedelta(days=2), "daily"),
+        ([d + dt.timedelta(weeks=6 * i) for i in range(7) for d in DAYS[:42:7]], None, "weekly"),
+        (months(66), dt.timedelta(days=35), "monthly"),
+        (hours(10), None, "hourly"),
+        (hours(60), dt.timedelta(hours=4), "hourly"),
+        (hours(60), dt.timedelta(days=4), "daily"),
+    ],
+)
+def test_the_width_is_that_of_the_rows_and_leaves_time_to_predict(
+    times: list[dt.datetime], delay: dt.timedelta | None, width: Width
+) -> None:
+    assert choose_width(times * 12, delay, "UTC")[0] == width
+
+
+def test_hours_count_by_the_day_where_there_are_days_enough() -> None:
+    scheme = scheme_of("hourly", "UTC", hours(20)[0], hours(20)[-1])
+    windows = choose_windows(scheme, maturity=6)
+    assert (windows.block, windows.gate) == (24, 120)
+    assert windows.train + windows.gate + 2 * windows.maturity + 24 - 1 == 480
+    short = choose_windows(scheme_of("hourly", "UTC", hours(5)[0], hours(5)[-1]), maturity=6)
+    assert short.block == 1
+
+
+def test_labels_that_take_long_leave_a_renewal_that_can_be_judged(tmp_path: Path) -> None:
+    """The floor of a renewal's age is the wait for labels and the gate after it."""
+    file = write(tmp_path / "inspections.csv", [{**r, "failure known at": ""} for r in rows(120, 12, 60)])
+    wishes = Wishes("boilers", label="failed", label_delay=dt.timedelta(days=30))
+    folder = write_use_case(propose(profile_file(file), wishes), tmp_path / "cases")
+    (model,) = load_use_case(folder / "use_case.yaml").config.models
+    assert model.label.maturity_partitions == 31
+    assert model.retraining.freshness_partitions == 31 + model.retraining.freshness_gate
