@@ -14,17 +14,22 @@ def smoke(
     models: Annotated[list[str] | None, typer.Argument(help="<use_case>/<model>; all when left out.")] = None,
     drill: Annotated[list[str] | None, typer.Option(help="Drill to play; may be given again.")] = None,
     horizon: Annotated[
-        int | None, typer.Option(min=0, help="Partitions after the onset that are played at most.")
+        int | None,
+        typer.Option(
+            min=0, help="Partitions after the onset that are played at most; 7 unless a drill is named."
+        ),
     ] = None,
     markdown: Annotated[Path | None, typer.Option(help="File to write the result to, as a comment.")] = None,
 ) -> None:
     """Play a few drills on a sample of each use case's data in a sandbox; fails where one goes wrong."""
     from ml_platform.lifecycle.drills.running import Settings
-    from ml_platform.lifecycle.smoke import DRILLS
+    from ml_platform.lifecycle.smoke import DRILLS, HORIZON
     from ml_platform.lifecycle.smoke import markdown as comment
     from ml_platform.lifecycle.smoke import smoke as play
 
     stores = platform()
+    if horizon is None and not drill:
+        horizon = HORIZON
     targets = [stores.target(m) for m in models] if models else stores.targets()
     with console.status("") as status:
         found = list(play(targets, drill or DRILLS, Settings(horizon=horizon), status.update))

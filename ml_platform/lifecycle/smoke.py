@@ -17,6 +17,8 @@ from ml_platform.statistics.states import State
 
 DRILLS = ("clean", "null_spike")
 """What is played where nothing is named: that nothing is found where nothing is, and that a fault is."""
+HORIZON = 7
+"""Partitions after the onset that these are played at most: what is told late is no matter of a fast look."""
 _MARKS = {"PASS": "✅ pass", "FAIL": "❌ fail", "UNKNOWN": "❔ unknown", "UNDERPOWERED": "❔ underpowered"}
 
 

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 from library import MODEL, Library
+from typer.testing import CliRunner
 
+from ml_platform.cli.main import app
 from ml_platform.errors import NotFoundError
 from ml_platform.lifecycle.drills.running import Settings
 from ml_platform.lifecycle.platform import Platform
@@ -54,3 +56,20 @@ def test_the_comment_counts_and_escapes() -> None:
 
     assert "3 check(s): 1 failed, 1 could not be judged" in text
     assert "none \\| missed it" in text and text.count("\n| ") == 4
+
+
+@pytest.mark.parametrize(
+    ("asked", "horizon"), [([], 7), (["--drill", "late_labels"], None), (["--horizon", "3"], 3)]
+)
+def test_a_fast_look_is_short_unless_a_drill_is_named(
+    fresh: Library, monkeypatch: pytest.MonkeyPatch, asked: list[str], horizon: int | None
+) -> None:
+    seen: list[Settings] = []
+
+    def played(targets: object, names: object, settings: Settings, progress: object) -> list[Smoked]:
+        seen.append(settings)
+        return []
+
+    monkeypatch.setattr("ml_platform.lifecycle.smoke.smoke", played)
+    assert CliRunner().invoke(app, ["smoke", MODEL, *asked]).exit_code == 0
+    assert [s.horizon for s in seen] == [horizon]
