@@ -17,6 +17,13 @@ need has_redis redis-server
 need has_postgres postgresql
 "$bin"/ruff check .
 "$bin"/ruff format --check .
-"$bin"/mypy
-"$bin"/lint-imports
-"$bin"/pytest -n 2 --dist loadfile --no-loadscope-reorder -ra "$@"
+# Types and layers are looked at beside the tests, and told after them. Three workers keep two cores busy,
+# because tests wait for servers and files.
+typed=$(mktemp)
+{ "$bin"/mypy && "$bin"/lint-imports; } >"$typed" 2>&1 &
+types=$! failed=0
+"$bin"/pytest -n 3 --dist loadfile --no-loadscope-reorder -ra "$@" || failed=$?
+wait "$types" || failed=$?
+cat "$typed"
+rm -f "$typed"
+exit "$failed"

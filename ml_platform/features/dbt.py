@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ from ml_platform.errors import ConfigError, NotFoundError
 
 DIRECTORY_VARIABLE = "ML_PLATFORM_DBT_DIR"
 """Names the folder in which dbt finds and fills its disposable database, ``warehouse.duckdb``."""
+
+DIRECTORY = "target"
+"""The variable's value: as seen from the project, for dbt parses everything anew where it differs."""
 
 _SOURCES = ("*.sql", "*.yml", "*.yaml", "*.csv", "*.md")
 
@@ -103,6 +107,19 @@ def compile_project(dbt_dir: Path, *, force: bool = False) -> Path:
     return manifest
 
 
+def copy_project(dbt_dir: Path, folder: Path) -> Path:
+    """Copy a compiled project, to be built where nothing else is; returns where its database goes.
+
+    What dbt remembers of its parsing comes along, which halves the time of a build.
+    """
+    shutil.copytree(dbt_dir, folder, ignore=shutil.ignore_patterns("target", "logs"), dirs_exist_ok=True)
+    (folder / DIRECTORY).mkdir()
+    parsed = dbt_dir / "target" / "partial_parse.msgpack"
+    if parsed.exists():
+        shutil.copy(parsed, folder / DIRECTORY)
+    return folder / DIRECTORY / "warehouse.duckdb"
+
+
 def compiled_views(use_case: UseCase) -> CompiledViews:
     """The use case's compiled views; compiles when sources have changed.
 
@@ -122,17 +139,16 @@ def dbt_command() -> list[str]:
 
 
 def _run_dbt(dbt_dir: Path, *arguments: str) -> None:
-    scratch = dbt_dir / "target"
     command = [*dbt_command(), "--quiet", "--no-use-colors", *arguments]
     result = subprocess.run(
         [*command, "--project-dir", ".", "--profiles-dir", "."],
         cwd=dbt_dir,
-        env=os.environ | {DIRECTORY_VARIABLE: str(scratch), "DO_NOT_TRACK": "true"},
+        env=os.environ | {DIRECTORY_VARIABLE: DIRECTORY, "DO_NOT_TRACK": "true"},
         capture_output=True,
         text=True,
         check=False,
     )
-    (scratch / "warehouse.duckdb").unlink(missing_ok=True)
+    (dbt_dir / DIRECTORY / "warehouse.duckdb").unlink(missing_ok=True)
     if result.returncode:
         # dbt explains itself on stdout; stderr holds the interpreter's and DuckDB's warnings at exit.
         words = result.stdout.strip() or result.stderr.strip()

@@ -6,7 +6,7 @@ import pytest
 
 from ml_platform.config import UseCase, load_use_case
 from ml_platform.errors import ConfigError, NotFoundError
-from ml_platform.features.dbt import compile_project, compiled_views, manifest_path
+from ml_platform.features.dbt import _run_dbt, compile_project, compiled_views, copy_project, manifest_path
 
 
 @pytest.fixture
@@ -39,6 +39,18 @@ def test_it_is_compiled_once_and_again_when_the_sql_changes(use_case: UseCase) -
     assert manifest_path(use_case.dbt_dir).stat().st_mtime_ns > compiled
     assert ">=" in after.labels.sql and after.label_version != before.label_version
     assert after.feature_version == before.feature_version, "labels are no part of the feature code"
+
+
+def test_a_copy_has_all_but_the_output_and_is_not_parsed_anew(use_case: UseCase, tmp_path: Path) -> None:
+    compile_project(use_case.dbt_dir)
+    database = copy_project(use_case.dbt_dir, tmp_path / "copy")
+    assert database == tmp_path / "copy" / "target" / "warehouse.duckdb" and not database.exists()
+    assert [f.name for f in database.parent.iterdir()] == ["partial_parse.msgpack"]
+
+    _run_dbt(tmp_path / "copy", "compile", "--log-path", "target")
+
+    log = (database.parent / "dbt.log").read_text()
+    assert "Partial parsing enabled" in log and "Unable to do partial parsing" not in log
 
 
 def test_a_model_that_dbt_refuses_is_told_in_dbts_words(use_case: UseCase) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from library import FOLDER, NAME, Library
+from library import FOLDER, NAME, Library, copy_home, open_library
 
 from ml_platform.registry.promotions import champion
 
@@ -106,8 +106,15 @@ def stop(process: subprocess.Popen[bytes]) -> bool:
     return True
 
 
-@pytest.fixture
-def server(succeeded: Library, tmp_path: Path) -> Iterator[Server]:
+@pytest.fixture(scope="module")
+def installation(succeeded_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Library:
+    """The stores that the server works on."""
+    return open_library(copy_home(succeeded_home, tmp_path_factory.mktemp("served") / "home"))
+
+
+@pytest.fixture(scope="module")
+def server(installation: Library, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    tmp_path = tmp_path_factory.mktemp("dagster_dev")
     home = tmp_path / "dagster_home"
     home.mkdir()
     shutil.copy(ROOT / "dagster.yaml", home)
@@ -115,7 +122,7 @@ def server(succeeded: Library, tmp_path: Path) -> Iterator[Server]:
     environment = kept | {
         "DAGSTER_HOME": str(home),
         "ML_PLATFORM_DAGSTER_DIR": str(tmp_path / "dagster"),
-        "ML_PLATFORM_HOME": str(succeeded.platform.home),
+        "ML_PLATFORM_HOME": str(installation.platform.home),
         "ML_PLATFORM_USE_CASES": str(FOLDER),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     }
@@ -143,22 +150,9 @@ def server(succeeded: Library, tmp_path: Path) -> Iterator[Server]:
 
 
 @pytest.mark.slow
-def test_the_location_loads_a_job_runs_and_it_stops(server: Server, succeeded: Library) -> None:
+def test_the_location_loads_and_a_deploy_reloads_it(server: Server) -> None:
     assert_location_loads(server)
 
-    before = champion(succeeded.platform.ledger, MODEL)
-    run = launch_rollback(server)
-    assert wait_for(server, run) == "SUCCESS", server.log.read_text()[-3000:]
-    after = champion(succeeded.platform.ledger, MODEL)
-
-    assert before is not None
-    assert after is not None
-    assert after.model_digest != before.model_digest, "the run's process worked on the same stores"
-    assert stop(server.process), "it did not stop by itself"
-
-
-@pytest.mark.slow
-def test_a_deploy_reloads_the_code_location(server: Server) -> None:
     script = str(ROOT / "scripts" / "reload_code_location.py")
     done = subprocess.run(
         [sys.executable, script, "--port", str(server.port)], capture_output=True, text=True, check=False
@@ -166,6 +160,19 @@ def test_a_deploy_reloads_the_code_location(server: Server) -> None:
 
     assert (done.returncode, done.stdout) == (0, "ml_platform was reloaded\n"), done.stderr
     assert_location_loads(server)
+
+
+@pytest.mark.slow
+def test_then_a_job_runs_and_it_stops(server: Server, installation: Library) -> None:
+    before = champion(installation.platform.ledger, MODEL)
+    run = launch_rollback(server)
+    assert wait_for(server, run) == "SUCCESS", server.log.read_text()[-3000:]
+    after = champion(installation.platform.ledger, MODEL)
+
+    assert before is not None
+    assert after is not None
+    assert after.model_digest != before.model_digest, "the run's process worked on the same stores"
+    assert stop(server.process), "it did not stop by itself"
 
 
 def assert_location_loads(server: Server) -> None:

@@ -24,7 +24,7 @@ from dagster import (
 from dagster_dbt import DagsterDbtTranslator, DbtCliResource, dbt_assets
 
 from ml_platform.config import UseCase
-from ml_platform.features.dbt import DIRECTORY_VARIABLE, compile_project
+from ml_platform.features.dbt import DIRECTORY, DIRECTORY_VARIABLE, compile_project, copy_project
 from ml_platform.features.lineage import ViewLineage
 from ml_platform.features.relations import feed_of
 from ml_platform.lifecycle.column_lineage import column_lineage
@@ -143,12 +143,11 @@ def _build_views(use_case: UseCase, manifest: Mapping[str, Any], select: str) ->
             yield from _done(context, [])
             return
         with tempfile.TemporaryDirectory(prefix="ml-platform-dbt-") as folder:
-            file = Path(folder) / "warehouse.duckdb"
+            file = copy_project(use_case.dbt_dir, Path(folder))
             with open_warehouse(stores, use_case, keys, now, file=file):
                 pass
-            events = _run_dbt(
-                context, context.resources.original_resource_dict[dbt_resource_key(use_case)], folder
-            )
+            dbt = context.resources.original_resource_dict[dbt_resource_key(use_case)]
+            events = _run_dbt(context, dbt, Path(folder))
             published = publish_built(stores, use_case, keys, now, file)
         for view, results in published.items():
             made = [each for each in results if each.digest is not None]
@@ -195,13 +194,16 @@ def dbt_resource(use_case: UseCase) -> DbtCliResource:
     )
 
 
-def _run_dbt(context: AssetExecutionContext, dbt: DbtCliResource, folder: str) -> list[Any]:
-    """Build and test in the prepared database; dbt's tests come back as asset checks."""
+def _run_dbt(context: AssetExecutionContext, dbt: DbtCliResource, folder: Path) -> list[Any]:
+    """Build and test in a copy of the project; dbt's tests come back as asset checks."""
+    copy = DbtCliResource(
+        project_dir=str(folder), profiles_dir=str(folder), dbt_executable=dbt.dbt_executable
+    )
     before = os.environ.get(DIRECTORY_VARIABLE)
     # dbt's profile reads it, and the child inherits the environment.
-    os.environ[DIRECTORY_VARIABLE] = folder
+    os.environ[DIRECTORY_VARIABLE] = DIRECTORY
     try:
-        return list(dbt.cli(["build"], context=context, target_path=Path(folder) / "target").stream())
+        return list(copy.cli(["build"], context=context, target_path=folder / DIRECTORY).stream())
     finally:
         if before is None:
             del os.environ[DIRECTORY_VARIABLE]

@@ -82,7 +82,9 @@ def _claimed(home: Path, url: str, verdict_id: int, results: "multiprocessing.Qu
 def test_of_two_processes_that_claim_on_postgres_one_wins(postgres_url: str, tmp_path: Path) -> None:
     library = open_library(tmp_path / "home", ML_PLATFORM_LEDGER_URL=postgres_url)
     verdict = give(library, guarded(library))
-    context = multiprocessing.get_context("spawn")
+    # Children that inherit no connection, and no need to import all modules again.
+    library.platform.ledger.engine.dispose()
+    context = multiprocessing.get_context("fork")
     results = context.Queue()
     asked = (tmp_path / "home", postgres_url, verdict.id, results)
     workers = [context.Process(target=_claimed, args=asked) for _ in range(2)]
