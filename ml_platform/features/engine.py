@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 
 from ml_platform.errors import ConfigError, IntegrityError
 from ml_platform.features.dbt import CompiledViews, View
+from ml_platform.features.kept import KeptFeeds
 from ml_platform.features.relations import CUTOFF_COLUMNS, CUTOFFS, history_names, relation_of
 
 DATABASE = "warehouse"
@@ -59,6 +60,7 @@ def warehouse(
     *,
     file: Path | None = None,
     threads: int | None = None,
+    kept: KeptFeeds | None = None,
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     """A DuckDB with the relations ``feed_<name>`` and ``cutoffs``.
 
@@ -68,7 +70,16 @@ def warehouse(
         as_of: Rows that became visible later are hidden.
         file: Where the database is left for dbt; in memory when ``None``.
         threads: Threads of DuckDB; its own default when ``None``.
+        kept: Rows that this process keeps; each file is read when ``None``.
     """
+    if kept is not None and file is None and threads is None:
+        with kept.connected(DATABASE) as held:
+            if held is not None:
+                for feed in feeds:
+                    _create_feed(held, feed, as_of, kept.source(feed.name, feed.files))
+                _create_cutoffs(held, cutoffs, as_of)
+                yield held
+                return
     connection = duckdb.connect(str(file) if file else ":memory:")
     try:
         if file is None:
@@ -170,8 +181,12 @@ def _slices(table: pa.Table, partitions: Sequence[str]) -> dict[str, pa.Table]:
     }
 
 
-def _create_feed(connection: duckdb.DuckDBPyConnection, feed: FeedFiles, as_of: datetime) -> None:
-    if feed.files:
+def _create_feed(
+    connection: duckdb.DuckDBPyConnection, feed: FeedFiles, as_of: datetime, source: str | None = None
+) -> None:
+    if source is not None:
+        pass
+    elif feed.files:
         names = ", ".join("'" + str(f).replace("'", "''") + "'" for f in feed.files)
         source = f"read_parquet([{names}], union_by_name=true)"
     else:

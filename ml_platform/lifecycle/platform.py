@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
+    from ml_platform.features.kept import KeptFeeds
     from ml_platform.kinds.base import Kind
     from ml_platform.partitions import Partition
     from ml_platform.registry.mlflow_projection import Tracking
@@ -94,6 +96,7 @@ class Platform:
     def __init__(self, environment: Mapping[str, str] | None = None, outside: Outside | None = None) -> None:
         self.environment = os.environ if environment is None else environment
         self.outside = outside or Outside()
+        self.kept_feeds: KeptFeeds | None = None
 
     @cached_property
     def home(self) -> Path:
@@ -107,6 +110,18 @@ class Platform:
         if self.outside.use_cases is not None:
             return Discovery(dict(self.outside.use_cases), ())
         return discover()
+
+    @contextlib.contextmanager
+    def keeping_feeds(self) -> Iterator[None]:
+        """Keep feeds' rows in memory meanwhile: for many days in a row, one after the other."""
+        from ml_platform.features.kept import KeptFeeds
+
+        self.kept_feeds = KeptFeeds()
+        try:
+            yield
+        finally:
+            self.kept_feeds.close()
+            self.kept_feeds = None
 
     @property
     def use_cases(self) -> Mapping[str, UseCase]:

@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import pyarrow as pa
 
 from ml_platform.errors import ConfigError, NotReadyError
@@ -66,7 +67,7 @@ def daily_losses(kind: Kind, partitions: Strings, labels: Floats, scores: Floats
         labels: Codes (rows,).
         scores: Scores of the kind (rows,) or (rows, classes).
     """
-    keys, codes = np.unique(partitions, return_inverse=True)
+    codes, keys = pd.factorize(np.asarray(partitions, dtype=object), sort=True)
     means = mean_by(codes, kind.losses(labels, scores), keys.size)
     return dict(zip(map(str, keys), means.tolist(), strict=True))
 

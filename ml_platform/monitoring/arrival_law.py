@@ -9,9 +9,10 @@ Kaplan and Meier (1958), rows without a label censored at their age. Known label
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -55,7 +56,23 @@ class LabelAges:
         """(n,) rows whose label is known."""
         return np.asarray(self.code != UNKNOWN_CLASS, dtype=bool)
 
-    def only(self, rows: npt.NDArray[np.bool_]) -> LabelAges:
+    @cached_property
+    def cohorts(self) -> tuple[npt.NDArray[np.object_], Codes]:
+        """The partitions in order, and (n,) each row's place among them."""
+        codes, keys = pd.factorize(
+            self.partition, sort=True
+        )  # hashing: sorting texts costs ten times as much
+        return keys, codes
+
+    def by_cohort(self) -> Iterator[tuple[str, LabelAges]]:
+        """Each partition in order with its rows."""
+        keys, codes = self.cohorts
+        order = np.argsort(codes, kind="stable")
+        ends = np.bincount(codes, minlength=keys.size).cumsum()
+        for key, start, end in zip(keys, [0, *ends[:-1]], ends, strict=False):
+            yield str(key), self.only(order[start:end])
+
+    def only(self, rows: npt.NDArray[np.bool_] | Codes) -> LabelAges:
         """Some of the rows."""
         parts = (self.partition[rows], self.age[rows], self.delay[rows], self.code[rows])
         return LabelAges(*parts, self.classes)
@@ -206,7 +223,7 @@ def arrival_law(rows: LabelAges, *, last_aged: str, first_aged: str = "") -> Arr
     hours = np.unique(np.r_[0.0, source])
     codes = range(len(rows.classes))
     sizes = tuple(int((aged.code == code).sum()) for code in codes)
-    _, cohort = np.unique(aged.partition, return_inverse=True)
+    _, cohort = aged.cohorts
     shares = np.bincount(cohort, weights=known) / np.bincount(cohort) if cohort.size else np.array([])
     until = np.where(rows.known, rows.delay, rows.age)
     return ArrivalLaw(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -59,9 +61,8 @@ def usual_rows(before: Days, key: str, counts: Integers | None = None) -> tuple[
         counts: Rows of each reference day that count; all of them when None.
     """
     every = before.rows if counts is None else counts
-    days = pd.to_datetime(pd.Series([*before.keys, key]), errors="coerce", format="ISO8601")
-    hour, weekday = days.dt.hour.to_numpy(), days.dt.weekday.to_numpy()
-    if not (days.dt.day == 1).all():  # months begin on any weekday
+    hour, weekday, day = np.array([_moment(k) for k in (*before.keys, key)]).T
+    if not (day == 1).all():  # months begin on any weekday
         alike = hour[:-1] == hour[-1]  # NaN is not equal: keys that are no dates share none
         for same in (alike & (weekday[:-1] == weekday[-1]), alike):
             if same.sum() >= 2:
@@ -70,6 +71,15 @@ def usual_rows(before: Days, key: str, counts: Integers | None = None) -> tuple[
     median = float(np.median(every))
     deviation = float(np.median(np.abs(every - median))) / max(median, 1.0)
     return median, max(ROWS_MAD * deviation, ROWS_LEAST)
+
+
+@lru_cache(maxsize=4096)
+def _moment(key: str) -> tuple[float, float, float]:
+    """Hour, weekday from Monday 0 and day of the month; NaN where the key is no date."""
+    found = pd.to_datetime(key, errors="coerce", format="ISO8601")
+    if pd.isna(found):
+        return math.nan, math.nan, math.nan
+    return float(found.hour), float(found.weekday()), float(found.day)
 
 
 def stale_days(before: Days, now: Days, column: str) -> tuple[Flags, Floats, float | None]:

@@ -44,7 +44,7 @@ def delay_change(rows: LabelAges, law: ArrivalLaw, settings: DiagnosisConfig) ->
         Estimate: change of the hazard as a share (-.5: half as fast). UNKNOWN without cohorts to compare.
     """
     name = POSITIVES if settings.early_positives else DELAY
-    keys, codes = np.unique(rows.partition, return_inverse=True)
+    keys, codes = rows.cohorts
     aged = np.array([k <= law.last_aged for k in keys], dtype=bool)
     event = rows.known & (rows.code == 1) if settings.early_positives else rows.known
     if not aged.any() or aged.all() or not event.any():

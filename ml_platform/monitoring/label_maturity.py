@@ -163,10 +163,7 @@ def label_maturity(
     """
     rows = label_ages(labels, label, as_of, classes)
     law = arrival_law(rows, last_aged=last_aged, first_aged=first_aged)
-    cohorts = tuple(
-        _cohort(str(key), rows.only(rows.partition == key), law, as_of, settings)
-        for key in np.unique(rows.partition)
-    )
+    cohorts = tuple(_cohort(key, part, law, as_of, settings) for key, part in rows.by_cohort())
     compared = rows.only(rows.partition >= first_aged) if first_aged else rows
     return LabelMaturity(
         as_of=as_of.isoformat(),

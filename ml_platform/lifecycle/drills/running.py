@@ -381,14 +381,15 @@ def _days(
     told: list[DayTold] = []
     days: list[Day] = []
     try:
-        for key in use_case.scheme.keys(context.onset, last):
-            now = use_case.cutoff(key)
-            ingest(platform, use_case, [key], now)
-            platform.clock(use_case).set(now)
-            days.append(play_day(platform, target, key, now))
-            told.append(_told(days[-1]))
-            if told[-1].verdict in settling(type(scenario)) or _is_wrong(scenario, told[-1].verdict):
-                break
+        with platform.keeping_feeds():
+            for key in use_case.scheme.keys(context.onset, last):
+                now = use_case.cutoff(key)
+                ingest(platform, use_case, [key], now)
+                platform.clock(use_case).set(now)
+                days.append(play_day(platform, target, key, now))
+                told.append(_told(days[-1]))
+                if told[-1].verdict in settling(type(scenario)) or _is_wrong(scenario, told[-1].verdict):
+                    break
     except Exception as error:  # a stage that fails is a result: the drill prints it as wrong
         return told, days, f"{type(error).__name__}: {error}"
     finally:

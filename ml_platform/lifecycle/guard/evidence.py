@@ -38,7 +38,7 @@ from ml_platform.monitoring.label_maturity import LabelMaturity
 from ml_platform.monitoring.label_replay import label_replay
 from ml_platform.monitoring.leakage import leakage
 from ml_platform.monitoring.season import OLDER_MODEL, season
-from ml_platform.monitoring.skew import SkewReport, feature_breaks, serving_skew
+from ml_platform.monitoring.skew import FeatureBreak, SkewReport, feature_breaks, serving_skew
 from ml_platform.monitoring.units import unit_changes
 from ml_platform.registry import promotions
 from ml_platform.statistics.finding import Finding, Findings
@@ -157,15 +157,21 @@ class _Gatherer(Tables):
         Another distribution on both sides is a shift of the world, unless a contract or a unit says
         otherwise: smoothed rates leave their reference in any real summer.
         """
+        looked_at = ["partition_key", *self.model.feature_names]
         try:
-            served, rebuilt = (
-                feature_breaks(self.reference_frame, rows, self.model.features, self.settings)
-                for rows in (self.window, self.rebuilt)
-            )
+            served = self.left_reference(self.window)
+            # Nearly always both sides are the same, and so is the answer.
+            same = set(looked_at) <= set(self.window) & set(self.rebuilt)
+            same = same and self.window[looked_at].equals(self.rebuilt[looked_at])
+            rebuilt = served if same else self.left_reference(self.rebuilt)
         except PlatformError:
             return frozenset(), frozenset()
         shifted = {n for n in served.keys() & rebuilt.keys() if served[n].kind == rebuilt[n].kind == "shape"}
         return frozenset(served.keys() - shifted), frozenset(rebuilt.keys() - shifted)
+
+    def left_reference(self, rows: pd.DataFrame) -> dict[str, FeatureBreak]:
+        """Features that left their reference abruptly."""
+        return feature_breaks(self.reference_frame, rows, self.model.features, self.settings)
 
     @property
     def alarmed(self) -> bool:

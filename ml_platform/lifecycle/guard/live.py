@@ -13,8 +13,11 @@ import pyarrow.compute as pc
 from ml_platform.lifecycle import views
 from ml_platform.lifecycle.agenda import predictions_asset
 from ml_platform.lifecycle.platform import Platform, Target
-from ml_platform.storage.parquet import read_table
+from ml_platform.storage.recent import RecentTables
 from ml_platform.storage.tables import Promotion, Publication
+
+_PREDICTIONS = RecentTables(256 << 20)
+"""Each day looks at all days of the champion again."""
 
 
 @dataclass
@@ -65,7 +68,7 @@ class Live:
         if not found:
             return None
         self.platform.lake.paths(h.digest for h in found)
-        tables = [read_table(self.platform.lake.get(h.digest)) for h in found]
+        tables = [_PREDICTIONS.table(self.platform.lake, h.digest) for h in found]
         return pa.concat_tables(tables, promote_options="default")
 
     def labels(self, keys: Sequence[str]) -> pa.Table | None:

@@ -91,7 +91,7 @@ def replay(
     if not keys:
         return
     _catch_up(platform, use_case, keys[0])
-    with _Ingestion(platform, use_case, keys, ahead=ahead) as ingestion:
+    with _Ingestion(platform, use_case, keys, ahead=ahead) as ingestion, platform.keeping_feeds():
         for key in keys:
             now = use_case.cutoff(key)
             ingestion.wait_for(key, now)
