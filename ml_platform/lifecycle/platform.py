@@ -96,7 +96,7 @@ class Platform:
     def __init__(self, environment: Mapping[str, str] | None = None, outside: Outside | None = None) -> None:
         self.environment = os.environ if environment is None else environment
         self.outside = outside or Outside()
-        self.kept_feeds: KeptFeeds | None = None
+        self.kept_feeds: Mapping[str, KeptFeeds] = {}
 
     @cached_property
     def home(self) -> Path:
@@ -116,12 +116,15 @@ class Platform:
         """Keep feeds' rows in memory meanwhile: for many days in a row, one after the other."""
         from ml_platform.features.kept import KeptFeeds
 
-        self.kept_feeds = KeptFeeds()
+        # Features and labels look at other stretches, and may be computed at once.
+        kept = {view: KeptFeeds() for view in ("features", "labels")}
+        self.kept_feeds = kept
         try:
             yield
         finally:
-            self.kept_feeds.close()
-            self.kept_feeds = None
+            self.kept_feeds = {}
+            for each in kept.values():
+                each.close()
 
     @property
     def use_cases(self) -> Mapping[str, UseCase]:

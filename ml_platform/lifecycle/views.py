@@ -101,7 +101,8 @@ def open_warehouse(
     ahead = max(m.label.maturity_partitions for m in use_case.config.models)
     last = use_case.scheme.shift(max(keys), ahead)
     feeds = feed_files(platform, use_case, first, last)
-    with warehouse(feeds, cutoffs(use_case, keys), as_of, file=file, kept=platform.kept_feeds) as connection:
+    kept = platform.kept_feeds.get(view)
+    with warehouse(feeds, cutoffs(use_case, keys), as_of, file=file, kept=kept) as connection:
         yield connection
 
 

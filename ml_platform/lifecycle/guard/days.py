@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeAlias
+
+import pyarrow as pa
 
 from ml_platform.lifecycle.agenda import predictions_asset
 from ml_platform.lifecycle.caching import refresh
@@ -50,14 +53,27 @@ class Day:
     note: str = ""
 
 
+Features: TypeAlias = Callable[[Platform, Target, Sequence[str], datetime], Mapping[str, pa.Table]]
+
+
+def compute_features(
+    platform: Platform, target: Target, keys: Sequence[str], as_of: datetime
+) -> dict[str, pa.Table]:
+    """Features of partitions as known at an instant."""
+    return compute(platform, target.use_case, "features", keys, as_of)
+
+
 def play_day(
     platform: Platform,
     target: Target,
     key: str,
     as_of: datetime,
     progress: Callable[[str], None] = lambda _: None,
+    features_of: Features = compute_features,
 ) -> Day:
     """Score and serve a partition at its cutoff, diagnose, decide and act; its feeds have been ingested.
+
+    Features of the partition and of the ones served before it come from ``features_of``.
 
     Raises:
         PlatformError: An action failed; its attempt says so.
@@ -67,7 +83,7 @@ def play_day(
     # One run of the SQL gives the features to serve and rebuilds those that were served before.
     earlier = list(platform.ledger.heads(predictions_asset(target)))
     window = [k for k in earlier if k < key][-target.model.diagnosis.covariate_partitions :]
-    features = compute(platform, target.use_case, "features", [*window, key], as_of)
+    features = features_of(platform, target, [*window, key], as_of)
     (scored,) = score(platform, target, [key], as_of, features)
     if scored.rows:
         refresh(platform, target, as_of)

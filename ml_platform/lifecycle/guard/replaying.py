@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
+from itertools import pairwise
 from queue import Empty
 from typing import Any
 
@@ -24,7 +26,7 @@ from ml_platform.features.dbt import compiled_views
 from ml_platform.lifecycle import views
 from ml_platform.lifecycle.agenda import predictions_asset
 from ml_platform.lifecycle.guard.asked import mark_ended, running
-from ml_platform.lifecycle.guard.days import Day, finish_day, first_champion, play_day
+from ml_platform.lifecycle.guard.days import Day, compute_features, finish_day, first_champion, play_day
 from ml_platform.lifecycle.guard.records import verdicts
 from ml_platform.lifecycle.guard.retraining import follow
 from ml_platform.lifecycle.ingesting import ingest
@@ -91,13 +93,18 @@ def replay(
     if not keys:
         return
     _catch_up(platform, use_case, keys[0])
-    with _Ingestion(platform, use_case, keys, ahead=ahead) as ingestion, platform.keeping_feeds():
+    with (
+        _Ingestion(platform, use_case, keys, ahead=ahead) as ingestion,
+        platform.keeping_feeds(),
+        ThreadPoolExecutor(1) as beside,
+    ):
+        features_of = _FeaturesAhead(beside, ingestion, keys)
         for key in keys:
             now = use_case.cutoff(key)
             ingestion.wait_for(key, now)
             platform.clock(use_case).set(now, back=_fresh(platform, use_case))
             note = _first(platform, target, now, promote_at)
-            day = play_day(platform, target, key, now, progress)
+            day = play_day(platform, target, key, now, progress, features_of)
             yield Day(key, day.rows, day.diagnosed, day.attempt, day.refusal, note or day.note)
 
 
@@ -162,6 +169,7 @@ class _Ingestion:
         self.context = multiprocessing.get_context("spawn")
         self.process: Any = None
         self.done: set[str] = set()
+        self.failure: dict[str, str] | None = None
         if ahead:
             self.queue: Any = self.context.Queue()
             self.process = self.context.Process(
@@ -180,6 +188,16 @@ class _Ingestion:
             self.process.terminate()
             self.process.join()
 
+    def is_ahead_of(self, key: str) -> bool:
+        """Whether another process has already ingested a day."""
+        while self.process is not None and key not in self.done:
+            try:
+                word = self.queue.get_nowait()
+            except Empty:
+                return False
+            self._heard(word)
+        return key in self.done
+
     def wait_for(self, key: str, now: datetime) -> None:
         """Return when a day has been ingested.
 
@@ -190,14 +208,22 @@ class _Ingestion:
             ingest(self.platform, self.use_case, [key], now)
             return
         while key not in self.done:
+            if self.failure is not None:
+                raise PlatformError(
+                    self.failure["what"], where=self.failure["where"], fix=self.failure["fix"]
+                )
             try:
                 word = self.queue.get(timeout=1)
             except Empty:
                 if not self.process.is_alive():
                     raise PlatformError("the process that lands and accepts ended early", where=key) from None
                 continue
-            if isinstance(word, dict):
-                raise PlatformError(word["what"], where=word["where"], fix=word["fix"])
+            self._heard(word)
+
+    def _heard(self, word: str | dict[str, str]) -> None:
+        if isinstance(word, dict):
+            self.failure = word  # told when the day is due that it kept from being ingested
+        else:
             self.done.add(word)
 
 
@@ -211,6 +237,38 @@ def ingest_days(environment: dict[str, str], use_case_name: str, keys: list[str]
             queue.put(key)
     except PlatformError as error:
         queue.put({"what": error.what, "where": error.where, "fix": error.fix})
+
+
+class _FeaturesAhead:
+    """Computes the next day's features while a day is being judged: they depend on no decision.
+
+    Only once the next day has been ingested; where other partitions are then asked for than were foreseen,
+    what was computed is left.
+    """
+
+    def __init__(self, beside: ThreadPoolExecutor, ingestion: _Ingestion, keys: Sequence[str]) -> None:
+        self.beside, self.ingestion = beside, ingestion
+        self.next = dict(pairwise(keys))
+        self.foreseen: tuple[list[str], Future[dict[str, pa.Table]]] | None = None
+
+    def __call__(
+        self, platform: Platform, target: Target, keys: Sequence[str], as_of: datetime
+    ) -> Mapping[str, pa.Table]:
+        """Features of partitions as known at an instant, computed before where they were foreseen."""
+        known, self.foreseen = self.foreseen, None
+        if known is not None and known[0] == list(keys):
+            features = known[1].result()
+        else:
+            features = compute_features(platform, target, keys, as_of)
+        following = self.next.get(keys[-1])
+        if following is not None and self.ingestion.is_ahead_of(following):
+            wanted = [*list(keys)[-target.model.diagnosis.covariate_partitions :], following]
+            then = target.use_case.cutoff(following)
+            self.foreseen = (
+                wanted,
+                self.beside.submit(compute_features, platform, target, wanted, then),
+            )
+        return features
 
 
 # --- other policies -----------------------------------------------------------------------------

@@ -1,6 +1,11 @@
 """A stretch of production played week by week: verdicts, resumption, and other policies beside it."""
 
 import math
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from threading import current_thread
+from typing import Any
 
 import pytest
 from guarded import FIRST, LAST, SNAPSHOT, Replayed, guarded, ledger_attempts, ledger_verdicts, rows_of
@@ -9,11 +14,12 @@ from pydantic import ValidationError
 
 from ml_platform.errors import PlatformError
 from ml_platform.guard_config import RetrainingConfig
-from ml_platform.lifecycle.guard import days
+from ml_platform.lifecycle.guard import days, replaying
 from ml_platform.lifecycle.guard.asked import FAILED, RUNNING
 from ml_platform.lifecycle.guard.replaying import policies, replay
 from ml_platform.lifecycle.guard.retraining import claim
-from ml_platform.lifecycle.platform import Target
+from ml_platform.lifecycle.ingesting import ingest
+from ml_platform.lifecycle.platform import Platform, Target
 
 
 class Dead(BaseException):
@@ -136,3 +142,36 @@ def test_the_calendars_to_compare_with_are_28_and_42_partitions_unless_told(live
 
 def test_without_predictions_there_is_no_policy(fresh: Library, target: Target) -> None:
     assert policies(fresh.platform, target, fresh.now) == []
+
+
+def test_features_that_were_computed_ahead_are_those_of_the_day(
+    early: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the next week has been ingested its features come from beside, if they are then asked for."""
+    asked: list[tuple[list[str], str]] = []
+
+    def watched(platform: Platform, target: Target, keys: Sequence[str], as_of: datetime) -> Any:
+        asked.append((list(keys), current_thread().name))
+        return days.compute_features(platform, target, keys, as_of)
+
+    monkeypatch.setattr(replaying, "compute_features", watched)
+    target, platform, use_case = guarded(early), early.platform, early.use_case
+    first, second, third, fourth = early.weeks(SNAPSHOT, LAST)[1:5]
+    for week in (first, second, third):
+        ingest(platform, use_case, [week], use_case.cutoff(week))
+    ingestion = replaying._Ingestion(platform, use_case, [first, second, third, fourth], ahead=True)
+    ingestion.done |= {first, second, third}
+    with platform.keeping_feeds(), ThreadPoolExecutor(1) as beside:
+        features_of = replaying._FeaturesAhead(beside, ingestion, [first, second, third, fourth])
+        for keys in ([first], [first, second], [second, third]):
+            found = features_of(platform, target, keys, use_case.cutoff(keys[-1]))
+            assert found == days.compute_features(platform, target, keys, use_case.cutoff(keys[-1]))
+        assert [keys for keys, _ in asked] == [
+            [first],
+            [first, second],
+            [first, second, third],
+            [second, third],
+        ]
+        here = [keys for keys, thread in asked if thread == current_thread().name]
+        assert here == [[first], [second, third]], "the second was foreseen, the third otherwise"
+    assert platform.kept_feeds == {}
