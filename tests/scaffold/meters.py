@@ -8,7 +8,7 @@ from decimal import Decimal
 import numpy as np
 import pyarrow as pa
 
-PER_TIME = 14
+PER_TIME = 30
 """Meters that are read each time."""
 BEGIN = dt.datetime(2023, 1, 2, tzinfo=dt.UTC)
 

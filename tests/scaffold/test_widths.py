@@ -52,8 +52,8 @@ def lived(p: Proposal, folder: Path, days: int) -> tuple[Platform, Target, list[
 @pytest.mark.parametrize(
     ("times", "wait", "width", "keys"),
     [
-        (hours(8), dt.timedelta(hours=4), "hourly", ("2023-01-08T17",)),
-        (months(48), dt.timedelta(days=40), "monthly", ("2021-04-01",)),
+        (hours(5), dt.timedelta(hours=4), "hourly", ("2023-01-06T00",)),
+        (months(36), dt.timedelta(days=40), "monthly", ("2020-06-01",)),
     ],
 )
 def test_rows_of_hours_and_months_are_landed_scored_served_and_judged(
