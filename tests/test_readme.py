@@ -17,6 +17,7 @@ from ml_platform.cli.main import app
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
+TUTORIAL = ROOT / "docs" / "tutorial.md"
 CALLS = {"cli", "run", "invoke", "command_serving"}
 TARGETS_RUN_HERE = {
     "clean-demo": "test_clean_demo_forgets_only_what_is_the_platform_s",
@@ -114,7 +115,11 @@ def exercised() -> set[Path_]:
             if isinstance(function, ast.FunctionDef) and (called := _called(function)):
                 texts = {c.value for c in ast.walk(function) if isinstance(c, ast.Constant)}
                 found |= {p for p in known if p[0] in called and texts >= set(p)}
-    return found
+    # docs/test_tutorial.py runs every command of the tutorial.
+    blocks = re.findall(
+        r"^```bash\n(.*?)^```", TUTORIAL.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
+    )
+    return found | {p for p in known if re.search(rf"ml-platform {' '.join(p)}\b", "".join(blocks))}
 
 
 def _called(function: ast.FunctionDef) -> set[str]:
