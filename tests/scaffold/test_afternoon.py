@@ -7,19 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from library import Library
 from typer.testing import CliRunner
 
 from ml_platform.cli.main import app
 from ml_platform.config import load_use_case
 from ml_platform.errors import ConfigError
-from ml_platform.lifecycle import training_data
-from ml_platform.lifecycle.platform import Platform, Target
 from ml_platform.lifecycle.scoring import predictions
-from ml_platform.lifecycle.views import reached
-from ml_platform.orchestration.demo import acts
 
 from .boilers import Row, rows, write
+from .living import live
 
 
 @pytest.fixture
@@ -75,28 +71,12 @@ def test_a_number_and_a_class_come_as_far_as_a_yes_or_no(
     assert model.kind == kind
     assert "nothing is wrong with boilers" in run("use-case", "check", "boilers")
 
-    key = first_served(Platform().target("boilers/failed"))
+    platform, target, (day,) = live(folder, home / "home", 1)
 
-    assert said in " ".join(run("get", "boilers", key).split())
-
-
-def first_served(target: Target) -> str:
-    """A key that the first champion serves, after all stages up to it."""
-    library, use_case = Library(Platform(), target), target.use_case
-    first = acts(use_case, use_case.config.demo, [target.model.name])[0]
-    library.platform.clock(use_case).set(first.clock)
-    days = use_case.scheme.keys(*first.partitions)
-    library.deliver_all(days)
-    built = reached(use_case, days, library.now)
-    library.build("features", built)
-    library.build("labels", built)
-    training_data.build(library.platform, target, library.now)
-    assert library.candidate().passed
-    assert library.promote().outcome == "promoted"
-    library.serve_week(days[-1])
-    served = predictions(library.platform, target, days[-1:])
+    assert day.diagnosed is not None
+    served = predictions(platform, target, [day.partition])
     assert served is not None
-    return str(served["entity_key"][0])
+    assert said in " ".join(run("get", "boilers", str(served["entity_key"][0])).split())
 
 
 def test_the_folder_says_what_was_assumed_and_is_valid(home: Path) -> None:
