@@ -1,6 +1,5 @@
 """What all tests share: installations with the tiny library use case, empty or part of the way."""
 
-import gc
 import os
 import shutil
 from collections.abc import Callable
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
 
 __all__ = ["aws", "aws_endpoint", "ledger_url", "postgres_server", "postgres_url", "redis_port"]
 LIBRARY = Path(__file__).parent / "library_use_case"
-# Imports make millions of objects that stay: looking for cycles among them costs a sixth of their time.
-gc.set_threshold(100_000, 20, 20)
 os.environ.setdefault("DO_NOT_TRACK", "true")
 os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
 os.environ["ML_PLATFORM_USE_CASES"] = str(LIBRARY)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import sys
 from pathlib import Path
@@ -118,8 +117,6 @@ def schema(
 
 def main() -> None:
     """Run the command line; a platform error is shown as text, not as a traceback."""
-    # Imports make millions of objects that stay: looking for cycles among them costs a sixth of their time.
-    gc.set_threshold(100_000, 20, 20)
     try:
         app()
     except PlatformError as error:
