@@ -21,8 +21,10 @@ from ml_platform.errors import ConfigError, NotFoundError
 DIRECTORY_VARIABLE = "ML_PLATFORM_DBT_DIR"
 """Names the folder in which dbt finds and fills its disposable database, ``warehouse.duckdb``."""
 
-DIRECTORY = "target"
-"""The variable's value: as seen from the project, for dbt parses everything anew where it differs."""
+TARGET = "target"
+"""The variable's value, where dbt's own output goes too: seen from the project, because dbt parses everything
+anew where its database has another path than the last time."""
+_OUTPUT = (TARGET, "logs")
 
 _SOURCES = ("*.sql", "*.yml", "*.yaml", "*.csv", "*.md")
 
@@ -80,7 +82,7 @@ def as_view(name: str, sql: str) -> View:
 
 def manifest_path(dbt_dir: Path) -> Path:
     """Where :func:`compile_project` leaves dbt's manifest."""
-    return dbt_dir / "target" / "manifest.json"
+    return dbt_dir / TARGET / "manifest.json"
 
 
 def compile_project(dbt_dir: Path, *, force: bool = False) -> Path:
@@ -95,9 +97,9 @@ def compile_project(dbt_dir: Path, *, force: bool = False) -> Path:
             where=str(dbt_dir),
             fix="set `dbt_project` in use_case.yaml to the folder that holds dbt_project.yml",
         )
-    manifest, stamp = manifest_path(dbt_dir), dbt_dir / "target" / "sources.sha256"
-    (dbt_dir / "target").mkdir(exist_ok=True)
-    with FileLock(dbt_dir / "target" / ".lock"):
+    manifest, stamp = manifest_path(dbt_dir), dbt_dir / TARGET / "sources.sha256"
+    (dbt_dir / TARGET).mkdir(exist_ok=True)
+    with FileLock(dbt_dir / TARGET / ".lock"):
         sources = _sources_hash(dbt_dir)
         if not force and manifest.exists() and stamp.exists() and stamp.read_text() == sources:
             return manifest
@@ -108,16 +110,20 @@ def compile_project(dbt_dir: Path, *, force: bool = False) -> Path:
 
 
 def copy_project(dbt_dir: Path, folder: Path) -> Path:
-    """Copy a compiled project, to be built where nothing else is; returns where its database goes.
+    """Copy a project's sources, to be built where nothing else is; returns where its database goes.
 
-    What dbt remembers of its parsing comes along, which halves the time of a build.
+    What dbt remembers of its parsing comes along: then nothing is parsed twice.
     """
-    shutil.copytree(dbt_dir, folder, ignore=shutil.ignore_patterns("target", "logs"), dirs_exist_ok=True)
-    (folder / DIRECTORY).mkdir()
-    parsed = dbt_dir / "target" / "partial_parse.msgpack"
+
+    def output(where: str, names: list[str]) -> set[str]:
+        return set(_OUTPUT) & set(names) if Path(where) == dbt_dir else set()
+
+    shutil.copytree(dbt_dir, folder, ignore=output, dirs_exist_ok=True)
+    (folder / TARGET).mkdir()
+    parsed = dbt_dir / TARGET / "partial_parse.msgpack"
     if parsed.exists():
-        shutil.copy(parsed, folder / DIRECTORY)
-    return folder / DIRECTORY / "warehouse.duckdb"
+        shutil.copy(parsed, folder / TARGET)
+    return folder / TARGET / "warehouse.duckdb"
 
 
 def compiled_views(use_case: UseCase) -> CompiledViews:
@@ -143,12 +149,12 @@ def _run_dbt(dbt_dir: Path, *arguments: str) -> None:
     result = subprocess.run(
         [*command, "--project-dir", ".", "--profiles-dir", "."],
         cwd=dbt_dir,
-        env=os.environ | {DIRECTORY_VARIABLE: DIRECTORY, "DO_NOT_TRACK": "true"},
+        env=os.environ | {DIRECTORY_VARIABLE: TARGET, "DO_NOT_TRACK": "true"},
         capture_output=True,
         text=True,
         check=False,
     )
-    (dbt_dir / DIRECTORY / "warehouse.duckdb").unlink(missing_ok=True)
+    (dbt_dir / TARGET / "warehouse.duckdb").unlink(missing_ok=True)
     if result.returncode:
         # dbt explains itself on stdout; stderr holds the interpreter's and DuckDB's warnings at exit.
         words = result.stdout.strip() or result.stderr.strip()
@@ -164,7 +170,7 @@ def _sources_hash(dbt_dir: Path) -> str:
     files = {f for pattern in _SOURCES for f in dbt_dir.rglob(pattern)}
     for file in sorted(files):
         relative = file.relative_to(dbt_dir)
-        if relative.parts[0] not in {"target", "logs"}:
+        if relative.parts[0] not in _OUTPUT:
             hasher.update(f"{relative}\0".encode() + file.read_bytes() + b"\0")
     return hasher.hexdigest()
 

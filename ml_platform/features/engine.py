@@ -182,21 +182,23 @@ def _slices(table: pa.Table, partitions: Sequence[str]) -> dict[str, pa.Table]:
 
 
 def _create_feed(
-    connection: duckdb.DuckDBPyConnection, feed: FeedFiles, as_of: datetime, source: str | None = None
+    connection: duckdb.DuckDBPyConnection, feed: FeedFiles, as_of: datetime, kept: str | None = None
 ) -> None:
-    if source is not None:
-        pass
-    elif feed.files:
-        names = ", ".join("'" + str(f).replace("'", "''") + "'" for f in feed.files)
-        source = f"read_parquet([{names}], union_by_name=true)"
-    else:
-        connection.register(f"_empty_{feed.name}", feed.schema.empty_table())
-        connection.execute(f'CREATE OR REPLACE TABLE "_no_{feed.name}" AS SELECT * FROM "_empty_{feed.name}"')
-        source = f'"_no_{feed.name}"'
+    source = kept or _source(connection, feed)
     connection.execute(
         f'CREATE OR REPLACE VIEW "{relation_of(feed.name)}" AS SELECT * FROM {source} '
         f"WHERE visible_from <= TIMESTAMPTZ '{as_of.isoformat()}'"
     )
+
+
+def _source(connection: duckdb.DuckDBPyConnection, feed: FeedFiles) -> str:
+    """SQL that reads a feed's files; an empty table's name where there are none."""
+    if feed.files:
+        names = ", ".join("'" + str(f).replace("'", "''") + "'" for f in feed.files)
+        return f"read_parquet([{names}], union_by_name=true)"
+    connection.register(f"_empty_{feed.name}", feed.schema.empty_table())
+    connection.execute(f'CREATE OR REPLACE TABLE "_no_{feed.name}" AS SELECT * FROM "_empty_{feed.name}"')
+    return f'"_no_{feed.name}"'
 
 
 def _create_cutoffs(

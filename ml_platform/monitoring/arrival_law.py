@@ -59,9 +59,8 @@ class LabelAges:
     @cached_property
     def cohorts(self) -> tuple[npt.NDArray[np.object_], Codes]:
         """The partitions in order, and (n,) each row's place among them."""
-        codes, keys = pd.factorize(
-            self.partition, sort=True
-        )  # hashing: sorting texts costs ten times as much
+        # By hashing, because sorting texts costs ten times as much.
+        codes, keys = pd.factorize(self.partition, sort=True)
         return keys, codes
 
     def by_cohort(self) -> Iterator[tuple[str, LabelAges]]:

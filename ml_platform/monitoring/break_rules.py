@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
-import pandas as pd
 from scipy import stats
 
 from ml_platform.monitoring.days import Days, Flags, Integers
 from ml_platform.monitoring.shifts import NULL_BASE, NULL_P, NULL_STEP
+from ml_platform.partitions import key_time
 from ml_platform.statistics.blocks import Floats
 
 HOLD_BACK = 0.5
@@ -73,11 +72,11 @@ def usual_rows(before: Days, key: str, counts: Integers | None = None) -> tuple[
     return median, max(ROWS_MAD * deviation, ROWS_LEAST)
 
 
-@lru_cache(maxsize=4096)
 def _moment(key: str) -> tuple[float, float, float]:
     """Hour, weekday from Monday 0 and day of the month; NaN where the key is no date."""
-    found = pd.to_datetime(key, errors="coerce", format="ISO8601")
-    if pd.isna(found):
+    try:
+        found = key_time(key)
+    except ValueError:
         return math.nan, math.nan, math.nan
     return float(found.hour), float(found.weekday()), float(found.day)
 

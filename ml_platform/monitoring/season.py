@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from ml_platform.guard_config import DiagnosisConfig
-from ml_platform.statistics.blocks import Floats, change_of_days, judge, mean_of_days
+from ml_platform.statistics.blocks import Estimate, Floats, change_of_days, judge, mean_of_days
 from ml_platform.statistics.finding import Finding, Findings
 from ml_platform.statistics.frames import finite
 
@@ -70,11 +71,7 @@ def single_day(reference: DailyValues, current: DailyValues, *, floor: float) ->
     alarm = bool(abs(whole.value) >= floor)
     left = [change_of_days(old, np.delete(new, i)) for i in range(new.size)]
     # A day that shrinks the change below the floor carries it; mere loss of power does not count.
-    bearers = [
-        k
-        for k, e in zip(keys, left, strict=True)
-        if alarm and abs(e.value) < floor and abs(e.value) < VANISHES * abs(whole.value)
-    ]
+    bearers = [k for k, e in zip(keys, left, strict=True) if _vanishes(whole, e, floor)]
     smallest = min(left, key=lambda e: abs(e.value))
     detail = "there is no alarm that a day could carry"
     if alarm:
@@ -82,21 +79,8 @@ def single_day(reference: DailyValues, current: DailyValues, *, floor: float) ->
     if bearers:
         without = left[keys.index(bearers[0])].value
         detail = f"without {bearers[0]} the change of {whole.value:+.3f} is {without:+.3f}"
-    low, high = whole.interval()
-    return Finding(
-        statistic="single_day",
-        subject="all",
-        state="FAIL" if bearers else "PASS",
-        detail=detail,
-        estimate=finite(whole.value),
-        low=finite(low),
-        high=finite(high),
-        floor=floor,
-        p_value=whole.p_value(),
-        blocks=whole.blocks,
-        partitions=tuple(bearers),
-        facts={"alarm": alarm, "without": {k: finite(e.value) for k, e in zip(keys, left, strict=True)}},
-    )
+    facts = {"alarm": alarm, "without": {k: finite(e.value) for k, e in zip(keys, left, strict=True)}}
+    return _carried("single_day", bearers, detail, whole, floor, facts)
 
 
 def known_events(
@@ -118,22 +102,35 @@ def known_events(
     whole, without = change_of_days(_ordered(reference), _ordered(current)), change_of_days(*ordinary)
     if min(side.size for side in ordinary) < 2:
         return Finding("known_events", "all", "UNKNOWN", f"too few days are left without {named}")
-    alarm = bool(abs(whole.value) >= floor)
-    vanishes = alarm and abs(without.value) < min(floor, VANISHES * abs(whole.value))
-    low, high = without.interval()
+    detail = f"without {named} the change of {whole.value:+.3f} is {without.value:+.3f}"
+    facts = {"alarm": bool(abs(whole.value) >= floor), "events": days}
+    bearers = list(days) if _vanishes(whole, without, floor) else []
+    return _carried("known_events", bearers, detail, without, floor, facts)
+
+
+def _vanishes(whole: Estimate, left: Estimate, floor: float) -> bool:
+    """Whether there is an alarm, of which less than the floor and far less than the whole is left."""
+    return floor <= abs(whole.value) and abs(left.value) < min(floor, VANISHES * abs(whole.value))
+
+
+def _carried(
+    statistic: str, bearers: list[str], detail: str, shown: Estimate, floor: float, facts: dict[str, Any]
+) -> Finding:
+    """FAIL where some days carry the alarm."""
+    low, high = shown.interval()
     return Finding(
-        statistic="known_events",
+        statistic=statistic,
         subject="all",
-        state="FAIL" if vanishes else "PASS",
-        detail=f"without {named} the change of {whole.value:+.3f} is {without.value:+.3f}",
-        estimate=finite(without.value),
+        state="FAIL" if bearers else "PASS",
+        detail=detail,
+        estimate=finite(shown.value),
         low=finite(low),
         high=finite(high),
         floor=floor,
-        p_value=without.p_value(),
-        blocks=without.blocks,
-        partitions=tuple(days) if vanishes else (),
-        facts={"alarm": alarm, "events": days},
+        p_value=shown.p_value(),
+        blocks=shown.blocks,
+        partitions=tuple(bearers),
+        facts=facts,
     )
 
 

@@ -28,7 +28,7 @@ class PooledSqliteEventLogStorage(SqliteEventLogStorage):
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         self._engines: OrderedDict[str, Engine] = OrderedDict()
-        self._columns: dict[str, bool] = {}
+        self._columns: set[str] = set()
         super().__init__(base_dir, inst_data)
 
     @classmethod
@@ -67,10 +67,10 @@ class PooledSqliteEventLogStorage(SqliteEventLogStorage):
         return engine
 
     def _has_asset_key_col_on_connection(self, conn: Connection, column_name: str) -> bool:
-        """Whether the index has a column: asked once per column, not once per event."""
-        if column_name not in self._columns:
-            self._columns[column_name] = super()._has_asset_key_col_on_connection(conn, column_name)
-        return self._columns[column_name]
+        """Whether the index has a column: once it has been there, it is not asked for at each event."""
+        if column_name not in self._columns and super()._has_asset_key_col_on_connection(conn, column_name):
+            self._columns.add(column_name)
+        return column_name in self._columns
 
     def dispose(self) -> None:
         """Close all connections."""

@@ -277,7 +277,7 @@ def _retraining(p: Proposal) -> str:
             "      # A renewal is judged on days that came after the promotion, once their labels are known.\n"
             f"      freshness_partitions: {fresh}\n"
         )
-    week, cooldown = span(p.scheme, 7, _FEWEST), span(p.scheme, 7, _FEWEST)
+    week = span(p.scheme, 7, _FEWEST)
     periods = sorted({span(p.scheme, 28), span(p.scheme, 42, 2)})
     settings = {
         "freshness_partitions": fresh,
@@ -285,9 +285,9 @@ def _retraining(p: Proposal) -> str:
         "incident_gate": week,
         "onset_minimum": week,
         "deadline_partitions": max(span(p.scheme, 21), 2 * week),
-        "cooldown_partitions": cooldown,
+        "cooldown_partitions": week,
         "attempt_partitions": span(p.scheme, 14, _FEWEST),
-        "budget_partitions": max(span(p.scheme, 30), defaults.budget * cooldown),
+        "budget_partitions": max(span(p.scheme, 30), defaults.budget * week),
         "calibration_partitions": span(p.scheme, 28, 2 * _FEWEST),
         "calibration_gate": week,
         "comparison_periods": periods,

@@ -42,9 +42,13 @@ def test_it_is_compiled_once_and_again_when_the_sql_changes(use_case: UseCase) -
 
 
 def test_a_copy_has_all_but_the_output_and_is_not_parsed_anew(use_case: UseCase, tmp_path: Path) -> None:
+    macros = use_case.dbt_dir / "macros" / "target"
+    macros.mkdir(parents=True)
+    (macros / "logs.sql").write_text("{% macro nothing() %}{% endmacro %}")
     compile_project(use_case.dbt_dir)
     database = copy_project(use_case.dbt_dir, tmp_path / "copy")
     assert database == tmp_path / "copy" / "target" / "warehouse.duckdb" and not database.exists()
+    assert (tmp_path / "copy" / "macros" / "target" / "logs.sql").exists(), "no output of dbt, but source"
     assert [f.name for f in database.parent.iterdir()] == ["partial_parse.msgpack"]
 
     _run_dbt(tmp_path / "copy", "compile", "--log-path", "target")

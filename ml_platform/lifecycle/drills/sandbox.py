@@ -21,7 +21,7 @@ from filelock import FileLock
 
 from ml_platform.config import HOME_VARIABLE, TimelineConfig, UseCase
 from ml_platform.errors import NotReadyError
-from ml_platform.features.dbt import compiled_views
+from ml_platform.features.dbt import compiled_views, copy_project
 from ml_platform.lifecycle.caching import refresh
 from ml_platform.lifecycle.drills.mapping import DrillMap
 from ml_platform.lifecycle.drills.scenario import DrillContext, Scenario, Visible
@@ -62,15 +62,15 @@ class Prefix:
         return World(self.folder / "world")
 
 
-def replayed(use_case: UseCase, dbt: Path | None = None, *, calendar: bool) -> UseCase:
-    """The use case on a clock that can be moved, with another dbt project if one is given.
+def replayed(use_case: UseCase, *, calendar: bool) -> UseCase:
+    """The use case on a clock that can be moved.
 
     Known events keep their dates with the calendar only: where days are permuted, their dates mean others.
     """
     config = use_case.config
     start = datetime.combine(config.partitions.start, time(), tzinfo=UTC)
     timeline = TimelineConfig(name=config.timeline.name, clock="replay", start=start)
-    changes = {"timeline": timeline, "dbt_project": str(dbt or use_case.dbt_dir)}
+    changes = {"timeline": timeline, "dbt_project": str(use_case.dbt_dir)}
     changes |= {} if calendar else {"events": ()}
     return UseCase(config.model_copy(update=changes), use_case.folder)
 
@@ -234,8 +234,9 @@ def redefined(use_case: UseCase, scenario: Scenario, context: DrillContext, fold
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / f"{project.name}.lock"):
         if not project.exists():
-            shutil.copytree(use_case.dbt_dir, project, ignore=shutil.ignore_patterns("logs", ".lock"))
+            copy_project(use_case.dbt_dir, project)
             (project / sources[0].relative_to(use_case.dbt_dir)).write_text(sql, encoding="utf-8")
-        found = replayed(use_case, project, calendar=True)
+        config = use_case.config.model_copy(update={"dbt_project": str(project)})
+        found = UseCase(config, use_case.folder)
         compiled_views(found)
     return found

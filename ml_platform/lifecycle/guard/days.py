@@ -53,7 +53,7 @@ class Day:
     note: str = ""
 
 
-Features: TypeAlias = Callable[[Platform, Target, Sequence[str], datetime], Mapping[str, pa.Table]]
+FeatureSource: TypeAlias = Callable[[Platform, Target, Sequence[str], datetime], Mapping[str, pa.Table]]
 
 
 def compute_features(
@@ -69,7 +69,7 @@ def play_day(
     key: str,
     as_of: datetime,
     progress: Callable[[str], None] = lambda _: None,
-    features_of: Features = compute_features,
+    features_of: FeatureSource = compute_features,
 ) -> Day:
     """Score and serve a partition at its cutoff, diagnose, decide and act; its feeds have been ingested.
 

@@ -24,7 +24,7 @@ from dagster import (
 from dagster_dbt import DagsterDbtTranslator, DbtCliResource, dbt_assets
 
 from ml_platform.config import UseCase
-from ml_platform.features.dbt import DIRECTORY, DIRECTORY_VARIABLE, compile_project, copy_project
+from ml_platform.features.dbt import DIRECTORY_VARIABLE, TARGET, compile_project, copy_project
 from ml_platform.features.lineage import ViewLineage
 from ml_platform.features.relations import feed_of
 from ml_platform.lifecycle.column_lineage import column_lineage
@@ -199,16 +199,9 @@ def _run_dbt(context: AssetExecutionContext, dbt: DbtCliResource, folder: Path) 
     copy = DbtCliResource(
         project_dir=str(folder), profiles_dir=str(folder), dbt_executable=dbt.dbt_executable
     )
-    before = os.environ.get(DIRECTORY_VARIABLE)
     # dbt's profile reads it, and the child inherits the environment.
-    os.environ[DIRECTORY_VARIABLE] = DIRECTORY
-    try:
-        return list(copy.cli(["build"], context=context, target_path=folder / DIRECTORY).stream())
-    finally:
-        if before is None:
-            del os.environ[DIRECTORY_VARIABLE]
-        else:
-            os.environ[DIRECTORY_VARIABLE] = before
+    os.environ[DIRECTORY_VARIABLE] = TARGET
+    return list(copy.cli(["build"], context=context, target_path=folder / TARGET).stream())
 
 
 def _done(context: AssetExecutionContext, events: list[Any]) -> Iterator[Any]:
