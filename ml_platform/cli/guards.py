@@ -229,7 +229,13 @@ def replay(
     days, before = 0, ""
     with console.status("landing what came before …") as status:
         for day in play(
-            stores, target, first, last, promote_at=demo.promote_at if demo else None, progress=status.update
+            stores,
+            target,
+            first,
+            last,
+            promote_at=demo.promote_at if demo else None,
+            progress=status.update,
+            compare=compare,
         ):
             days += 1
             pace = (wall.perf_counter() - started) / days
@@ -278,7 +284,7 @@ def _ledger_of_the_stretch(stores: Platform, target: Target) -> None:
 
 
 def _compared(stores: Platform, target: Target) -> None:
-    from ml_platform.lifecycle.guard.replaying import policies
+    from ml_platform.lifecycle.guard.policies import policies
 
     now = stores.clock(target.use_case).now()
     with console.status("other policies on the same days …") as status:

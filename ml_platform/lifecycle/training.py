@@ -92,7 +92,7 @@ def train_candidate(
             "there is no dataset version to train on", where=target.key, fix="materialise training_dataset"
         )
     dataset = versions.find(platform.ledger, at.details["version"])
-    recipe = recipe_of(target, dataset)
+    recipe = recipe_of(target, dataset.version)
     head = pointers.current(platform, target, STAGE)
     if head is not None and head.details["recipe"] == recipe and platform.lake.exists(head.digest):
         return _reported(platform, head.digest, head.details, reused=True, image=None)
@@ -129,12 +129,12 @@ def train_candidate(
     return _reported(platform, digest, details, reused=False, image=image)
 
 
-def recipe_of(target: Target, dataset: Dataset) -> str:
+def recipe_of(target: Target, dataset_version: str) -> str:
     """Hash of all that decides what training gives."""
     from importlib.metadata import version
 
     facts = {
-        "dataset": dataset.version,
+        "dataset": dataset_version,
         "model": target.model.model_dump(
             mode="json", include={"name", "kind", "label", "features", "training"}
         ),

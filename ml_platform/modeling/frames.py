@@ -16,6 +16,7 @@ from ml_platform.statistics.frames import PARTITION, Table
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Ints: TypeAlias = npt.NDArray[np.int64]
+Bools: TypeAlias = npt.NDArray[np.bool_]
 Strings: TypeAlias = npt.NDArray[np.object_]
 
 

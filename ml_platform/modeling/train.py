@@ -7,7 +7,7 @@ are an honest reference for monitoring, which in-sample scores would not be.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import TYPE_CHECKING
@@ -21,6 +21,7 @@ from ml_platform.modeling.calibration import CalibrationReport, calibrate
 from ml_platform.modeling.encoding import Encoder
 from ml_platform.modeling.estimators import Fitted, fit, parameters_of, resolve_parameters
 from ml_platform.modeling.frames import (
+    Bools,
     Floats,
     Ints,
     Strings,
@@ -135,32 +136,25 @@ def train(
         tuning = _tune(name, examples, parameters, config, chosen_seed, progress)
         parameters = tuning.parameters
     count = int(examples.folds.max()) + 1
-    raw = _cross_fit(
-        name,
-        examples,
-        parameters,
-        chosen_seed,
-        lambda done: progress(f"{name}: fold {done} of {count}", 0.5 + 0.4 * done / count),
-    )
-    calibrator, scores, calibration = calibrate(
-        task.kind,
-        raw,
-        examples.labels,
-        examples.folds,
-        examples.partitions,
-        None if config.training.calibration == "auto" else (),
-    )
-    progress(f"{name}: final fit", 0.9)
-    fitted = fit(
-        name,
-        examples.matrix,
-        examples.labels,
-        examples.encoder,
-        parameters,
-        chosen_seed,
-        examples.weights,
-        task,
-    )
+
+    def told(done: int) -> None:
+        progress(f"{name}: fold {done} of {count}", 0.5 + 0.4 * done / count)
+
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        crossing = _cross_fit(pool, name, examples, parameters, chosen_seed)
+        # Behind the folds, so that the calibrators are fitted beside it.
+        whole = pool.submit(_fit, name, examples, parameters, chosen_seed)
+        raw = _gathered(crossing, examples, told)
+        calibrator, scores, calibration = calibrate(
+            task.kind,
+            raw,
+            examples.labels,
+            examples.folds,
+            examples.partitions,
+            None if config.training.calibration == "auto" else (),
+        )
+        progress(f"{name}: final fit", 0.9)
+        fitted = whole.result()
     model = Model(
         model_key=model_key,
         estimator=name,
@@ -202,36 +196,46 @@ def _prepare(
     return _Examples(task, arrow, encoder, encoder.encode(arrow), labels, partitions, folds, by_row)
 
 
-def _cross_fit(
+def _fit(
     name: EstimatorName,
     examples: _Examples,
     parameters: Mapping[str, Value],
     seed: int,
-    on_fold: Callable[[int], None] = lambda _: None,
-) -> Floats:
+    chosen: Bools | slice = slice(None),
+) -> Fitted:
+    """The estimator fitted to all rows, or some."""
+    return fit(
+        name,
+        examples.matrix[chosen],
+        examples.labels[chosen],
+        examples.encoder,
+        parameters,
+        seed,
+        examples.weights[chosen] if examples.weights is not None else None,
+        examples.task,
+    )
+
+
+def _cross_fit(
+    pool: Executor, name: EstimatorName, examples: _Examples, parameters: Mapping[str, Value], seed: int
+) -> list[Future[Floats]]:
     """Scores of each fold by an estimator fitted to the others, some folds side by side."""
+
+    def score(inside: Bools) -> Floats:
+        return _fit(name, examples, parameters, seed, ~inside).predict(examples.matrix[inside])
+
+    return [pool.submit(score, examples.folds == fold) for fold in np.unique(examples.folds)]
+
+
+def _gathered(
+    crossing: Sequence[Future[Floats]], examples: _Examples, on_fold: Callable[[int], None] = lambda _: None
+) -> Floats:
+    """The folds' scores, in the order of the rows."""
     channels = len(examples.task.kind.channels)
     scores = np.empty(examples.labels.size if channels == 1 else (examples.labels.size, channels))
-
-    def score(fold: int) -> None:
-        inside = examples.folds == fold
-        rest = ~inside
-        weights = examples.weights[rest] if examples.weights is not None else None
-        fitted = fit(
-            name,
-            examples.matrix[rest],
-            examples.labels[rest],
-            examples.encoder,
-            parameters,
-            seed,
-            weights,
-            examples.task,
-        )
-        scores[inside] = fitted.predict(examples.matrix[inside])
-
-    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-        for done, _ in enumerate(pool.map(score, np.unique(examples.folds).tolist())):
-            on_fold(done + 1)
+    for done, (fold, found) in enumerate(zip(np.unique(examples.folds), crossing, strict=True)):
+        scores[examples.folds == fold] = found.result()
+        on_fold(done + 1)
     return scores
 
 
@@ -249,7 +253,9 @@ def _tune(
     settings = config.training.tuning
 
     def loss(tried: Mapping[str, Value]) -> float:
-        return examples.daily_loss(_cross_fit(name, examples, tried, seed))
+        with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+            crossing = _cross_fit(pool, name, examples, tried, seed)
+        return examples.daily_loss(_gathered(crossing, examples))
 
     def tell(trial: Trial) -> None:
         done = (trial.number + 1) / settings.trials

@@ -56,9 +56,9 @@ def test_candidate_and_baseline_are_kept_with_scores_of_rows_they_did_not_see(tr
 
 def test_another_seed_is_another_recipe_but_another_serving_setting_is_not(trained: Library) -> None:
     dataset = versions.versions(trained.platform.ledger)[0]
-    recipe = recipe_of(trained.target, dataset)
-    assert recipe_of(second(trained), dataset) != recipe
-    assert recipe_of(trained.model(serving={"segments": 2}), dataset) == recipe
+    recipe = recipe_of(trained.target, dataset.version)
+    assert recipe_of(second(trained), dataset.version) != recipe
+    assert recipe_of(trained.model(serving={"segments": 2}), dataset.version) == recipe
 
 
 def test_another_seed_gives_another_model(challenged: Library) -> None:

@@ -6,56 +6,34 @@ bitemporal, and each day's stages see what had become visible by that day's cuto
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
+import os
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
 from itertools import pairwise
 from queue import Empty
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from ml_platform.config import UseCase
-from ml_platform.datasets.versions import labelled_rows
 from ml_platform.errors import NotReadyError, PlatformError
-from ml_platform.features.dbt import compiled_views
 from ml_platform.lifecycle import views
 from ml_platform.lifecycle.agenda import predictions_asset
 from ml_platform.lifecycle.guard.asked import mark_ended, running
 from ml_platform.lifecycle.guard.days import Day, compute_features, finish_day, first_champion, play_day
+from ml_platform.lifecycle.guard.policies import fit_calendars
 from ml_platform.lifecycle.guard.records import verdicts
 from ml_platform.lifecycle.guard.retraining import follow
 from ml_platform.lifecycle.ingesting import ingest
 from ml_platform.lifecycle.platform import Platform, Target
-from ml_platform.lifecycle.training_data import ensure_views
-from ml_platform.modeling import bundle
-from ml_platform.modeling.frames import daily_losses
-from ml_platform.modeling.model import Model
-from ml_platform.modeling.train import train
-from ml_platform.registry import promotions
 from ml_platform.registry.promotions import champion
-from ml_platform.storage.parquet import read_table
 
-
-@dataclass(frozen=True)
-class Policy:
-    """How one policy did over the same days.
-
-    Attributes:
-        name: ``guarded``, ``never``, ``every 28`` ...
-        loss: Mean over days.
-        trainings: Trainings after the first champion.
-        by_day: Log loss by partition.
-    """
-
-    name: str
-    loss: float
-    trainings: int
-    by_day: Mapping[str, float]
+_POLITE = 10
+"""How much less urgent the fits of the calendars are than what is being played."""
 
 
 def replay(
@@ -67,6 +45,7 @@ def replay(
     promote_at: datetime | None = None,
     progress: Callable[[str], None] = lambda _: None,
     ahead: bool = True,
+    compare: bool = False,
 ) -> Iterator[Day]:
     """Play partitions one by one: each at its cutoff; days that have been played are left out.
 
@@ -80,6 +59,7 @@ def replay(
         promote_at: The instant from which a first champion is trained; as soon as enough is mature if None.
         progress: Told what an action is doing.
         ahead: Let another process ingest; off in a sandbox, whose world lives in this process.
+        compare: Let that process then make the fits that :func:`.policies.policies` is going to ask for.
 
     Raises:
         PlatformError: The timeline follows the wall clock.
@@ -94,7 +74,7 @@ def replay(
         return
     _catch_up(platform, use_case, keys[0])
     with (
-        _Ingestion(platform, use_case, keys, ahead=ahead) as ingestion,
+        _Ingestion(platform, use_case, keys, ahead=ahead, fits=target if compare else None) as ingestion,
         platform.keeping_feeds(),
         ThreadPoolExecutor(1) as beside,
     ):
@@ -164,7 +144,15 @@ def _first(platform: Platform, target: Target, now: datetime, promote_at: dateti
 class _Ingestion:
     """Lands and accepts day by day, in another process where that is possible."""
 
-    def __init__(self, platform: Platform, use_case: UseCase, keys: Sequence[str], *, ahead: bool) -> None:
+    def __init__(
+        self,
+        platform: Platform,
+        use_case: UseCase,
+        keys: Sequence[str],
+        *,
+        ahead: bool,
+        fits: Target | None = None,
+    ) -> None:
         self.platform, self.use_case, self.keys = platform, use_case, keys
         self.context = multiprocessing.get_context("spawn")
         self.process: Any = None
@@ -174,7 +162,13 @@ class _Ingestion:
             self.queue: Any = self.context.Queue()
             self.process = self.context.Process(
                 target=ingest_days,
-                args=(dict(platform.environment), use_case.name, list(keys), self.queue),
+                args=(
+                    dict(platform.environment),
+                    use_case.name,
+                    list(keys),
+                    self.queue,
+                    fits.model.name if fits else None,
+                ),
                 daemon=True,
             )
 
@@ -227,8 +221,13 @@ class _Ingestion:
             self.done.add(word)
 
 
-def ingest_days(environment: dict[str, str], use_case_name: str, keys: list[str], queue: Any) -> None:
-    """Body of the process that ingests: each day as of its cutoff; tells the queue each day's key."""
+def ingest_days(
+    environment: dict[str, str], use_case_name: str, keys: list[str], queue: Any, fits: str | None = None
+) -> None:
+    """Body of the process that ingests: each day as of its cutoff; tells the queue each day's key.
+
+    Then it makes the fits of a model's calendars, once the model has served its first day.
+    """
     platform = Platform(environment)
     try:
         use_case = platform.use_case(use_case_name)
@@ -237,6 +236,18 @@ def ingest_days(environment: dict[str, str], use_case_name: str, keys: list[str]
             queue.put(key)
     except PlatformError as error:
         queue.put({"what": error.what, "where": error.where, "fix": error.fix})
+        return
+    if fits is None:
+        return
+    os.nice(_POLITE)  # what is being played comes first
+    target = Target(use_case, use_case.model(fits))
+    while not (served := platform.ledger.heads(predictions_asset(target))):
+        time.sleep(1)  # the process that plays ends this one where no champion comes
+    days = use_case.scheme.keys(min(served), keys[-1])
+    # What is wrong here is told where the fits are asked for.
+    with contextlib.suppress(PlatformError):
+        for _ in fit_calendars(platform, target, days, use_case.cutoff(keys[-1])):
+            pass
 
 
 class _FeaturesAhead:
@@ -269,116 +280,3 @@ class _FeaturesAhead:
                 self.beside.submit(compute_features, platform, target, wanted, then),
             )
         return features
-
-
-# --- other policies -----------------------------------------------------------------------------
-
-
-def policies(
-    platform: Platform,
-    target: Target,
-    as_of: datetime,
-    progress: Callable[[str], None] = lambda _: None,
-) -> list[Policy]:
-    """What was served, beside never retraining and retraining by the calendar, on the same matured days.
-
-    Every policy has the same recipe and window. ``never`` keeps the first champion; a calendar policy refits
-    to the last mature partition of each day it trains on, the first day included; its periods are a setting.
-    """
-    served = platform.ledger.heads(predictions_asset(target))
-    last = target.use_case.last_mature(target.model, as_of)
-    days = sorted(k for k in served if k <= last)
-    if not days:
-        return []
-    use_case = target.use_case
-    mature = use_case.last_mature(target.model, use_case.cutoff(days[0]))
-    needed = use_case.scheme.keys(use_case.trained_on(target.model, mature)[0], last)
-    progress(f"building what is missing of {len(needed)} partitions")
-    ensure_views(platform, target, needed, as_of)
-    rows = _examples(platform, target, needed)
-    truth = {k: rows[k] for k in days if k in rows}
-    line = promotions.history(platform.ledger, target.key)
-    trainings = sum(p.action == "promotion" for p in line)
-    found = [_guarded(platform, target, truth, trainings)]
-    first = line[-1]
-    model = bundle.from_bytes(platform.lake.get(first.model_digest), first.model_digest)
-    found.append(_policy("never", 0, {k: (t, model.predict(t)) for k, t in truth.items()}, target))
-
-    @cache  # calendars meet on some days, the first one among them
-    def fitted(day: str) -> Model:
-        return _fit(target, rows, day)
-
-    for period in target.model.retraining.comparison_periods:
-        progress(f"every {period}")
-        found.append(_calendar(target, rows, list(truth), period, fitted))
-    return found
-
-
-def _examples(platform: Platform, target: Target, keys: Sequence[str]) -> dict[str, pa.Table]:
-    use_case = target.use_case
-    features = platform.ledger.heads(f"{use_case.name}/features", keys)
-    labels = platform.ledger.heads(f"{use_case.name}/labels", keys)
-    found = {}
-    for key in keys:
-        if key in features and key in labels:
-            found[key] = labelled_rows(
-                read_table(platform.lake.get(features[key].digest)),
-                read_table(platform.lake.get(labels[key].digest)),
-                use_case.config.views.key,
-                target.model.label.column,
-            )
-    return found
-
-
-def _guarded(platform: Platform, target: Target, truth: Mapping[str, pa.Table], trainings: int) -> Policy:
-    scored = {}
-    key = ["partition_key", *target.use_case.config.views.key]
-    heads = platform.ledger.heads(predictions_asset(target), truth)
-    for name, rows in truth.items():
-        served = read_table(platform.lake.get(heads[name].digest))
-        served = served.select(list(dict.fromkeys([*key, *target.kind.names()])))
-        joined = rows.join(served, keys=key, join_type="inner").combine_chunks()
-        scored[name] = (joined, target.kind.scores(joined))
-    return _policy("guarded", trainings, scored, target)
-
-
-def _calendar(
-    target: Target,
-    rows: Mapping[str, pa.Table],
-    days: Sequence[str],
-    period: int,
-    fitted: Callable[[str], Model],
-) -> Policy:
-    scored, trainings = {}, 0
-    for start in range(0, len(days), period):
-        model = fitted(days[start])
-        trainings += start > 0
-        for day in days[start : start + period]:
-            scored[day] = (rows[day], model.predict(rows[day]))
-    return _policy(f"every {period}", trainings, scored, target)
-
-
-def _fit(target: Target, rows: Mapping[str, pa.Table], day: str) -> Model:
-    """The recipe on the window up to the last partition that is mature at a day's cutoff."""
-    use_case = target.use_case
-    last = use_case.last_mature(target.model, use_case.cutoff(day))
-    keys = use_case.trained_on(target.model, last)
-    window = pa.concat_tables([rows[k] for k in keys if k in rows])
-    return train(
-        window,
-        target.model,
-        model_key=target.key,
-        dataset_version="policy",
-        code_versions=compiled_views(use_case).by_name,
-        keys=use_case.config.views.key,
-    ).model
-
-
-def _policy(
-    name: str, trainings: int, scored: Mapping[str, tuple[pa.Table, np.ndarray]], target: Target
-) -> Policy:
-    by_day: dict[str, float] = {}
-    for rows, scores in scored.values():
-        codes = target.kind.labels(rows, target.model.label.column)
-        by_day |= daily_losses(target.kind, rows["partition_key"].to_numpy(), codes, scores)
-    return Policy(name, float(np.mean(list(by_day.values()))), trainings, by_day)

@@ -1,6 +1,5 @@
-"""A stretch of production played week by week: verdicts, resumption, and other policies beside it."""
+"""A stretch of production played week by week: verdicts, and resumption."""
 
-import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
@@ -10,13 +9,11 @@ from typing import Any
 import pytest
 from guarded import FIRST, LAST, SNAPSHOT, Replayed, guarded, ledger_attempts, ledger_verdicts, rows_of
 from library import Library, killed
-from pydantic import ValidationError
 
 from ml_platform.errors import PlatformError
-from ml_platform.guard_config import RetrainingConfig
 from ml_platform.lifecycle.guard import days, replaying
 from ml_platform.lifecycle.guard.asked import FAILED, RUNNING
-from ml_platform.lifecycle.guard.replaying import policies, replay
+from ml_platform.lifecycle.guard.replaying import replay
 from ml_platform.lifecycle.guard.retraining import claim
 from ml_platform.lifecycle.ingesting import ingest
 from ml_platform.lifecycle.platform import Platform, Target
@@ -116,32 +113,6 @@ def test_a_wall_clock_cannot_be_replayed(lived: Library) -> None:
     use_case = type(lived.use_case)(config.model_copy(update={"timeline": timeline}), lived.use_case.folder)
     with pytest.raises(PlatformError, match="follows the wall clock"):
         list(replay(lived.platform, Target(use_case, lived.target.model), FIRST, LAST, ahead=False))
-
-
-def test_other_policies_are_judged_on_the_same_weeks(lived: Library) -> None:
-    found = policies(lived.platform, guarded(lived, comparison_periods=(4,)), lived.now)
-    assert [p.name for p in found] == ["guarded", "never", "every 4"]
-    weeks = lived.weeks(FIRST, "2020-10-12")
-    for policy in found:
-        assert list(policy.by_day) == weeks
-        assert policy.loss == pytest.approx(sum(policy.by_day.values()) / len(weeks))
-        assert 0 < policy.loss < 2 * math.log(2)
-    guarded_, never, calendar = found
-    assert (never.trainings, calendar.trainings) == (0, 1)
-    # Nothing was promoted in these weeks, so what was served is what the first champion says.
-    assert guarded_.trainings == 0 and guarded_.by_day == pytest.approx(never.by_day)
-
-
-def test_the_calendars_to_compare_with_are_28_and_42_partitions_unless_told(lived: Library) -> None:
-    assert guarded(lived).model.retraining.comparison_periods == (28, 42)
-    none = policies(lived.platform, guarded(lived, comparison_periods=()), lived.now)
-    assert [p.name for p in none] == ["guarded", "never"]
-    with pytest.raises(ValidationError, match="comparison_periods"):
-        RetrainingConfig(comparison_periods=(0,))
-
-
-def test_without_predictions_there_is_no_policy(fresh: Library, target: Target) -> None:
-    assert policies(fresh.platform, target, fresh.now) == []
 
 
 def test_features_that_were_computed_ahead_are_those_of_the_day(
