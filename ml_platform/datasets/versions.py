@@ -12,6 +12,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -65,7 +66,7 @@ class Manifest:
     label_version: str
     schema: int = MANIFEST_SCHEMA
 
-    @property
+    @cached_property
     def version(self) -> str:
         """The version's name: the first 16 hex digits of the manifest's SHA-256."""
         return hashlib.sha256(self.to_bytes()).hexdigest()[:VERSION_LENGTH]

@@ -18,6 +18,7 @@ from ml_platform.storage.lake import Lake, open_lake
 
 # Importing SQLAlchemy costs .5 CPU-seconds, and naming a model's assets in a graph needs no ledger.
 if TYPE_CHECKING:
+    from concurrent.futures import Future
     from datetime import datetime
 
     import pyarrow as pa
@@ -66,6 +67,8 @@ class Target:
 
 
 FeedSource: TypeAlias = "Callable[[UseCase, FeedConfig, Sequence[Partition], datetime], pa.Table]"
+Asked: TypeAlias = "tuple[str, str, tuple[str, ...], datetime]"
+"""Use case, view, partitions and instant."""
 FeatureServer: TypeAlias = "Callable[[dict[str, pa.Table]], dict[str, pa.Table]]"
 
 
@@ -97,6 +100,7 @@ class Platform:
         self.environment = os.environ if environment is None else environment
         self.outside = outside or Outside()
         self.kept_feeds: Mapping[str, KeptFeeds] = {}
+        self.foreseen: dict[Asked, Future[dict[str, pa.Table]]] = {}
 
     @cached_property
     def home(self) -> Path:

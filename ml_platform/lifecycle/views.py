@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -121,6 +122,31 @@ def compute(
     """
     if not keys:
         return {}
+    ahead = platform.foreseen.pop((use_case.name, view, tuple(keys), as_of), None) if code is None else None
+    return ahead.result() if ahead is not None else _computed(platform, use_case, view, keys, as_of, code)
+
+
+def foresee(
+    platform: Platform,
+    use_case: UseCase,
+    view: ViewName,
+    keys: Sequence[str],
+    as_of: datetime,
+    beside: Executor,
+) -> None:
+    """Compute beside what :func:`compute` is going to be asked for in the same words, once."""
+    asked = (use_case.name, view, tuple(keys), as_of)
+    platform.foreseen[asked] = beside.submit(_computed, platform, use_case, view, keys, as_of)
+
+
+def _computed(
+    platform: Platform,
+    use_case: UseCase,
+    view: ViewName,
+    keys: Sequence[str],
+    as_of: datetime,
+    code: CompiledViews | None = None,
+) -> dict[str, pa.Table]:
     views = code or compiled_views(use_case)
     chosen = views.features if view == "features" else views.labels
     # Labels look ahead: where entities need no history either, reading none makes them three times as fast.
@@ -214,10 +240,9 @@ def matured_at(use_case: UseCase, key: str) -> datetime:
 def _files_of(
     platform: Platform, use_case: UseCase, feed: FeedConfig, first: str | None, last: str | None
 ) -> FeedFiles:
-    heads = platform.ledger.heads(accepted_asset(feed.name))
     wanted = [
-        h.digest
-        for key, h in heads.items()
+        digest
+        for key, digest in platform.ledger.digests(accepted_asset(feed.name)).items()
         if key == STATIC_KEY or ((first is None or key >= first) and (last is None or key <= last))
     ]
     schema = history_schema(arrow_schema(contract_of(use_case, feed.name)))

@@ -22,7 +22,7 @@ from sklearn.isotonic import IsotonicRegression
 from ml_platform.config import KindName
 from ml_platform.kinds.base import SMALLEST, Kind
 from ml_platform.modeling.day_bounds import mean_of_days
-from ml_platform.modeling.frames import Floats, Ints, Strings, log_odds, mean_by
+from ml_platform.modeling.frames import Floats, Ints, Strings, codes_of, log_odds, mean_by
 
 Method: TypeAlias = Literal["none", "platt", "isotonic", "linear", "temperature", "bias_corrected"]
 
@@ -91,7 +91,7 @@ def calibrate(
     Returns:
         The calibrator fitted to all rows; the cross-fitted calibrated scores; the report.
     """
-    keys, days = np.unique(partitions, return_inverse=True)
+    days, keys = codes_of(partitions)
     fitted: dict[Method, Calibrator] = {}
     crossed: dict[Method, Floats] = {}
     daily: dict[Method, Floats] = {}

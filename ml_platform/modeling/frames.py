@@ -68,7 +68,7 @@ def daily_losses(kind: Kind, partitions: Strings, labels: Floats, scores: Floats
         labels: Codes (rows,).
         scores: Scores of the kind (rows,) or (rows, classes).
     """
-    codes, keys = pd.factorize(np.asarray(partitions, dtype=object), sort=True)
+    codes, keys = codes_of(partitions)
     means = mean_by(codes, kind.losses(labels, scores), keys.size)
     return dict(zip(map(str, keys), means.tolist(), strict=True))
 
@@ -88,6 +88,12 @@ def mean_by(codes: Ints, values: Floats, groups: int) -> Floats:
     return means
 
 
+def codes_of(partitions: Sequence[str] | Strings) -> tuple[Ints, Strings]:
+    """Number of each row's partition in the order of keys, and the keys; numpy would sort all rows for it."""
+    codes, keys = pd.factorize(np.asarray(partitions, dtype=object), sort=True)
+    return codes, keys
+
+
 def blocked_folds(partitions: Sequence[str] | Strings, folds: int) -> Ints:
     """Fold of each row: runs of neighbouring partitions with about as many rows each.
 
@@ -97,7 +103,7 @@ def blocked_folds(partitions: Sequence[str] | Strings, folds: int) -> Ints:
     Raises:
         NotReadyError: There is only one partition.
     """
-    keys, codes = np.unique(np.asarray(partitions, dtype=object), return_inverse=True)
+    codes, keys = codes_of(partitions)
     if keys.size < 2:
         raise NotReadyError(
             f"{keys.size} partition(s) cannot be cut into folds",

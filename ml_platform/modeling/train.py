@@ -27,6 +27,7 @@ from ml_platform.modeling.frames import (
     Strings,
     as_table,
     blocked_folds,
+    codes_of,
     mean_by,
     partition_keys,
 )
@@ -85,7 +86,7 @@ class _Examples:
     days: Ints = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "days", np.unique(self.partitions, return_inverse=True)[1])
+        object.__setattr__(self, "days", codes_of(self.partitions)[0])
 
     def daily_loss(self, scores: Floats) -> float:
         """Loss, the mean over partitions."""

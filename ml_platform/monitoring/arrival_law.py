@@ -110,14 +110,11 @@ class ArrivalLaw:
 
     def share(self, ages: Floats | float, code: int) -> Floats:
         """F(age | class), for ages of any shape; NaN for a class that was never seen."""
-        place = np.searchsorted(self.hours, ages, side="right") - 1
-        return np.asarray(
-            np.where(place >= 0, self.curves[code][np.maximum(place, 0)], 0.0), dtype=np.float64
-        )
+        return self._steps(self.curves[code], ages)
 
     def shares(self, ages: Floats) -> Floats:
         """(classes, n) F of every class at some ages."""
-        return np.array([self.share(ages, code) for code in range(len(self.classes))])
+        return self._steps(self.curves, ages)
 
     def weights(self, ages: Floats, codes: Codes) -> Floats:
         """1 / F(age | class) of known labels; where nothing should be known yet, the largest of the others.
@@ -170,6 +167,11 @@ class ArrivalLaw:
         shown = np.unique(np.linspace(0, self.hours.size - 1, _KNOTS).round().astype(np.intp))
         curves = {**self.by_class(), "kaplan_meier": self.overall, "hours": self.hours}
         return {name: [float(v) for v in curve[shown]] for name, curve in curves.items()}
+
+    def _steps(self, curves: Floats, ages: Floats | float) -> Floats:
+        """Curves at some ages: what the last hour that is not later says; 0 before the first."""
+        place = np.searchsorted(self.hours, ages, side="right") - 1
+        return np.where(place >= 0, curves[..., np.maximum(place, 0)], 0.0)
 
     def _age_at(self, curve: Floats, share: float) -> float | None:
         reached = np.flatnonzero(curve >= share)

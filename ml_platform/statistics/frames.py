@@ -65,7 +65,7 @@ def known_mask(frame: pd.DataFrame, label: str, as_of: datetime) -> pd.Series:
         raise ConfigError(
             "as_of has no UTC offset", where=f"as_of={as_of}", fix="pass a timezone-aware instant"
         )
-    arrived = pd.to_datetime(frame["label_known_at"], utc=True) <= pd.Timestamp(as_of)
+    arrived = pd.to_datetime(frame["label_known_at"], utc=True, cache=False) <= pd.Timestamp(as_of)
     return frame[label].notna() & arrived
 
 

@@ -130,6 +130,17 @@ class Ledger:
                     rows += session.scalars(query.where(Head.partition.in_(chunk)))
         return {row.partition: row for row in rows}
 
+    def digests(self, asset: str) -> dict[str, str]:
+        """Digest of the publication in force, by partition in order: all that a reader of files needs."""
+        query = (
+            select(Head.partition, Publication.digest)
+            .join(Publication, Head.publication_id == Publication.id)
+            .where(Head.asset == asset)
+            .order_by(Head.partition)
+        )
+        with self.begin() as session:
+            return {row.partition: row.digest for row in session.execute(query)}
+
     def _heads_as_of(
         self, asset: str, partitions: set[str] | None, as_of: datetime
     ) -> dict[str, Publication]:

@@ -1,10 +1,12 @@
 """Features and labels: one object per partition, point in time, built alone or with others alike."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pyarrow as pa
 import pytest
 from library import SERVED, Library, open_library, slowed
 
-from ml_platform.errors import ConflictError
+from ml_platform.errors import ConflictError, StoreError
 from ml_platform.lifecycle import views
 from ml_platform.storage.parquet import read_table, write_table
 
@@ -82,3 +84,29 @@ def test_of_two_runs_that_publish_one_partition_one_wins(served: Library) -> Non
         run.build("features", [week])
     assert published(served, "features", week).num_rows == 90
     assert served.platform.ledger.requested() == []
+
+
+def test_what_was_foreseen_is_handed_out_once_and_to_the_same_question_only(served: Library) -> None:
+    platform, use_case = served.platform, served.use_case
+    with ThreadPoolExecutor(1) as beside:
+        views.foresee(platform, use_case, "features", SERVED, served.now, beside)
+        (foreseen,) = platform.foreseen.values()
+        for view, weeks in (("labels", SERVED), ("features", SERVED[:1])):
+            views.compute(platform, use_case, view, weeks, served.now)  # type: ignore[arg-type]
+        assert len(platform.foreseen) == 1
+        found = views.compute(platform, use_case, "features", SERVED, served.now)
+    assert found is foreseen.result() and platform.foreseen == {}
+    assert views.compute(platform, use_case, "features", SERVED, served.now) == found
+
+
+def test_an_error_of_what_was_foreseen_is_raised_to_who_asks(
+    served: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> object:
+        raise StoreError("no such file", where="lake")
+
+    monkeypatch.setattr(views, "warehouse", broken)
+    with ThreadPoolExecutor(1) as beside:
+        views.foresee(served.platform, served.use_case, "labels", SERVED, served.now, beside)
+        with pytest.raises(StoreError, match="no such file"):
+            views.compute(served.platform, served.use_case, "labels", SERVED, served.now)

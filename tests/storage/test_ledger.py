@@ -36,6 +36,8 @@ def test_published_partitions_are_in_force_in_order(ledger: Ledger) -> None:
     heads = ledger.heads("uc/features")
     assert list(heads) == ["2020-01-01", "2020-01-02"]
     assert heads["2020-01-01"].as_of == NOW and heads["2020-01-01"].details == {"note": "x"}
+    assert ledger.digests("uc/features") == {p: h.digest for p, h in heads.items()}
+    assert ledger.digests("uc/labels") == {}
 
 
 def test_what_is_only_requested_is_not_in_force(ledger: Ledger) -> None:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeAlias
-
-import pyarrow as pa
 
 from ml_platform.lifecycle.agenda import predictions_asset
 from ml_platform.lifecycle.caching import refresh
@@ -53,14 +50,10 @@ class Day:
     note: str = ""
 
 
-FeatureSource: TypeAlias = Callable[[Platform, Target, Sequence[str], datetime], Mapping[str, pa.Table]]
-
-
-def compute_features(
-    platform: Platform, target: Target, keys: Sequence[str], as_of: datetime
-) -> dict[str, pa.Table]:
-    """Features of partitions as known at an instant."""
-    return compute(platform, target.use_case, "features", keys, as_of)
+def scored_with(platform: Platform, target: Target, key: str) -> list[str]:
+    """Partitions whose features a day computes: its own, and those that were served before it."""
+    earlier = platform.ledger.digests(predictions_asset(target))
+    return [*[k for k in earlier if k < key][-target.model.diagnosis.covariate_partitions :], key]
 
 
 def play_day(
@@ -69,11 +62,8 @@ def play_day(
     key: str,
     as_of: datetime,
     progress: Callable[[str], None] = lambda _: None,
-    features_of: FeatureSource = compute_features,
 ) -> Day:
     """Score and serve a partition at its cutoff, diagnose, decide and act; its feeds have been ingested.
-
-    Features of the partition and of the ones served before it come from ``features_of``.
 
     Raises:
         PlatformError: An action failed; its attempt says so.
@@ -81,9 +71,7 @@ def play_day(
     if champion(platform.ledger, target.key, as_of) is None:
         return Day(key, 0, None, note="no champion yet")
     # One run of the SQL gives the features to serve and rebuilds those that were served before.
-    earlier = list(platform.ledger.heads(predictions_asset(target)))
-    window = [k for k in earlier if k < key][-target.model.diagnosis.covariate_partitions :]
-    features = features_of(platform, target, [*window, key], as_of)
+    features = compute(platform, target.use_case, "features", scored_with(platform, target, key), as_of)
     (scored,) = score(platform, target, [key], as_of, features)
     if scored.rows:
         refresh(platform, target, as_of)

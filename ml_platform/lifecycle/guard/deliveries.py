@@ -9,8 +9,11 @@ from sqlalchemy import func, select
 
 from ml_platform.lifecycle.guard.evidence_tables import Tables
 from ml_platform.statistics.finding import Finding
-from ml_platform.storage.parquet import read_table
+from ml_platform.storage.recent import RecentTables
 from ml_platform.storage.tables import Acceptance
+
+_EVIDENCE = RecentTables(64 << 20)
+"""What acceptance found; each day looks at that of the last ones again."""
 
 
 def premature_labels(tables: Tables) -> list[Finding]:
@@ -91,7 +94,7 @@ def _broken_rules(tables: Tables, rows: Sequence[Acceptance]) -> list[Finding]:
     broken: dict[tuple[str, str], list[tuple[str, str]]] = {}
     mine = {(r.feed, r.partition) for r in rows if r.status == "accepted"}
     for digest in {r.evidence_digest for r in rows if r.evidence_digest}:
-        table = read_table(tables.platform.lake.get(digest))
+        table = _EVIDENCE.table(tables.platform.lake, digest)
         table = table.filter(pc.equal(table["state"], "FAIL"))
         feed = next(r.feed for r in rows if r.evidence_digest == digest)
         for row in table.select(["partition", "rule", "on_breach", "reason"]).to_pylist():

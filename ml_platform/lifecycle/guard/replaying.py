@@ -10,25 +10,25 @@ import contextlib
 import multiprocessing
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from itertools import pairwise
 from queue import Empty
 from typing import Any
-
-import pyarrow as pa
 
 from ml_platform.config import UseCase
 from ml_platform.errors import NotReadyError, PlatformError
 from ml_platform.lifecycle import views
 from ml_platform.lifecycle.agenda import predictions_asset
 from ml_platform.lifecycle.guard.asked import mark_ended, running
-from ml_platform.lifecycle.guard.days import Day, compute_features, finish_day, first_champion, play_day
+from ml_platform.lifecycle.guard.days import Day, finish_day, first_champion, play_day, scored_with
+from ml_platform.lifecycle.guard.live import Live
 from ml_platform.lifecycle.guard.policies import fit_calendars
 from ml_platform.lifecycle.guard.records import verdicts
 from ml_platform.lifecycle.guard.retraining import follow
 from ml_platform.lifecycle.ingesting import ingest
+from ml_platform.lifecycle.maturity import label_keys
 from ml_platform.lifecycle.platform import Platform, Target
 from ml_platform.registry.promotions import champion
 
@@ -76,15 +76,15 @@ def replay(
     with (
         _Ingestion(platform, use_case, keys, ahead=ahead, fits=target if compare else None) as ingestion,
         platform.keeping_feeds(),
-        ThreadPoolExecutor(1) as beside,
+        _ViewsAhead(platform, target, ingestion, keys) as views_ahead,
     ):
-        features_of = _FeaturesAhead(beside, ingestion, keys)
         for key in keys:
             now = use_case.cutoff(key)
             ingestion.wait_for(key, now)
             platform.clock(use_case).set(now, back=_fresh(platform, use_case))
             note = _first(platform, target, now, promote_at)
-            day = play_day(platform, target, key, now, progress, features_of)
+            views_ahead.foresee(key)
+            day = play_day(platform, target, key, now, progress)
             yield Day(key, day.rows, day.diagnosed, day.attempt, day.refusal, note or day.note)
 
 
@@ -250,33 +250,40 @@ def ingest_days(
             pass
 
 
-class _FeaturesAhead:
-    """Computes the next day's features while a day is being judged: they depend on no decision.
+class _ViewsAhead:
+    """Computes the next day's features and labels while a day is being judged: they depend on no decision.
 
     Only once the next day has been ingested; where other partitions are then asked for than were foreseen,
     what was computed is left.
     """
 
-    def __init__(self, beside: ThreadPoolExecutor, ingestion: _Ingestion, keys: Sequence[str]) -> None:
-        self.beside, self.ingestion = beside, ingestion
+    def __init__(
+        self, platform: Platform, target: Target, ingestion: _Ingestion, keys: Sequence[str]
+    ) -> None:
+        self.platform, self.target, self.ingestion = platform, target, ingestion
         self.next = dict(pairwise(keys))
-        self.foreseen: tuple[list[str], Future[dict[str, pa.Table]]] | None = None
+        self.beside = ThreadPoolExecutor(1)
 
-    def __call__(
-        self, platform: Platform, target: Target, keys: Sequence[str], as_of: datetime
-    ) -> Mapping[str, pa.Table]:
-        """Features of partitions as known at an instant, computed before where they were foreseen."""
-        known, self.foreseen = self.foreseen, None
-        if known is not None and known[0] == list(keys):
-            features = known[1].result()
-        else:
-            features = compute_features(platform, target, keys, as_of)
-        following = self.next.get(keys[-1])
-        if following is not None and self.ingestion.is_ahead_of(following):
-            wanted = [*list(keys)[-target.model.diagnosis.covariate_partitions :], following]
-            then = target.use_case.cutoff(following)
-            self.foreseen = (
-                wanted,
-                self.beside.submit(compute_features, platform, target, wanted, then),
-            )
-        return features
+    def __enter__(self) -> _ViewsAhead:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.platform.foreseen.clear()
+        self.beside.shutdown(cancel_futures=True)
+
+    def foresee(self, key: str) -> None:
+        """Begin with what the day after ``key`` is going to ask for; ``key`` itself is about to be played."""
+        use_case, following = self.target.use_case, self.next.get(key)
+        asked, now = self.platform.foreseen, use_case.cutoff(key)
+        for left in [a for a in asked if a[-1] < now]:
+            asked.pop(left).cancel()
+        promotion = champion(self.platform.ledger, self.target.key, now)
+        if promotion is None or following is None or not self.ingestion.is_ahead_of(following):
+            return
+        then = use_case.cutoff(following)
+        served = scored_with(self.platform, self.target, key)
+        window = [*served[-self.target.model.diagnosis.covariate_partitions :], following]
+        scored = Live(self.platform, self.target, now, promotion).by_champion or [key]
+        labelled = views.reached(use_case, label_keys(self.target, then, scored[0]), then)
+        views.foresee(self.platform, use_case, "features", window, then, self.beside)
+        views.foresee(self.platform, use_case, "labels", labelled, then, self.beside)

@@ -1,7 +1,6 @@
 """A stretch of production played week by week: verdicts, and resumption."""
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from threading import current_thread
 from typing import Any
@@ -10,7 +9,9 @@ import pytest
 from guarded import FIRST, LAST, SNAPSHOT, Replayed, guarded, ledger_attempts, ledger_verdicts, rows_of
 from library import Library, killed
 
+from ml_platform.config import UseCase
 from ml_platform.errors import PlatformError
+from ml_platform.lifecycle import views
 from ml_platform.lifecycle.guard import days, replaying
 from ml_platform.lifecycle.guard.asked import FAILED, RUNNING
 from ml_platform.lifecycle.guard.replaying import replay
@@ -115,34 +116,37 @@ def test_a_wall_clock_cannot_be_replayed(lived: Library) -> None:
         list(replay(lived.platform, Target(use_case, lived.target.model), FIRST, LAST, ahead=False))
 
 
-def test_features_that_were_computed_ahead_are_those_of_the_day(
-    early: Library, monkeypatch: pytest.MonkeyPatch
+def test_what_was_computed_ahead_is_what_the_week_asks_for_and_changes_nothing(
+    early: Library, lived: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where the next week has been ingested its features come from beside, if they are then asked for."""
-    asked: list[tuple[list[str], str]] = []
+    """Where the next week has been ingested its features and labels come from beside."""
+    computed: list[tuple[str, datetime, str]] = []
 
-    def watched(platform: Platform, target: Target, keys: Sequence[str], as_of: datetime) -> Any:
-        asked.append((list(keys), current_thread().name))
-        return days.compute_features(platform, target, keys, as_of)
+    def watched(_: Platform, __: UseCase, view: str, keys: Sequence[str], as_of: datetime, *rest: Any) -> Any:
+        computed.append((view, as_of, current_thread().name))
+        return anew(_, __, view, keys, as_of, *rest)
 
-    monkeypatch.setattr(replaying, "compute_features", watched)
+    anew = views._computed  # type: ignore[attr-defined]
+    monkeypatch.setattr(views, "_computed", watched)
     target, platform, use_case = guarded(early), early.platform, early.use_case
-    first, second, third, fourth = early.weeks(SNAPSHOT, LAST)[1:5]
+    first, second, third = early.weeks(SNAPSHOT, LAST)[1:4]
     for week in (first, second, third):
         ingest(platform, use_case, [week], use_case.cutoff(week))
-    ingestion = replaying._Ingestion(platform, use_case, [first, second, third, fourth], ahead=True)
-    ingestion.done |= {first, second, third}
-    with platform.keeping_feeds(), ThreadPoolExecutor(1) as beside:
-        features_of = replaying._FeaturesAhead(beside, ingestion, [first, second, third, fourth])
-        for keys in ([first], [first, second], [second, third]):
-            found = features_of(platform, target, keys, use_case.cutoff(keys[-1]))
-            assert found == days.compute_features(platform, target, keys, use_case.cutoff(keys[-1]))
-        assert [keys for keys, _ in asked] == [
-            [first],
-            [first, second],
-            [first, second, third],
-            [second, third],
-        ]
-        here = [keys for keys, thread in asked if thread == current_thread().name]
-        assert here == [[first], [second, third]], "the second was foreseen, the third otherwise"
-    assert platform.kept_feeds == {}
+    ingestion = replaying._Ingestion(platform, use_case, [first, second, third], ahead=True)
+    ingestion.done |= {first, second}
+    with (
+        platform.keeping_feeds(),
+        replaying._ViewsAhead(platform, target, ingestion, [first, second, third]) as ahead,
+    ):
+        for week in (first, second, third):
+            platform.clock(use_case).set(use_case.cutoff(week))
+            ahead.foresee(week)
+            days.play_day(platform, target, week, use_case.cutoff(week))
+    assert platform.foreseen == {} and platform.kept_feeds == {}
+    here = current_thread().name
+    beside = {(view, as_of) for view, as_of, thread in computed if thread != here}
+    then = use_case.cutoff(second)
+    assert beside == {("features", then), ("labels", then)}, "the third had not been ingested"
+    assert not {(view, as_of) for view, as_of, thread in computed if thread == here} & beside
+    played = rows_of(ledger_verdicts(early))
+    assert played == rows_of(ledger_verdicts(lived))[: len(played)]
