@@ -15,6 +15,7 @@ STATIC_KEY = "static"
 """The only partition of a reference feed, which has no event time."""
 
 _DAYS: dict[Width, float] = {"hourly": 1 / 24, "daily": 1, "weekly": 7, "monthly": 365.2425 / 12}
+_NOUNS: dict[Width, str] = {"hourly": "hour", "daily": "day", "weekly": "week", "monthly": "month"}
 _HOUR_KEY = "%Y-%m-%dT%H"
 
 
@@ -68,6 +69,15 @@ class PartitionScheme:
     def days(self) -> float:
         """Days per partition; of months the mean, 30.44."""
         return _DAYS[self.width]
+
+    @property
+    def noun(self) -> str:
+        """What people call one partition: hour, day, week or month."""
+        return _NOUNS[self.width]
+
+    def counted(self, number: int) -> str:
+        """A number of partitions for people, such as ``26 weeks``."""
+        return f"{number} {self.noun}{'' if number == 1 else 's'}"
 
     @property
     def zone(self) -> ZoneInfo:

@@ -78,3 +78,10 @@ def test_a_month_is_as_long_as_it_is() -> None:
 def test_a_scheme_that_would_be_ambiguous_is_refused(width: Width, zone: str, first: date) -> None:
     with pytest.raises(ValueError, match=r"hours of UTC|first of a month"):
         PartitionScheme(width, zone, first)
+
+
+def test_partitions_have_a_name_for_people() -> None:
+    widths: list[Width] = ["hourly", "daily", "weekly", "monthly"]
+    schemes = [PartitionScheme(w, "UTC", date(2020, 6, 1)) for w in widths]
+    assert [s.noun for s in schemes] == ["hour", "day", "week", "month"]
+    assert (schemes[2].counted(1), schemes[2].counted(26)) == ("1 week", "26 weeks")

@@ -79,9 +79,9 @@ def show_verdict(
 def verdict_history(
     model: Model = None,
     as_of: AsOf = None,
-    last: Annotated[int, typer.Option(help="How many days.")] = 40,
+    last: Annotated[int, typer.Option(help="How many of them.")] = 40,
 ) -> None:
-    """Verdicts by day, with what was done about them."""
+    """Verdicts by partition, with what was done about them."""
     from ml_platform.lifecycle.guard.records import verdicts as given
     from ml_platform.lifecycle.guard.retraining import attempts
 
@@ -90,7 +90,8 @@ def verdict_history(
     done = {a.verdict_id: a for a in attempts(stores, target)}
     found = given(stores, target, _instant(target, as_of))[-last:]
     rows = [_verdict_row(v, done.get(v.id)) for v in found]
-    console.print(table(f"Verdicts on {target.key}", ("day", "verdict", "cause", "why", "done"), rows))
+    columns = (target.use_case.scheme.noun, "verdict", "cause", "why", "done")
+    console.print(table(f"Verdicts on {target.key}", columns, rows))
 
 
 @incidents.command("list")
@@ -240,14 +241,15 @@ def replay(
             days += 1
             pace = (wall.perf_counter() - started) / days
             text = describe(day) or day.note
-            status.update(f"{day.partition} · {pace:.1f} s a day")
+            status.update(f"{day.partition} · {pace:.1f} s a {target.use_case.scheme.noun}")
             if text != before and (_changed(text, before) or day.attempt is not None or day.note):
                 console.print(f"  {day.partition}  {escape(day.note or text)}", highlight=False)
             before = text
+    scheme, seconds = target.use_case.scheme, wall.perf_counter() - started
     if not days:
-        console.print("every one of these days has been played already", highlight=False)
-    seconds = wall.perf_counter() - started
-    console.print(f"{days} days in {seconds:.0f} s", highlight=False)
+        console.print(f"every one of these {scheme.noun}s has been played already", highlight=False)
+    else:
+        console.print(f"{scheme.counted(days)} in {seconds:.0f} s", highlight=False)
     _ledger_of_the_stretch(stores, target)
     if compare:
         _compared(stores, target)
@@ -272,26 +274,39 @@ def _ledger_of_the_stretch(stores: Platform, target: Target) -> None:
         name = verdict.verdict + (f" ({verdict.kind})" if verdict.kind else "")
         counts[name] = counts.get(name, 0) + 1
     ordered = sorted(counts.items(), key=_by_days, reverse=True)
-    console.print(table("Verdicts", ("verdict", "days"), ordered))
+    noun = target.use_case.scheme.noun
+    console.print(table("Verdicts", ("verdict", f"{noun}s"), ordered))
     rows = [
         (a.as_of.date(), a.action, a.kind or "", a.status, a.outcome[:90], f"{a.seconds:.0f} s")
         for a in attempts(stores, target)
         if a.status != "refused"
     ]
     refused = sum(a.status == "refused" for a in attempts(stores, target))
-    console.print(table("Actions", ("as of", "action", "kind", "status", "outcome", "took"), rows))
-    console.print(f"refusals: {refused}", highlight=False)
+    if rows:
+        console.print(table("Actions", ("as of", "action", "kind", "status", "outcome", "took"), rows))
+    else:
+        console.print("No action was taken.", highlight=False)
+    console.print(f"Refusals: {refused}", highlight=False)
 
 
 def _compared(stores: Platform, target: Target) -> None:
     from ml_platform.lifecycle.guard.policies import policies
 
     now = stores.clock(target.use_case).now()
-    with console.status("other policies on the same days …") as status:
+    noun = target.use_case.scheme.noun
+    with console.status(f"other policies on the same {noun}s …") as status:
         found = policies(stores, target, now, progress=status.update)
+    if not found:
+        console.print(f"No {noun} is mature yet, so that policies cannot be compared.", highlight=False)
+        return
     rows = [(p.name, f"{p.loss:.4f}", p.trainings, len(p.by_day)) for p in found]
-    columns = ("policy", f"mean {target.kind.loss_words} by day", "retrainings", "matured days")
-    console.print(table("The same days under other policies, with the same recipe", columns, rows))
+    columns = ("policy", f"mean {target.kind.loss_words} by {noun}", "retrainings", f"matured {noun}s")
+    console.print(table(f"The same {noun}s under other policies, with the same recipe", columns, rows))
+    console.print(
+        f"A calendar has no gates: its first model learns on the first {noun} from all that is mature then, "
+        "the gate's rows too, and is not counted.",
+        highlight=False,
+    )
 
 
 def chart(model: Model = None, page: Annotated[Path | None, typer.Option("--html")] = None) -> None:

@@ -75,6 +75,7 @@ def story_html(
     chart: bytes,
     verdicts: Sequence[Sequence[str]],
     actions: Sequence[Sequence[str]],
+    noun: str = "day",
 ) -> str:
     """A model's chart with what was said and done, as one page without any external resource.
 
@@ -82,15 +83,19 @@ def story_html(
         title: The model.
         as_of: Instant of the page.
         chart: PNG.
-        verdicts: Day, verdict, cause and sentence, newest first.
+        verdicts: Partition, verdict, cause and sentence, newest first.
         actions: Day, action, status and outcome, newest first.
+        noun: What a partition is called.
     """
     body = [
         f"<h1>{escape(title)}</h1>",
         f'<p class="muted">as of {escape(as_of)}</p>',
-        _image("realised loss by day, verdicts and actions", chart),
-        "<h2>Actions and refusals</h2>" + table(("as of", "action", "status", "outcome"), actions),
-        "<h2>Verdicts</h2>" + table(("day", "verdict", "cause", "why"), verdicts),
+        _image(f"Realised loss by {noun}, verdicts and actions", chart),
+        "<h2>Actions and refusals</h2>",
+        table(("as of", "action", "status", "outcome"), actions)
+        if actions
+        else "<p>Nothing was asked for.</p>",
+        "<h2>Verdicts</h2>" + table((noun, "verdict", "cause", "why"), verdicts),
     ]
     return document(title, body)
 

@@ -131,7 +131,8 @@ def performance(platform: Platform, target: Target, as_of: datetime) -> Performa
     estimated = _estimated(target, before, served)
     story = story_of(platform, target, keys, as_of)
     told = replace(story, estimated=estimated.cbpe, density_weighted=estimated.weighted)
-    chart = model_chart(target.key, report, distance=distance, story=told)
+    noun = target.use_case.scheme.noun
+    chart = model_chart(target.key, report, distance=distance, story=told, noun=noun)
     summary = {
         "state": report.state,
         "loss": report.loss,

@@ -129,14 +129,16 @@ def model_chart(
     *,
     distance: DailyDistance | None = None,
     story: Story | None = None,
+    noun: str = "day",
 ) -> bytes:
-    """Realised loss, label arrival and drift of one model, day by day.
+    """Realised loss, label arrival and drift of one model, partition by partition.
 
     Args:
         title: Title, for example the model's key.
-        performance: Loss by day; partitions that are not mature are shaded and carry no loss.
-        distance: Distance of each day to the reference, per feature and for the score.
+        performance: Loss by partition; those that are not mature are shaded and carry no loss.
+        distance: Distance of each partition to the reference, per feature and for the score.
         story: Promotions, verdicts, incidents, and the loss estimated without labels.
+        noun: What a partition is called.
 
     Returns:
         A PNG image.
@@ -160,7 +162,7 @@ def model_chart(
     )
     axes = [figure.add_subplot(grid[row, 0]) for row in range(len(heights))]
     draw_header(figure, title, _summary(performance), performance.state)
-    _loss_panel(axes[0], performance, keys, told)
+    _loss_panel(axes[0], performance, keys, told, noun)
     _verdict_strip(axes[1], told.verdicts, keys)
     _arrival_panel(axes[2], performance, keys)
     if drifting:
@@ -192,9 +194,10 @@ def _summary(performance: PerformanceReport) -> str:
     return " · ".join([*parts, f"{young} immature"])
 
 
-def _loss_panel(axis: Axes, performance: PerformanceReport, keys: list[str], story: Story) -> None:
+def _loss_panel(axis: Axes, performance: PerformanceReport, keys: list[str], story: Story, noun: str) -> None:
     place = {key: i for i, key in enumerate(keys)}
-    handles: list[Line2D | Patch] = [*_reference(axis, performance), *_losses(axis, performance.days, place)]
+    handles: list[Line2D | Patch] = [*_reference(axis, performance, noun)]
+    handles += _losses(axis, performance.days, place, noun)
     handles += _weighted(axis, performance.days, place)
     handles += _estimated(axis, story.estimated, place, VIOLET, "estimated without labels")
     handles += _estimated(axis, story.density_weighted, place, TEAL, "density-weighted")
@@ -219,17 +222,19 @@ def _loss_panel(axis: Axes, performance: PerformanceReport, keys: list[str], sto
     )
 
 
-def _reference(axis: Axes, performance: PerformanceReport) -> list[Patch]:
+def _reference(axis: Axes, performance: PerformanceReport, noun: str) -> list[Patch]:
     band = performance.reference
     if band is None:
         return []
     axis.axhline(band.mean, color=SLATE, lw=1, ls=(0, (4, 3)), zorder=1)
     if band.low is not None and band.high is not None:
         axis.axhspan(band.low, band.high, color=SLATE, alpha=0.16, lw=0, zorder=0)
-    return [Patch(facecolor=SLATE, alpha=0.3, label=f"reference ({band.days} days, 95 %)")]
+    return [Patch(facecolor=SLATE, alpha=0.3, label=f"reference ({band.days} {noun}s, 95 %)")]
 
 
-def _losses(axis: Axes, days: Sequence[DayPerformance], place: dict[str, int]) -> list[Line2D | Patch]:
+def _losses(
+    axis: Axes, days: Sequence[DayPerformance], place: dict[str, int], noun: str
+) -> list[Line2D | Patch]:
     """Matured days with their sampling band, broken where days are missing; trailing mean."""
     x, loss, low, high = (np.full(len(place), np.nan) for _ in range(4))
     for day in days:
@@ -243,8 +248,8 @@ def _losses(axis: Axes, days: Sequence[DayPerformance], place: dict[str, int]) -
     trailing = _trailing(loss)
     axis.plot(x, trailing, color=INK, lw=2, solid_capstyle="round", zorder=4)
     return [
-        Line2D([], [], color=BLUE, lw=0.9, marker="o", ms=3.5, label="day, 95 % band"),
-        Line2D([], [], color=INK, lw=2, label=f"last {TRAILING} matured days"),
+        Line2D([], [], color=BLUE, lw=0.9, marker="o", ms=3.5, label=f"{noun}, 95 % band"),
+        Line2D([], [], color=INK, lw=2, label=f"last {TRAILING} matured {noun}s"),
     ]
 
 

@@ -15,19 +15,19 @@ the rows that inform it, so small segments pool their days, and the day stays th
 
 Prior shift or concept? A new base rate bends slopes and contrasts too. So when the bias fails they are
 tested again on residuals whose calibration was shifted (in logits; of a number by a constant) to the current
-mean: what is left then is a changed rule (prior shift: Saerens et al. 2002).
+mean: what is left then is a changed rule (:mod:`ml_platform.monitoring.prior`). Several classes are shifted
+together: a new share of one moves the others' odds against the rest, and not by the same factor everywhere.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 import pandas as pd
-from scipy import special
 
 from ml_platform.config import FeatureConfig
 from ml_platform.errors import IntegrityError
@@ -48,6 +48,7 @@ from ml_platform.monitoring.concept_series import (
     window_of,
 )
 from ml_platform.monitoring.estimated import Shape, cross_fitted, fit_curve
+from ml_platform.monitoring.prior import to_level
 from ml_platform.statistics.blocks import Floats, change_of_days, judge
 from ml_platform.statistics.finding import Finding, Findings
 from ml_platform.statistics.frames import PARTITION, Table, as_frame, finite
@@ -66,7 +67,7 @@ class ConceptReport:
         slopes: Change of the slope of residuals on the score within days: ``all``, and by category.
         contrasts: Change of the residual of a segment minus the rest, within days.
         recalibrated_slopes: The slopes again, after shifting the calibration to the current base rate;
-            empty unless the bias fails.
+            empty unless the bias fails, of any class where there are several.
         recalibrated_contrasts: The contrasts likewise.
         kind: ``prior``: only the base rate moved. ``concept``: slopes or contrasts fail (after
             recalibration where the bias fails).
@@ -145,20 +146,67 @@ def concept_change(
             "false_discovery_rate": settings.false_discovery_rate / count,
         }
     )
-    found = []
-    for i, name in enumerate(kind.channels):
-        rare = _rare([y[:, i] for y in outcomes], settings.minimum_class_rows) if name else ""
-        if rare:
-            few = Finding("bias", name, "UNDERPOWERED", f"{name}: {rare}", floor=settings.bias_floor)
-            found.append(ConceptReport(few, reason=f"{name}: {rare}"))
-            continue
-        before, now = (
-            window_of(frame, y[:, i], p[:, i], parts, settings.block_partitions)
-            for frame, y, p, parts in zip(frames, outcomes, scores, by_segment, strict=True)
+    channels = [
+        _Channel.of(
+            name,
+            [
+                window_of(frame, y[:, i], p[:, i], parts, settings.block_partitions)
+                for frame, y, p, parts in zip(frames, outcomes, scores, by_segment, strict=True)
+            ],
+            kind,
+            shared,
+            _rare([y[:, i] for y in outcomes], settings.minimum_class_rows) if name else "",
         )
-        report = _report(before, now, segmentations, shared, "probability" if kind.bounded else "rising")
-        found.append(_named(report, name))
+        for i, name in enumerate(kind.channels)
+    ]
+    level: Floats | None = None
+    if any(c.bias.state == "FAIL" for c in channels):
+        expected = np.column_stack([c.expected for c in channels])
+        level = to_level(expected, outcomes[1], channels[0].now.weight, bounded=kind.bounded)
+    found = [
+        _named(_report(c, segmentations, shared, None if level is None else level[:, i]), c.name)
+        for i, c in enumerate(channels)
+    ]
     return found[0] if count == 1 else _merged(found)
+
+
+@dataclass(frozen=True)
+class _Channel:
+    """One score against one outcome, before any slope or contrast is looked at.
+
+    Attributes:
+        name: Name of the class; empty where there is one channel.
+        before: The reference.
+        now: The current window.
+        residuals: Of the reference, cross-fitted (rows,).
+        expected: Calibrated scores of the current window (rows,).
+        bias: Change of the mean residual.
+        daily: Mean residuals by block, of both windows.
+        rare: Why the class cannot be judged; empty where it can.
+    """
+
+    name: str
+    before: Window
+    now: Window
+    residuals: Floats
+    expected: Floats
+    bias: Finding
+    daily: tuple[Floats, Floats]
+    rare: str
+
+    @classmethod
+    def of(
+        cls, name: str, windows: list[Window], kind: Kind, settings: DiagnosisConfig, rare: str
+    ) -> _Channel:
+        before, now = windows
+        shape: Shape = "probability" if kind.bounded else "rising"
+        expected = fit_curve(before.score, before.label, before.weight, shape).at(now.score)
+        fitted = cross_fitted(before.score, before.label, before.day, before.weight, shape)
+        residuals = before.label - fitted
+        bias, daily = _bias(before, now, residuals, now.label - expected, settings)
+        if rare:
+            bias = Finding("bias", ALL, "UNDERPOWERED", rare, floor=settings.bias_floor)
+        return cls(name, before, now, residuals, expected, bias, daily, rare)
 
 
 def _rare(outcomes: list[Floats], least: int) -> str:
@@ -249,28 +297,22 @@ def _cannot(reference: pd.DataFrame, current: pd.DataFrame, kind: Kind, label: s
 
 
 def _report(
-    before: Window,
-    now: Window,
-    segmentations: list[Segmentation],
-    settings: DiagnosisConfig,
-    shape: Shape,
+    channel: _Channel, segmentations: list[Segmentation], settings: DiagnosisConfig, level: Floats | None
 ) -> ConceptReport:
-    curve = fit_curve(before.score, before.label, before.weight, shape)
-    expected = curve.at(now.score)
-    residuals = before.label - cross_fitted(before.score, before.label, before.day, before.weight, shape)
-    changed = now.label - expected
-    bias, daily = _bias(before, now, residuals, changed, settings)
-    tests = series_of(before, now, residuals, changed, segmentations)
+    """Slopes and contrasts of a channel; again on residuals of ``level``, where a bias fails."""
+    if channel.rare:
+        return ConceptReport(channel.bias, reason=f"{channel.name}: {channel.rare}")
+    before, now = channel.before, channel.now
+    tests = series_of(before, now, channel.residuals, now.label - channel.expected, segmentations)
     slopes, contrasts = _split(tests, judge_series(tests, settings))
     reason = "" if np.ptp(before.score) else "the score is constant in the reference, so it has no slope"
-    report = ConceptReport(bias, slopes, contrasts, reason=reason)
-    if bias.state == "FAIL":
-        changed = now.label - _SHIFTS[shape](expected, now.label, now.weight)
-        tests = series_of(before, now, residuals, changed, segmentations)
+    report = ConceptReport(channel.bias, slopes, contrasts, reason=reason)
+    if level is not None:
+        tests = series_of(before, now, channel.residuals, now.label - level, segmentations)
         slopes, contrasts = _split(tests, judge_series(tests, settings))
         report = replace(report, recalibrated_slopes=slopes, recalibrated_contrasts=contrasts)
     failed = [t for t, f in zip(tests, report.deciding, strict=True) if f.state == "FAIL"]
-    return _dated(report, failed, daily, now.names)
+    return _dated(report, failed, channel.daily, now.names)
 
 
 def _dated(
@@ -318,32 +360,6 @@ def _onset(pairs: list[tuple[Floats, Floats]]) -> int:
     contrast = later / after - (days.sum() - later) / earlier
     gain = contrast * np.sqrt(after * earlier / days.size)
     return int(np.argmax(gain))
-
-
-def _shifted(expected: Floats, label: Floats, weight: Floats) -> Floats:
-    """Probabilities whose logits are shifted until they meet the labels' mean (Newton's method)."""
-    logits = special.logit(expected)
-    target = float((weight * label).sum())
-    shift, shifted = 0.0, expected
-    for _ in range(20):
-        gap = target - float((weight * shifted).sum())
-        step = gap / float((weight * shifted * (1 - shifted)).sum())
-        shift += max(min(step, 1.0), -1.0)  # far steps can overshoot where the curve is flat
-        shifted = special.expit(logits + shift)
-        if abs(step) < 1e-8:
-            break
-    return shifted
-
-
-def _moved(expected: Floats, label: Floats, weight: Floats) -> Floats:
-    """Numbers shifted by a constant until they meet the labels' mean."""
-    return expected + np.average(label - expected, weights=weight)
-
-
-_SHIFTS: Mapping[Shape, Callable[[Floats, Floats, Floats], Floats]] = {
-    "probability": _shifted,
-    "rising": _moved,
-}
 
 
 def _bias(

@@ -116,5 +116,6 @@ def test_roi_says_what_it_cannot_know(judged: Library) -> None:
 def test_a_replay_goes_on_where_the_timeline_stands(home: Library) -> None:
     words = (NAME, "--from", "2020-09-07", "--to", "2020-09-21", "--no-compare")
 
-    assert "Verdicts" in run("replay", *words).output
-    assert "played already" in run("replay", *words).output
+    told = run("replay", *words).output
+    assert "Verdicts" in told and " weeks in " in told and "No action was taken." in told
+    assert "every one of these weeks has been played already" in run("replay", *words).output

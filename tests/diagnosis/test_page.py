@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from ml_platform.diagnosis.evidence import Evidence
-from ml_platform.diagnosis.page import html, markdown
+from ml_platform.diagnosis.page import html, markdown, story_html
 from ml_platform.diagnosis.procedure import diagnose
 from ml_platform.diagnosis.verdict import Diagnosis
 from ml_platform.guard_config import DiagnosisConfig, RetrainingConfig
@@ -49,3 +49,12 @@ def test_what_is_not_known_of_the_loss_says_why(shown: Callable[[Diagnosis], str
     lost = shown(diagnosed(cases.evidence(unknown=("harm", "covariates"))))
     for name in ("realised, on matured", "expected without labels (CBPE)"):
         assert "UNKNOWN" in line(lost, name)
+
+
+def test_a_story_names_its_partitions_as_people_do() -> None:
+    verdict = ("2020-01-06", "none", "", "Nothing is wrong that could be seen.")
+    weekly = story_html("m", "2020-02-01", b"", [verdict], [], "week")
+    assert "loss by week" in weekly and "<th>week</th>" in weekly and "Nothing was asked for." in weekly
+    action = ("2020-02-01", "retrain", "refused", "too early")
+    acted = story_html("m", "2020-02-01", b"", [verdict], [action])
+    assert "<th>day</th>" in acted and "<td>too early</td>" in acted and "Nothing was" not in acted

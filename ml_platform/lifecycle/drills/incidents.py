@@ -3,32 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ml_platform.config import KindName
-from ml_platform.diagnosis.evidence import BIAS
 from ml_platform.ingestion.reader import KNOWN_AT
-from ml_platform.lifecycle.drills.mapping import Columns, Mask, needed
+from ml_platform.lifecycle.drills.mapping import Columns, needed
 from ml_platform.lifecycle.drills.scenario import (
     FRESHNESS,
     PATIENCE,
     DrillContext,
     Scenario,
-    maturity,
     with_column,
 )
+from ml_platform.lifecycle.drills.world_incidents import ConceptDrift, PriorShift
 from ml_platform.monitoring.units import ks_distance
 
 NULL_SHARE = 0.3
 """Nulls per unit of severity: 60 % at the default."""
 RISING_NULLS = 0.05
 """Rise of a null rate that the contract step reports."""
-GROWTH = 0.25
-"""Growth of amounts per unit of severity: half as much again at the default."""
 UNIT_DISTANCE = 0.2
 """Kolmogorov-Smirnov distance from which a unit is suspected."""
 
@@ -256,125 +251,6 @@ class LabelRedefinition(Scenario):
         return "the positives become negative", f"{label.column} = 1", "0"
 
 
-class PriorShift(Scenario):
-    """Positives become more frequent, or amounts larger, whatever the features."""
-
-    name = "prior_shift"
-    needs = ("outcome", "positive", "flip")
-    needs_of: ClassVar[Mapping[KindName, tuple[str, ...]]] = {"regression": ("amount",)}
-    cause = "prior_shift"
-    summary = "Negative outcomes become positive at random; of a number, all amounts grow."
-    right = frozenset({"recalibrate", "wait_for_labels"})
-    meanwhile = frozenset({"none", "escalate", FRESHNESS})
-
-    def identifiable_after(self, context: DrillContext) -> int:
-        """When the window of P(y|x) is filled."""
-        return maturity(context)
-
-    def amount(self, context: DrillContext) -> str:
-        """Share of negatives, and the bias it makes; of a number the factor."""
-        if context.model.kind == "regression":
-            where = needed(context.map.amount)
-            return f"{where.feed}: {', '.join(where.columns)} × {self._grown(context):g}"
-        smallest = self._smallest(context)
-        share = self._flipped(context)
-        bias = share * (1 - _rate(context))
-        return (
-            f"{share:.0%} of the negatives become positive: bias {bias:+.3f} = {bias / smallest:.1f} × "
-            f"{smallest:.3f}"
-        )
-
-    def feed(self, name: str, table: pa.Table, partition: str, context: DrillContext) -> pa.Table:
-        """Flip negatives, or scale amounts."""
-        if context.model.kind == "regression":
-            return self._scaled(name, table, context)
-        if name != context.map.outcome:
-            return table
-        hit = context.rng(partition, "prior").random(table.num_rows) < self._flipped(context)
-        negative = needed(context.map.positive)(table) == 0
-        return needed(context.map.flip)(table, hit & negative, _never(table))
-
-    def _scaled(self, name: str, table: pa.Table, context: DrillContext) -> pa.Table:
-        where = needed(context.map.amount)
-        if name != where.feed:
-            return table
-        for column in where.columns:
-            grown = pc.multiply(table[column].cast(pa.float64()), self._grown(context))
-            table = with_column(table, column, pc.round(grown, 2))
-        return table
-
-    def _grown(self, context: DrillContext) -> float:
-        return 1.0 + GROWTH * context.severity
-
-    def _smallest(self, context: DrillContext) -> float:
-        """Of several classes the one that can be seen best decides: a shift moves two of them alike."""
-        seen = [
-            max(v.smallest, v.floor or 0.0)
-            for v in context.visible
-            if (v.question, v.statistic) == ("concept", BIAS) and v.smallest is not None
-        ]
-        return min(seen, default=context.smallest("concept", BIAS))
-
-    def _flipped(self, context: DrillContext) -> float:
-        effect = context.severity * self._smallest(context)
-        return float(min(1.0, effect / (1 - _rate(context))))
-
-
-class ConceptDrift(Scenario):
-    """The risk is inverted in some segments."""
-
-    name = "concept_drift"
-    needs = ("outcome", "positive", "flip", "segment")
-    cause = "concept"
-    summary = "In some values of a segment, outcomes are inverted in many rows."
-    right = frozenset({"retrain"})
-    meanwhile = PATIENCE | {"escalate", FRESHNESS}
-
-    def identifiable_after(self, context: DrillContext) -> int:
-        """When the window of P(y|x) is filled."""
-        return maturity(context)
-
-    def amount(self, context: DrillContext) -> str:
-        """Share of inverted outcomes, and the contrast it makes."""
-        share, smallest = self._inverted(context), self._smallest(context)
-        effect = share * (1 - 2 * self._segment_rate(context))
-        where = needed(context.map.segment)
-        return (
-            f"{share:.0%} of the outcomes are inverted in {where.column} {', '.join(where.values)}: contrast "
-            f"{effect:+.3f} = {effect / smallest:.1f} × {smallest:.3f}"
-        )
-
-    def feed(self, name: str, table: pa.Table, partition: str, context: DrillContext) -> pa.Table:
-        """Invert."""
-        if name != context.map.outcome:
-            return table
-        hit = context.rng(partition, "concept").random(table.num_rows) < self._inverted(context)
-        hit &= self._inside(table, context)
-        positive = needed(context.map.positive)(table)
-        return needed(context.map.flip)(table, hit & (positive == 0), hit & (positive == 1))
-
-    def _inside(self, table: pa.Table, context: DrillContext) -> Mask:
-        where = needed(context.map.segment)
-        values = table[where.column].cast(pa.string())
-        mask: Mask = pc.is_in(values, pa.array(where.values, pa.string())).to_numpy(zero_copy_only=False)
-        return mask
-
-    def _smallest(self, context: DrillContext) -> float:
-        where = needed(context.map.segment)
-        subjects = [f"{where.column}={v}" for v in where.values]
-        # Of several classes each has its own contrasts, named by it.
-        subjects += [f"{c}: {s}" for c in context.model.label.classes for s in subjects]
-        return context.smallest("concept", "contrast", subjects)
-
-    def _segment_rate(self, context: DrillContext) -> float:
-        table = context.before(needed(context.map.outcome))
-        return float(np.nanmean(needed(context.map.positive)(table)[self._inside(table, context)]))
-
-    def _inverted(self, context: DrillContext) -> float:
-        share = context.severity * self._smallest(context) / max(1 - 2 * self._segment_rate(context), 0.1)
-        return float(min(1.0, share))
-
-
 SCENARIOS: tuple[type[Scenario], ...] = (
     CleanWorld,
     BenignShift,
@@ -397,15 +273,6 @@ def _share(context: DrillContext) -> float:
 def _lost(context: DrillContext) -> float:
     """Half of the positives at severity 2."""
     return min(1.0, context.severity / 4)
-
-
-def _rate(context: DrillContext) -> float:
-    table = context.before(needed(context.map.outcome))
-    return float(np.nanmean(needed(context.map.positive)(table)))
-
-
-def _never(table: pa.Table) -> Mask:
-    return np.zeros(table.num_rows, dtype=bool)
 
 
 def _skewed(context: DrillContext) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias, TypeVar
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from ml_platform.config import UseCase
 from ml_platform.errors import ConfigError, NotFoundError
@@ -43,6 +43,27 @@ class Segment(Strict):
     values: tuple[str, ...] = Field(min_length=1, description="Values.")
 
 
+class Entity(Strict):
+    """Where one case of the use case stands in its raw feeds, so that it can be taken out or come twice."""
+
+    feeds: tuple[str, ...] = Field(min_length=1, description="Feeds that hold a row of it, all by its key.")
+    key: tuple[str, ...] = Field(min_length=1, description="Columns of its key within a partition.")
+    number: str = Field(
+        description="Integer column of the key; one that comes twice gets a number not in use."
+    )
+
+    recurring: bool = Field(
+        default=False,
+        description="Whether a number means the same in later partitions, and features count its past.",
+    )
+
+    @model_validator(mode="after")
+    def _number_in_key(self) -> Entity:
+        if self.number not in self.key:
+            raise ValueError(f"number '{self.number}' is no column of the key ({', '.join(self.key)})")
+        return self
+
+
 class DrillMap(Strict):
     """Where the generic incidents strike in one use case. Values are never told to the platform.
 
@@ -64,6 +85,10 @@ class DrillMap(Strict):
     flip: Flip | None = Field(
         default=None,
         description="Raw outcomes with some rows made positive and some negative, all columns consistent.",
+    )
+    entity: Entity | None = Field(
+        default=None,
+        description="Where a case stands in the feeds; a prior shift of several classes replaces cases.",
     )
     amount: Columns | None = Field(
         default=None,

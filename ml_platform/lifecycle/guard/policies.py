@@ -39,7 +39,7 @@ class Policy:
     """How one policy did over the same days.
 
     Attributes:
-        name: ``guarded``, ``never``, ``every 28`` ...
+        name: ``guarded``, ``never``, ``every 28 days`` ...
         loss: Mean over days.
         trainings: Trainings after the first champion.
         by_day: Log loss by partition.
@@ -79,7 +79,7 @@ def policies(
     model = bundle.from_bytes(platform.lake.get(first.model_digest), first.model_digest)
     found.append(_policy("never", 0, {k: (t, model.predict(t)) for k, t in truth.items()}, target))
     for period in target.model.retraining.comparison_periods:
-        progress(f"every {period}")
+        progress(f"every {target.use_case.scheme.counted(period)}")
         found.append(_calendar(target, examples, truth, period))
     return found
 
@@ -219,7 +219,7 @@ def _calendar(target: Target, examples: _Examples, truth: Mapping[str, pa.Table]
         trainings += start > 0
         for day in days[start : start + period]:
             scored[day] = (truth[day], model.predict(truth[day]))
-    return _policy(f"every {period}", trainings, scored, target)
+    return _policy(f"every {target.use_case.scheme.counted(period)}", trainings, scored, target)
 
 
 def _policy(

@@ -90,4 +90,5 @@ def story_page(platform: Platform, target: Target, as_of: datetime, chart: bytes
         for a in reversed(attempts(platform, target))
         if a.as_of <= as_of
     ]
-    return story_html(target.key, as_of.isoformat(), picture, rows, acted)
+    noun = target.use_case.scheme.noun
+    return story_html(target.key, as_of.isoformat(), picture, rows, acted, noun)

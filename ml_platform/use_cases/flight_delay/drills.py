@@ -124,6 +124,12 @@ DRILLS = {
     "outcome": "flight_outcomes",
     "positive": late,
     "flip": flip,
+    "entity": {
+        "feeds": ["flight_schedule", "flight_outcomes"],
+        "key": ["carrier", "flight", "origin"],
+        "number": "flight",
+        "recurring": True,
+    },
     "segment": {"column": "carrier", "values": ["B6", "UA"]},
     "skewed": ["distance", "typical_seats", "route_late_rate"],
     "shift": shift,

@@ -29,6 +29,7 @@ DRILLS = {
     "outcome": "returns",
     "positive": late,
     "flip": flip,
+    "entity": {"feeds": ["loans", "returns"], "key": ["branch", "loan_no"], "number": "loan_no"},
     "segment": {"column": "branch", "values": ["harbour", "north"]},
     "skewed": ["pages"],
     "first": dt.date(2020, 8, 31),

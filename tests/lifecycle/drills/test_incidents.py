@@ -1,6 +1,5 @@
 """Incidents by kind of target: what each changes, and which do not apply."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +10,10 @@ import yaml
 from library import FOLDER, NAME
 
 from ml_platform.config import ModelConfig, load_use_case
-from ml_platform.lifecycle.drills.incidents import LabelRedefinition, PriorShift
-from ml_platform.lifecycle.drills.mapping import DrillMap, drill_map
+from ml_platform.lifecycle.drills.incidents import LabelRedefinition
+from ml_platform.lifecycle.drills.mapping import drill_map
 from ml_platform.lifecycle.drills.running import Settings, in_effect, inapplicable
-from ml_platform.lifecycle.drills.scenario import DrillContext, Visible
+from ml_platform.lifecycle.drills.scenario import DrillContext
 from ml_platform.lifecycle.platform import Target
 
 USE_CASE = load_use_case(FOLDER / NAME / "use_case.yaml")
@@ -29,8 +28,8 @@ class NoWorld:
         raise AssertionError("not asked")
 
 
-def context(model: ModelConfig, mapped: DrillMap | None = None) -> DrillContext:
-    return DrillContext(USE_CASE, model, mapped or drill_map(USE_CASE), "2020-10-05", 2.0, 1, NoWorld())
+def context(model: ModelConfig) -> DrillContext:
+    return DrillContext(USE_CASE, model, drill_map(USE_CASE), "2020-10-05", 2.0, 1, NoWorld())
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda m: m.kind)
@@ -46,24 +45,6 @@ def test_a_label_is_redefined_in_the_terms_of_its_kind(model: ModelConfig) -> No
     assert {(w, n) for w, n in changed} == expected[model.kind]
     assert 0.4 < len(changed) / 1000 < 0.6 and {o for *_, o in pairs} == {"same"}
     assert scenario.amount(context(model)).startswith("50%")
-
-
-def test_the_class_that_is_seen_best_sets_the_size_of_a_prior_shift() -> None:
-    seen = [("in_time", 0.3, 0.05), ("late", 0.04, 0.05), ("very_late", 0.12, 0.05), ("none", None, 0.05)]
-    visible = [Visible("concept", "bias", *each) for each in seen]
-    told = replace(context(MODELS[2]), visible=visible)
-    assert PriorShift()._smallest(told) == 0.05
-    assert PriorShift()._smallest(context(MODELS[2])) == 0.1, "nothing was measured"
-
-
-def test_amounts_grow_in_their_feed_only() -> None:
-    number = MODELS[1]
-    mapped = DrillMap(amount={"feed": "loans", "columns": ["fee"]})  # type: ignore[arg-type]
-    table = pa.table({"fee": [2.0, 0.0, 5.01], "pages": [1, 2, 3]})
-    scenario, told = PriorShift(), context(number, mapped)
-    assert scenario.feed("loans", table, "2020-10-05", told)["fee"].to_pylist() == [3.0, 0.0, 7.52]
-    assert scenario.feed("returns", table, "2020-10-05", told) is table
-    assert scenario.amount(told) == "loans: fee × 1.5"
 
 
 def test_a_model_may_ask_for_the_real_order_of_partitions(own_use_case: Path) -> None:

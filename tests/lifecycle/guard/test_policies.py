@@ -42,7 +42,7 @@ def trainings(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 def test_other_policies_are_judged_on_the_same_weeks(lived: Library) -> None:
     found = policies(lived.platform, guarded(lived, comparison_periods=(4,)), lived.now)
-    assert [p.name for p in found] == ["guarded", "never", "every 4"]
+    assert [p.name for p in found] == ["guarded", "never", "every 4 weeks"]
     weeks = lived.weeks(FIRST, "2020-10-12")
     for policy in found:
         assert list(policy.by_day) == weeks
