@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,12 +32,19 @@ def _prepare(stores: Platform, chosen: Sequence[UseCase]) -> None:
     from ml_platform.features.dbt import compile_project
     from ml_platform.lifecycle.doctor import marker
 
-    marker(stores)
-    stores.ledger.heads("nothing")
-    for use_case in chosen:
+    def broken(use_case: UseCase) -> PlatformError | None:
         try:
             compile_project(use_case.dbt_dir)
         except PlatformError as error:
+            return error
+        return None
+
+    marker(stores)
+    stores.ledger.heads("nothing")
+    with ThreadPoolExecutor(os.cpu_count()) as side_by_side:
+        found = list(side_by_side.map(broken, chosen))
+    for use_case, error in zip(chosen, found, strict=True):
+        if error is not None:
             # One broken project stops no other: the graph and the doctor show it.
             errors.print(f"[yellow]{use_case.name} is broken[/]: {escape(str(error))}", highlight=False)
 
@@ -92,39 +102,86 @@ def found_by_folder(name: str) -> str:
 
 
 def _play_all(stores: Platform, chosen: Mapping[str, Sequence[str]]) -> None:
-    """Play use cases by name, each with the names of the models to play."""
+    """Play use cases by name, each with the names of the models to play.
+
+    The first one in this process, where its progress is seen; the others beside it, each in a process of its
+    own, on as many cores as there are. What they say comes after it, in their order.
+    """
     os.environ.setdefault("DO_NOT_TRACK", "true")
     os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
     started = time.perf_counter()
     with console.status("opening the platform …"):
         _prepare(stores, [stores.use_case(name) for name in chosen])
-        # Dagster costs seconds of import; only commands that run jobs pay them.
-        from ml_platform.cli.summary import print_next
-        from ml_platform.orchestration.demo import open_instance
+    first, *others = chosen
+    cores = max(1, (os.cpu_count() or 1) - 1)
+    with _processes(min(cores, len(others))) as pool:
+        beside = {n: pool.submit(_play_beside, n, chosen[n], _styled(), console.width) for n in others}
+        # What dbt and other libraries print goes to the log; the console keeps the terminal it was made with.
+        console.file = sys.stdout
+        try:
+            done = [_played(stores, first, chosen[first])]
+            for name, playing in beside.items():
+                with console.status(f"{name} …"):
+                    ok, said = _ended(name, playing)
+                sys.stdout.write(said)
+                done.append(ok)
+            # Dagster costs seconds of import; only commands that run jobs pay them.
+            from ml_platform.cli.summary import print_next
 
-        instance = open_instance(stores)
+            print_next(stores, chosen, time.perf_counter() - started)
+        finally:
+            console.file = None  # type: ignore[assignment]  # again whatever stdout is
+    if not all(done):
+        raise typer.Exit(1)
+
+
+@contextlib.contextmanager
+def _processes(most: int) -> Iterator[Executor]:
+    """Processes that begin afresh: threads and connections of this one must not be carried over."""
+    if not most:
+        yield ThreadPoolExecutor(1)  # nothing is going to be submitted
+        return
+    with ProcessPoolExecutor(most, multiprocessing.get_context("spawn"), max_tasks_per_child=1) as pool:
+        try:
+            yield pool
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _ended(name: str, playing: Future[tuple[bool, str]]) -> tuple[bool, str]:
+    try:
+        return playing.result()
+    except BrokenProcessPool:
+        return False, f"\n{name}: its process was ended from outside; the same command goes on from there\n"
+
+
+def _styled() -> bool:
+    return console.is_terminal and not console.no_color
+
+
+def _play_beside(name: str, models: Sequence[str], styled: bool, width: int) -> tuple[bool, str]:
+    """Body of a process that plays one use case: whether it came to its end, and all that it said."""
+    console.width, console.record = width, True
+    with Path(os.devnull).open("w") as nowhere:
+        console.file = nowhere
+        ok = _played(platform(), name, models)
+        return ok, console.export_text(styles=styled)
+
+
+def _played(stores: Platform, name: str, models: Sequence[str]) -> bool:
+    """Whether a use case was played to its end; says why where it was not."""
+    from ml_platform.orchestration.demo import open_instance
+
     log = stores.home / "demo.log"
-    # What dbt and other libraries print goes to the log; the console keeps the terminal it was made with.
-    console.file = sys.stdout
     try:
         with (
-            instance,
+            open_instance(stores) as instance,
             log.open("a") as file,
             contextlib.redirect_stdout(file),
             contextlib.redirect_stderr(file),
         ):
-            failed = [name for name, models in chosen.items() if not _played(stores, instance, name, models)]
-        print_next(stores, chosen, time.perf_counter() - started)
-    finally:
-        console.file = None  # type: ignore[assignment]  # again whatever stdout is
-    if failed:
-        raise typer.Exit(1)
-
-
-def _played(stores: Platform, instance: Any, name: str, models: Sequence[str]) -> bool:
-    """Whether a use case was played to its end; says why where it was not."""
-    try:
-        _play(stores, instance, name, models)
+            _play(stores, instance, name, models)
     except PlatformError as error:
         console.print(f"[red]{name}: {escape(str(error))}[/]", highlight=False)
         return False

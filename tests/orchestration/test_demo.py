@@ -1,10 +1,12 @@
 """The demo where the gates refuse the first candidate: it ends in its summary, not in an error."""
 
 import datetime as dt
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 import yaml
 from dagster import AssetKey, DagsterInstance, DagsterRun, DagsterRunStatus
 from library import FOLDER, NAME
@@ -14,7 +16,7 @@ from ml_platform.cli import running
 from ml_platform.cli.main import app
 from ml_platform.config import DemoConfig, load_use_case
 from ml_platform.definitions import build
-from ml_platform.errors import ConfigError, PlatformError
+from ml_platform.errors import ConfigError
 from ml_platform.lifecycle.platform import Platform
 from ml_platform.orchestration.demo import _finished, _tags, acts, planned, played_assets
 
@@ -93,23 +95,28 @@ def test_the_demo_of_a_model_that_is_not_there_is_an_error(tmp_path: Path) -> No
         write_use_case(tmp_path / NAME, demo={**DEMO, "models": ["nobody"]})
 
 
-def test_a_use_case_that_fails_holds_up_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    played: dict[str, Any] = {}
-
-    def play(_stores: Any, _instance: Any, name: str, models: Any) -> None:
-        played[name] = models
-        if len(played) == 1:
-            raise PlatformError("it broke", where=name)
-
-    write_use_case(tmp_path / "use_cases" / NAME, demo=DEMO)
+def test_use_cases_are_played_side_by_side_and_one_that_fails_holds_up_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Clocks that stand before the first cutoff: there is nothing to play, and each process says so."""
+    names = [f"{NAME}_one", f"{NAME}_two", f"{NAME}_three"]
+    for name in names:
+        timeline = {"name": name, "clock": "replay", "start": "2019-06-01T20:00:00+02:00"}
+        write_use_case(tmp_path / "use_cases" / name, name=name, timeline=timeline)
     enter(monkeypatch, tmp_path / "home", tmp_path / "use_cases")
-    monkeypatch.setattr(running, "_play", play)
-    monkeypatch.setattr(running, "_prepare", lambda *_: None)
 
-    result = CliRunner().invoke(app, ["demo"])
+    with pytest.raises(typer.Exit):
+        running._play_all(Platform(), {n: ["late_return"] for n in names})
 
-    assert played[NAME] == ["late_return"] and len(played) > 1 and result.exit_code == 1
-    assert "it broke" in result.output
+    said = capfd.readouterr().out
+    at = [said.index(f"no partition of {n} has been reached yet") for n in names]
+    assert at == sorted(at)
+
+
+def test_a_process_that_is_ended_from_outside_is_told() -> None:
+    with running._processes(1) as pool:
+        ok, said = running._ended(NAME, pool.submit(os._exit, 1))
+    assert not ok and f"{NAME}: its process was ended from outside" in said
 
 
 @pytest.fixture
