@@ -74,9 +74,15 @@ def _next_home(factory: pytest.TempPathFactory, name: str, before: Path | None, 
 
 
 @pytest.fixture(scope="session")
-def trained_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def empty_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Stores that hold nothing yet."""
+    return _next_home(tmp_path_factory, "empty", None, "open_stores")
+
+
+@pytest.fixture(scope="session")
+def trained_home(tmp_path_factory: pytest.TempPathFactory, empty_home: Path) -> Path:
     """Weeks landed, accepted and built, a candidate trained and judged; no champion yet."""
-    return _next_home(tmp_path_factory, "trained", None, "train_first")
+    return _next_home(tmp_path_factory, "trained", empty_home, "train_first")
 
 
 @pytest.fixture(scope="session")
@@ -104,11 +110,9 @@ def _copied(home: Path, folder: Path) -> "Library":
 
 
 @pytest.fixture
-def fresh(tmp_path: Path) -> "Library":
-    """An empty installation."""
-    import library
-
-    return library.open_library(tmp_path / "home")
+def fresh(empty_home: Path, tmp_path: Path) -> "Library":
+    """A copy of :func:`empty_home`."""
+    return _copied(empty_home, tmp_path)
 
 
 @pytest.fixture

@@ -7,15 +7,16 @@ import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ml_platform.config import UseCase
+from ml_platform.config import SEARCH_PATH_VARIABLE, UseCase, load_use_case
 from ml_platform.feed_config import FeedConfig
 from ml_platform.lifecycle import caching, evaluation, promotion, scoring, training, training_data, views
 from ml_platform.lifecycle.acceptance import AcceptanceReport, accept
 from ml_platform.lifecycle.landing import land
-from ml_platform.lifecycle.platform import Platform, Target
+from ml_platform.lifecycle.platform import Outside, Platform, Target
 from ml_platform.storage.lake import LocalLake
 
 FOLDER = Path(__file__).parent / "library_use_case"
@@ -99,9 +100,22 @@ class Library:
         self.serve()
 
 
+@cache
+def _read() -> UseCase:
+    return load_use_case(FOLDER / NAME / "use_case.yaml")
+
+
+def open_stores(library: Library) -> None:
+    """Migrate the ledger and MLflow's database, which take a second and are the same in each home."""
+    library.platform.ledger.assets()
+    library.platform.tracking.champion_digest(MODEL)
+
+
 def open_library(home: Path, **environment: str) -> Library:
-    """The library's installation in a home folder."""
-    platform = Platform({"ML_PLATFORM_HOME": str(home), **environment})
+    """The library's installation in a home folder, alone where the environment names no other use cases."""
+    given = {"ML_PLATFORM_HOME": str(home), **environment}
+    alone = given.get(SEARCH_PATH_VARIABLE, os.environ.get(SEARCH_PATH_VARIABLE)) == str(FOLDER)
+    platform = Platform(given, Outside(use_cases={NAME: _read()}) if alone else None)
     return Library(platform, platform.target(MODEL))
 
 
