@@ -144,11 +144,12 @@ def fit_platt(scores: Floats, labels: Floats) -> Calibrator | None:
     high, low = (positives + 1) / (positives + 2), 1 / (labels.size - positives + 2)
     target = np.where(labels == 1, high, low)
     line = (0.0, float(log_odds(np.array([target.mean()]))[0]))
+    loss = _line_loss(odds, target, line)
     for _ in range(_NEWTON_STEPS):
         step = _newton_step(odds, target, line)
         if step is None:
             return None
-        line = _damped(odds, target, line, step)
+        line, loss = _damped(odds, target, line, loss, step)
         if abs(step[0]) + abs(step[1]) < _SETTLED:
             return Calibrator("platt", (line[0],), (line[1],)) if line[0] > 0 else None
     return None
@@ -167,16 +168,16 @@ def _newton_step(odds: Floats, target: Floats, line: tuple[float, float]) -> tup
 
 
 def _damped(
-    odds: Floats, target: Floats, line: tuple[float, float], step: tuple[float, float]
-) -> tuple[float, float]:
-    """The line after the step, halved until the loss does not rise: full steps may diverge."""
-    before = _line_loss(odds, target, line)
+    odds: Floats, target: Floats, line: tuple[float, float], loss: float, step: tuple[float, float]
+) -> tuple[tuple[float, float], float]:
+    """The line after the step and its loss; halved until the loss does not rise: full steps may diverge."""
     for halvings in range(_HALVINGS):
         share = 0.5**halvings
         moved = (line[0] + share * step[0], line[1] + share * step[1])
-        if _line_loss(odds, target, moved) <= before:
-            return moved
-    return line
+        reached = _line_loss(odds, target, moved)
+        if reached <= loss:
+            return moved, reached
+    return line, loss
 
 
 def _line_loss(odds: Floats, target: Floats, line: tuple[float, float]) -> float:
