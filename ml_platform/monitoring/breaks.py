@@ -7,7 +7,7 @@ repeated from the day before must be one that usually is not.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -26,6 +26,7 @@ from ml_platform.monitoring.break_rules import (
 )
 from ml_platform.monitoring.days import Days, Flags, Integers, by_day, is_numeric, named
 from ml_platform.monitoring.segment_breaks import Broken, Groups
+from ml_platform.monitoring.segment_repeats import STALE, STUCK
 from ml_platform.statistics.finding import Finding, Findings
 from ml_platform.statistics.frames import PARTITION, Table, as_frame
 
@@ -73,8 +74,9 @@ def data_breaks(
     found = [_row_count(before, now, groups)]
     found += [_null_rate(before, now, c, groups) for c in columns]
     found += [_new_categories(before, now, c, settings) for c in columns if c not in numeric]
-    found += [_staleness(before, now, c) for c in numeric]
-    found += [_stuck(before, now, c) for c in numeric]
+    told = [g.repeated(numeric) for g in groups]
+    found += [_apart(_staleness(before, now, c), _of(told, c, STALE), "repeated") for c in numeric]
+    found += [_apart(_stuck(before, now, c), _of(told, c, STUCK), "one and the same") for c in numeric]
     return Findings.of(QUESTION, found)
 
 
@@ -166,7 +168,7 @@ def _staleness(before: Days, now: Days, column: str) -> Finding:
     stale, shares, usual = stale_days(before, now, column)
     worst = int(np.argmax(shares))
     return Finding(
-        statistic="staleness",
+        statistic=STALE,
         subject=column,
         state="FAIL" if stale.any() else "PASS",
         detail=f"{shares[worst]:.1%} of the values on {now.keys[worst]} are those of the day before",
@@ -183,7 +185,7 @@ def _stuck(before: Days, now: Days, column: str) -> Finding:
     stuck, shares, usual = stuck_days(before, now, column)
     worst = int(np.argmax(shares))
     return Finding(
-        statistic="stuck_value",
+        statistic=STUCK,
         subject=column,
         state="FAIL" if stuck.any() else "PASS",
         detail=f"{shares[worst]:.1%} of the values on {now.keys[worst]} are one and the same",
@@ -193,6 +195,10 @@ def _stuck(before: Days, now: Days, column: str) -> Finding:
         rows=len(now.of),
         partitions=named(now, stuck),
     )
+
+
+def _of(found: Sequence[Mapping[str, Mapping[str, Broken]]], column: str, statistic: str) -> list[Broken]:
+    return [f[column][statistic] for f in found if statistic in f[column]]
 
 
 def _apart(whole: Finding, found: Sequence[Broken], what: str) -> Finding:

@@ -1,21 +1,30 @@
-"""The rules of nulls and row counts on the values of a segment: what hides in the whole.
+"""The rules of nulls, row counts and repeated values on the values of a segment: what hides in the whole.
 
 A segment drifts more than the whole does, and there are many: over a year of daily windows a step of five
 points against the reference's days was exceeded on 60 of 100, by one value whose entities changed. So a
 segment is held against the last days before the window too, and must jump by :data:`SEGMENT_STEP` (then on
-none of 200). Repeated values are not judged by segment: a site's timetable repeats itself (35 of 100). A
-value that the reference does not know is a cold start: :mod:`ml_platform.monitoring.covariates` has it.
+none of 200). A site's timetable repeats itself: by the rule of the whole, 35 of 100 windows had a segment
+with repeated values. So no earlier day of the segment may have repeated as many, and only days with enough
+rows count. A value that the reference does not know is a cold start: :mod:`ml_platform.monitoring.covariates`
+has it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
-from ml_platform.monitoring.break_rules import HOLD_BACK, null_breaks, null_limit, usual_rows
+from ml_platform.monitoring.break_rules import (
+    HOLD_BACK,
+    null_breaks,
+    null_limit,
+    usual_rows,
+)
 from ml_platform.monitoring.days import Days, Flags, Integers, named
+from ml_platform.monitoring.segment_repeats import Told, repeats
 
 SEGMENT_STEP = 0.15
 """By so much a segment's null rate must exceed its worst earlier day."""
@@ -89,6 +98,28 @@ class Groups:
             return null_limit(nulls[enough], rows[enough], SEGMENT_STEP)
         whole = nulls.sum(keepdims=True), np.maximum(rows.sum(keepdims=True), 1)
         return null_limit(*whole, SEGMENT_STEP)
+
+    def repeated(self, columns: Sequence[str]) -> dict[str, dict[str, Broken]]:
+        """Values that are stuck, or repeat the day before: by numeric column, by statistic."""
+        # Days with enough rows now, and usually: a value that is new has nothing to be held against.
+        large = (self._rows[1] >= self.least).any(axis=1)
+        large &= np.median(self._rows[0], axis=1) >= self.least / 2
+        places = [(str(self.names[i]), *(c == i for c in self._codes)) for i in np.flatnonzero(large)]
+        return {c: self._repeated(c, places) for c in columns}
+
+    def _repeated(self, column: str, places: Sequence[tuple[str, Flags, Flags]]) -> dict[str, Broken]:
+        rates: dict[str, dict[str, float]] = {}
+        keys: dict[str, set[str]] = {}
+        old, new = self._past.numbers(column), self._now.numbers(column)
+        for name, before, now in places:
+            past, current = (
+                Told(values[at], days.of[at], len(days.keys))
+                for values, days, at in ((old, self._past, before), (new, self._now, now))
+            )
+            for statistic, (found, shares) in repeats(past, current, self.least).items():
+                rates.setdefault(statistic, {})[name] = round(float(shares[found].max()), 4)
+                keys.setdefault(statistic, set()).update(named(self._now, found))
+        return {s: Broken(rates[s], frozenset(keys[s])) for s in rates}
 
     def few(self) -> Broken:
         """Values with enough rows on a usual day that have less than half of them on a current one."""

@@ -228,3 +228,48 @@ def test_an_hour_is_held_against_its_like_and_a_month_against_all() -> None:
     months = {f"{2020 + m // 12}-{m % 12 + 1:02}-01": 200 + m for m in range(36)}
     months["2020-06-01"] = months["2021-02-01"] = 900  # Mondays, as the last but one is
     assert of(rows_of(months), "row_count", "all").state == "PASS"
+
+
+def even(frame: pd.DataFrame, depot: str, rows: int = 250) -> pd.DataFrame:
+    """As many rows of one depot on each day."""
+    number = frame.groupby(["partition_key", "depot"]).cumcount()
+    return frame[(frame.depot != depot) | (number < rows)].reset_index(drop=True)
+
+
+def test_values_of_the_day_before_in_one_segment_are_named_though_the_whole_hides_them() -> None:
+    now = even(window(28, 7), "west")
+    days = {d: np.flatnonzero((now.partition_key == key(d)) & (now.depot == "west")) for d in (30, 31)}
+    now.loc[days[31], "measure_7"] = now.loc[days[30], "measure_7"].to_numpy()
+    (found,) = judge(now).failed
+    assert (found.statistic, found.subject, found.partitions) == ("staleness", "measure_7", (key(31),))
+    assert list(found.facts["segments"]) == ["depot=west"] and found.facts["segments"]["depot=west"] > 0.9
+    assert found.estimate is not None and found.floor is not None and found.estimate < found.floor
+    small = now.drop(index=np.r_[days[30][150:], days[31][150:]])
+    assert of(judge(small), "staleness", "measure_7").state == "PASS", "too few rows on the day to be judged"
+
+
+def test_a_value_that_is_stuck_in_one_segment_is_named_though_the_whole_hides_it() -> None:
+    now = window(28, 7)
+    rng = np.random.default_rng(2)
+    hit = (now.partition_key == key(29)) & (now.depot == "south") & (rng.random(len(now)) < 0.6)
+    now.loc[hit, "measure_3"] = 0.5
+    (found,) = judge(now).failed
+    assert (found.statistic, found.subject, found.partitions) == ("stuck_value", "measure_3", (key(29),))
+    assert list(found.facts["segments"]) == ["depot=south"] and found.estimate is not None
+    assert found.estimate < 0.25, "of all rows it is nothing"
+
+
+def test_a_segment_whose_timetable_sometimes_repeats_is_no_alarm() -> None:
+    """On two days of four weeks the same plan as the day before: by the median it hardly ever repeats."""
+
+    def planned(first: int, days: int, repeated: set[int]) -> pd.DataFrame:
+        frame = even(window(first, days), "north")
+        for d in range(first, first + days):
+            at = np.flatnonzero((frame.partition_key == key(d)) & (frame.depot == "north"))
+            plan = np.random.default_rng(d - (d in repeated)).choice(5000, 250) / 10
+            frame.loc[at, "measure_9"] = plan
+        return frame
+
+    reference, now = planned(0, 28, {9, 20}), planned(28, 7, {32})
+    assert not judge(now, reference).failed
+    assert [f.partitions for f in judge(now, planned(0, 28, set())).failed] == [(key(32),)]

@@ -24,9 +24,10 @@ from guarded import (
     within,
     world,
 )
-from library import Library, spoil
+from library import FOLDER, NAME, Library, spoil
 
 from ml_platform.errors import NoChampionError, NotFoundError
+from ml_platform.ingestion.reader import load_reader
 from ml_platform.lifecycle import reference as reading
 from ml_platform.lifecycle import scoring
 from ml_platform.lifecycle.guard import records
@@ -426,3 +427,44 @@ def test_what_moved_is_ranked_by_what_the_champion_makes_of_it(lived: Library) -
     own = scoring.load_champion(lived.platform, champion(lived).model_digest).importance
     assert shares == pytest.approx({n: own[n] for n in shares}) and sum(shares.values()) > 0.99
     assert [m.materiality for m in report.moved] == [m.distance * shares[m.name] for m in report.moved]
+
+
+# --- quarantine -------------------------------------------------------------------------------------
+
+
+def unreadable(week: str, rows: Sequence[int]) -> dict[str, Any]:
+    """The reader's settings with which some loans of a week have pages that the contract does not accept."""
+    return {"edits": {week: {"pages": dict.fromkeys(rows, 5000)}}}
+
+
+def test_rows_that_went_to_quarantine_are_named_on_their_day(early: Library) -> None:
+    target, week = guarded(early), "2020-09-21"
+    found = play(within(early, world(loans=unreadable(week, range(20)))), target, week)
+    share = next(f for f in found.gathered.evidence.of("contract").failed if f.subject == "loans")
+    assert (share.statistic, share.partitions) == ("quarantined_share", (week,))
+    assert "22.2% of the 90 rows of loans" in share.detail and "pages_in_range" in share.detail
+    assert (found.verdict.verdict, found.verdict.cause) == ("fix_data", "data:contract")
+    assert found.diagnosis.verdict.quarantined == (week,)
+    # What came before stays sound, and so does the day after.
+    live(early, target, ["2020-09-28"])
+    again = diagnosed(early, target)
+    assert again.diagnosis.verdict.quarantined == (week,)
+
+
+def test_quarantined_rows_of_one_segment_are_named_though_the_whole_hides_them(early: Library) -> None:
+    week, branch = "2020-09-21", "market"
+    made: Any = load_reader(FOLDER / NAME, "feeds:_week")
+    rows = [i for i, b in enumerate(made(week, {})["branch"]) if b == branch]
+    target = early.model(diagnosis=DIAGNOSIS | {"segment_minimum_rows": 15}, retraining=RETRAINING)
+    found = play(within(early, world(loans=unreadable(week, rows[:4]))), target, week)
+    share = next(f for f in found.gathered.evidence.of("contract").failed if f.subject == "loans")
+    assert share.estimate is not None and share.floor is not None and share.estimate < share.floor
+    assert list(share.facts["segments"]) == [f"branch={branch}"] and share.partitions == (week,)
+
+
+def test_clean_weeks_have_nothing_in_quarantine(lived: Library) -> None:
+    found = diagnosed(lived, guarded(lived))
+    shares = [f for f in found.gathered.evidence.of("contract").items if f.statistic == "quarantined_share"]
+    assert {f.subject for f in shares} == {"branches", "loans", "returns"} and {f.state for f in shares} == {
+        "PASS"
+    }
