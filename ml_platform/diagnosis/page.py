@@ -76,6 +76,7 @@ def story_html(
     verdicts: Sequence[Sequence[str]],
     actions: Sequence[Sequence[str]],
     noun: str = "day",
+    events: Sequence[Sequence[str]] = (),
 ) -> str:
     """A model's chart with what was said and done, as one page without any external resource.
 
@@ -86,17 +87,20 @@ def story_html(
         verdicts: Partition, verdict, cause and sentence, newest first.
         actions: Day, action, status and outcome, newest first.
         noun: What a partition is called.
+        events: Partition and name of what is known to be unlike others, newest first.
     """
     body = [
         f"<h1>{escape(title)}</h1>",
         f'<p class="muted">as of {escape(as_of)}</p>',
-        _image(f"Realised loss by {noun}, verdicts and actions", chart),
+        _image(f"Realised loss by {noun}, verdicts, actions and known events", chart),
         "<h2>Actions and refusals</h2>",
         table(("as of", "action", "status", "outcome"), actions)
         if actions
         else "<p>Nothing was asked for.</p>",
         "<h2>Verdicts</h2>" + table((noun, "verdict", "cause", "why"), verdicts),
     ]
+    if events:
+        body.insert(3, f"<h2>Known to be unlike other {escape(noun)}s</h2>" + table((noun, "event"), events))
     return document(title, body)
 
 

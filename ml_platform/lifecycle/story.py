@@ -1,4 +1,4 @@
-"""What was decided about a model, as marks for its chart: promotions, verdicts, refusals, incidents."""
+"""What was decided about a model and known beforehand, as marks for its chart."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy import select
 
 from ml_platform.lifecycle.platform import Platform, Target
-from ml_platform.monitoring.chart import IncidentSpan, Promotion, Story, VerdictMark
+from ml_platform.monitoring.marks import IncidentSpan, Promotion, Story, VerdictMark
 from ml_platform.registry import promotions
 from ml_platform.storage.tables import Attempt, Incident, Verdict
 
@@ -45,6 +45,7 @@ def story_of(platform: Platform, target: Target, keys: Sequence[str], as_of: dat
             IncidentSpan(i.report["first_partition"], i.report["last_partition"], i.report["cause"])
             for i in incidents
         ],
+        events=target.use_case.events_of(keys),
     )
 
 

@@ -58,3 +58,10 @@ def test_a_story_names_its_partitions_as_people_do() -> None:
     action = ("2020-02-01", "retrain", "refused", "too early")
     acted = story_html("m", "2020-02-01", b"", [verdict], [action])
     assert "<th>day</th>" in acted and "<td>too early</td>" in acted and "Nothing was" not in acted
+
+
+def test_the_story_names_days_that_are_known_to_be_unlike_others() -> None:
+    story = ("shop/late", "2024-05-01", b"png", [("2024-04-02", "none", "", "All is well.")], [], "day")
+    told = story_html(*story, [("2024-04-01", "Easter <Monday>")])
+    assert "<td>2024-04-01</td><td>Easter &lt;Monday&gt;</td>" in told
+    assert "unlike" not in story_html(*story)

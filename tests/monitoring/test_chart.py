@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from ml_platform.config import FeatureConfig, MonitoringConfig
 from ml_platform.guard_config import DiagnosisConfig
 from ml_platform.kinds.binary import Binary
-from ml_platform.monitoring import chart
+from ml_platform.monitoring import chart, marks
 from ml_platform.monitoring.daily import DailyDistance, daily_distance
 from ml_platform.monitoring.drift import drift
 from ml_platform.monitoring.drift_chart import drift_chart
@@ -93,10 +93,10 @@ def test_immature_days_are_shaded_and_mature_ones_are_not() -> None:
 
 def test_the_strip_makes_room_for_each_feature_and_promotions_are_marked() -> None:
     bare = pixels(chart.model_chart("parcels/late", performance(12)))
-    marks = [chart.Promotion("2024-02-01", "v1"), chart.Promotion(KEYS[5], "v2")]
+    made = [marks.Promotion("2024-02-01", "v1"), marks.Promotion(KEYS[5], "v2")]
     full = pixels(
         chart.model_chart(
-            "parcels/late", performance(12), distance=distance(), story=chart.Story(promotions=marks)
+            "parcels/late", performance(12), distance=distance(), story=marks.Story(promotions=made)
         )
     )
     assert full.shape[0] > bare.shape[0]
@@ -106,9 +106,19 @@ def test_the_strip_makes_room_for_each_feature_and_promotions_are_marked() -> No
 
 def test_names_of_neighbouring_promotions_stand_below_each_other() -> None:
     axis = Figure().subplots()
-    chart._promotions(axis, [chart.Promotion(KEYS[i], f"v{i}") for i in (0, 10, 11)], KEYS)
+    marks.draw_promotions(axis, [marks.Promotion(KEYS[i], f"v{i}") for i in (0, 10, 11)], KEYS)
     first, second, third = (mark.xy[1] for mark in axis.texts)
     assert first == second > third
+
+
+def test_known_events_are_named_at_their_days_and_others_are_left_out() -> None:
+    axis = Figure().subplots()
+    marks.draw_events(axis, {KEYS[3]: "Stocktaking", KEYS[9]: "Fair", "2024-07-01": "Closed"}, KEYS)
+    assert [(mark.get_text(), mark.xy[0]) for mark in axis.texts] == [("Stocktaking", 3), ("Fair", 9)]
+    assert [line.get_xdata()[0] for line in axis.lines] == [3, 9]
+    bare = pixels(chart.model_chart("m", performance(12)))
+    named = pixels(chart.model_chart("m", performance(12), story=marks.Story(events={KEYS[3]: "Fair"})))
+    assert (bare != named).any(), "the chart draws them"
 
 
 @pytest.mark.parametrize("mature", [0, 3])
@@ -123,7 +133,7 @@ def test_losses_expected_without_labels_are_lines_of_their_own_broken_where_unkn
     shade = np.array(matplotlib.colors.to_rgb(getattr(chart, colour)))
 
     def coloured(expected: dict[str, float]) -> int:
-        image = pixels(chart.model_chart("m", performance(12), story=chart.Story(**{name: expected})))
+        image = pixels(chart.model_chart("m", performance(12), story=marks.Story(**{name: expected})))
         return int((np.abs(image - shade).max(axis=2) < 0.05).sum())
 
     whole = dict.fromkeys(KEYS, 0.7)

@@ -91,4 +91,6 @@ def story_page(platform: Platform, target: Target, as_of: datetime, chart: bytes
         if a.as_of <= as_of
     ]
     noun = target.use_case.scheme.noun
-    return story_html(target.key, as_of.isoformat(), picture, rows, acted, noun)
+    served = platform.ledger.heads(target.asset("predictions"), as_of=as_of)
+    events = sorted(target.use_case.events_of(served).items(), reverse=True)
+    return story_html(target.key, as_of.isoformat(), picture, rows, acted, noun, events)
