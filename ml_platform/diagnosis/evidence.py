@@ -35,6 +35,8 @@ JACKKNIFE = "single_day"
 """On ``season``: FAIL when the alarm vanishes without one day, which ``partitions`` names."""
 EVENTS = "known_events"
 """On ``season``: FAIL when the alarm vanishes without the days of known events."""
+SAME_SEASON = "same_season"
+"""On ``season``: FAIL when the features drifted, and look as they did in the same season a year ago."""
 UNANSWERED = "unknown_evidence"
 """The cause where a question of steps 1 to 5 has had no evidence for long and nothing else is an incident."""
 

@@ -170,7 +170,7 @@ def _harm(evidence: Evidence, settings: DiagnosisConfig) -> Draft | None:
     """Steps 7 to 9 together, once the concept is silent."""
     covariates, concept, harm = (evidence.of(s) for s in ("covariates", "concept", "harm"))
     if not harm.failed:
-        return _benign(covariates)
+        return _benign(evidence)
     if concept.state == "PASS" or (concept.state == "UNDERPOWERED" and _explained(harm, covariates)):
         return _silent_concept(harm, covariates)
     if concept.state == "UNKNOWN":
@@ -185,11 +185,14 @@ def _harm(evidence: Evidence, settings: DiagnosisConfig) -> Draft | None:
     return Draft("escalate", "harm", sentence)
 
 
-def _benign(covariates: Findings) -> Draft | None:
+def _benign(evidence: Evidence) -> Draft | None:
+    covariates = evidence.of("covariates")
     if not covariates.failed:
         return None
     names = subjects_of(covariates.failed)
-    sentence = f"Features drifted ({listed(names)}) without harm: benign."
+    seasonal = any(f.statistic == ev.SAME_SEASON for f in evidence.of("season").failed)
+    how = ", as in the same season a year ago," if seasonal else ""
+    sentence = f"Features drifted ({listed(names)}){how} without harm: benign."
     return Draft("none", "benign_drift", sentence, names)
 
 

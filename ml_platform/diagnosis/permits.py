@@ -46,7 +46,9 @@ def renewal(evidence: Evidence, retraining: RetrainingConfig) -> Draft | None:
         return None
     green = all(evidence.of(s.name).state == "PASS" for s in STEPS[:6])
     training = evidence.training
-    calm = not alarmed(evidence) and not evidence.of("season").failed
+    # Features that move with the season every year are no reason to keep an old model.
+    rare = [f for f in evidence.of("season").failed if f.statistic != ev.SAME_SEASON]
+    calm = not alarmed(evidence) and not rare
     if not (green and calm) or training.not_green or training.partitions is None or evidence.open_incident:
         return None
     age = promotion.age_partitions

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from ml_platform.guard_config import DiagnosisConfig
 from ml_platform.statistics.blocks import Estimate, Floats, change_of_days, judge, mean_of_days
 from ml_platform.statistics.finding import Finding, Findings
 from ml_platform.statistics.frames import finite
+from ml_platform.statistics.states import State
 
 QUESTION = "season"
 RECURS = 0.5
@@ -18,6 +20,7 @@ RECURS = 0.5
 VANISHES = 0.6
 """An alarm vanishes when what is left of it is below the floor and less than this share of its size."""
 OLDER_MODEL = "older_season_model"
+SAME_SEASON = "same_season"
 NO_YEAR = "no data of a year ago"
 
 DailyValues = Mapping[str, float]
@@ -207,6 +210,31 @@ def older_model(
         p_value=p_value,
         blocks=gain.blocks,
     )
+
+
+def same_season(recent: Finding, season: Finding) -> Finding:
+    """Is a drift of the features but the season, which a second reference of a year ago shares?
+
+    Args:
+        recent: The domain classifier's AUC against the champion's reference.
+        season: The same against rows of the same season a year ago.
+
+    Returns:
+        FAIL: the features left the reference, and look as they did in that season. PASS: they did not leave
+        it, or look unlike both.
+    """
+    aucs = [0.5 if f.estimate is None else f.estimate for f in (recent, season)]
+    told = f"an AUC of {aucs[0]:.3f} against the reference, of {aucs[1]:.3f} against that season a year ago"
+    if recent.state != "FAIL":
+        return replace(season, statistic=SAME_SEASON, state="PASS", detail=f"{told}: there is no drift")
+    said: dict[State, tuple[State, str]] = {
+        "PASS": ("FAIL", "the drift is the season's"),
+        "FAIL": ("PASS", "more than the season drifted"),
+        "UNDERPOWERED": ("UNDERPOWERED", "whether the season explains the drift cannot be told"),
+        "UNKNOWN": ("UNKNOWN", season.detail),
+    }
+    state, meaning = said[season.state]
+    return replace(season, statistic=SAME_SEASON, subject="all", state=state, detail=f"{told}: {meaning}")
 
 
 def _ordered(days: DailyValues) -> Floats:

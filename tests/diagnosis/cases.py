@@ -68,6 +68,7 @@ NEW_REGION = ("covariates", finding("unseen_region", "place=XYZ", facts={"labell
 LEAK = ("leakage", finding("known_after_cutoff", "wait_minutes"))
 GAP = ("leakage", finding("live_gap", estimate=0.1))
 HOLIDAYS = ("season", finding("known_events", partitions=("2013-06-01", "2013-06-02")))
+YEARLY = ("season", finding("same_season"))
 RARE = ("season", finding("single_day", partitions=("2013-06-01",)))
 
 
@@ -180,6 +181,8 @@ CASES = [
     case("harm unexplained, density unknown", E(HARM, X_LESS, WEIGHTED_UNKNOWN), "escalate", "contradiction"),
     case("benign drift", E(DRIFT), "none", "benign_drift"),
     case("benign drift of an old model", E(DRIFT, promotion=OLD), "retrain", "freshness"),
+    case("benign drift of every year", E(DRIFT, YEARLY), "none", "benign_drift"),
+    case("benign drift of every year, old model", E(DRIFT, YEARLY, promotion=OLD), "retrain", "freshness"),
     case("new region with labels", E(REGION), "retrain", "new_region", kind="incident"),
     case("new region without labels", E(NEW_REGION), "wait_for_labels", "new_region"),
     case("leakage", E(LEAK, HARM), "rollback", "leakage"),

@@ -1,9 +1,12 @@
 from datetime import date, timedelta
 
 import numpy as np
+import pandas as pd
 
+from ml_platform.config import FeatureConfig
 from ml_platform.guard_config import DiagnosisConfig
-from ml_platform.monitoring.season import older_model, season
+from ml_platform.monitoring.covariates import covariate_shift
+from ml_platform.monitoring.season import older_model, same_season, season
 from ml_platform.statistics.finding import Finding
 
 SETTINGS = DiagnosisConfig()
@@ -92,3 +95,60 @@ def test_an_older_model_wins_by_the_same_days_alone() -> None:
     few = dict(list(storms.items())[:5])
     assert older_model("v2", few, better, floor=0.05, level=0.01).state == "UNDERPOWERED"
     assert older_model("v2", {}, better, floor=0.05, level=0.01).state == "UNKNOWN"
+
+
+# --- the features of two years ----------------------------------------------------------------------
+
+FEATURES = [FeatureConfig(name="warmth"), FeatureConfig(name="weight")]
+
+
+def two_years(first: date, days: int, moved: float = 0.0) -> pd.DataFrame:
+    """Warmth comes back every year; ``moved`` is what does not."""
+    frames = []
+    for day in (first + timedelta(days=d) for d in range(days)):
+        rng = np.random.default_rng(day.toordinal())
+        warmth = 3 * np.sin(2 * np.pi * day.timetuple().tm_yday / 365) + rng.normal(0, 0.05)
+        frame = {
+            "warmth": rng.normal(warmth, 1, 300),
+            "weight": rng.normal(moved + rng.normal(0, 0.1), 1, 300),
+        }
+        frames.append(pd.DataFrame({"partition_key": day.isoformat(), "score": 0.2, **frame}))
+    return pd.concat(frames, ignore_index=True)
+
+
+def against(reference: pd.DataFrame, current: pd.DataFrame) -> Finding:
+    report = covariate_shift(reference, current, features=FEATURES, score="score", settings=SETTINGS)
+    return next(f for f in report.findings.items if f.statistic == "domain_auc")
+
+
+def second_reference(moved: float = 0.0) -> Finding:
+    """A week of July 2025 against a recent reference, and against four weeks around it in 2024."""
+    current = two_years(date(2025, 7, 1), 7, moved)
+    then = two_years(date(2024, 6, 21), 28)
+    return same_season(against(two_years(date(2025, 1, 10), 28), current), against(then, current))
+
+
+def test_a_drift_that_a_year_ago_had_too_is_the_seasons() -> None:
+    found = second_reference()
+    assert (found.statistic, found.state) == ("same_season", "FAIL")
+    assert "the drift is the season's" in found.detail and found.blocks == 35
+    assert abs((found.estimate or 0) - 0.5) < 0.1, "the estimate is that against the season"
+
+
+def test_more_than_the_season_is_no_season() -> None:
+    found = second_reference(moved=2.0)
+    assert found.state == "PASS" and "more than the season drifted" in found.detail
+
+
+def test_without_a_drift_there_is_no_season_to_explain() -> None:
+    calm = Finding("domain_auc", "all", "PASS", "it did not", 0.51)
+    found = same_season(calm, Finding("domain_auc", "all", "FAIL", "unlike a year ago", 0.9))
+    assert found.state == "PASS" and "there is no drift" in found.detail
+
+
+def test_a_second_reference_that_was_not_judged_explains_nothing() -> None:
+    drifted = Finding("domain_auc", "all", "FAIL", "it drifted", 0.9)
+    unknown = same_season(drifted, Finding("domain_auc", "all", "UNKNOWN", "no rows"))
+    assert unknown.state == "UNKNOWN" and "no rows" in unknown.detail
+    weak = same_season(drifted, Finding("domain_auc", "all", "UNDERPOWERED", "few", 0.55))
+    assert weak.state == "UNDERPOWERED" and "cannot be told" in weak.detail

@@ -24,7 +24,7 @@ from ml_platform.lifecycle.guard.deliveries import deliveries, premature_labels
 from ml_platform.lifecycle.guard.evidence_tables import Tables
 from ml_platform.lifecycle.guard.live import Live
 from ml_platform.lifecycle.guard.records import unanswered_since
-from ml_platform.lifecycle.guard.seasons import a_season_ago, older_models
+from ml_platform.lifecycle.guard.seasons import a_season_ago, drift_of_the_season, older_models
 from ml_platform.lifecycle.platform import Platform, Target
 from ml_platform.lifecycle.reference import Reference, daily_losses
 from ml_platform.lifecycle.scoring import load_champion
@@ -372,7 +372,8 @@ class _Gatherer(Tables):
         events = self.target.use_case.events_of({*before, *current})
         found = season(before, current, floor=floor, settings=self.settings, year_ago=ago, events=events)
         older = older_models(self, current, floor=floor, compare=self.alarmed)
-        return Findings.of("season", [*found.items, *older], found.reason)
+        drift = drift_of_the_season(self, self.answered["covariates"])
+        return Findings.of("season", [*found.items, *older, drift], found.reason)
 
     def matured_losses(self) -> dict[str, float]:
         """Losses by day, which the question of harm has computed.

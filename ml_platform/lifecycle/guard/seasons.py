@@ -1,21 +1,25 @@
-"""Does an older model of the same season beat the champion, and what did the same period bring then?"""
+"""The same season a year ago: its models, its losses, and its features as a second reference."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 
 from ml_platform.config import UseCase
 from ml_platform.datasets import versions
 from ml_platform.errors import PlatformError
+from ml_platform.lifecycle import views
 from ml_platform.lifecycle.guard.evidence_tables import Tables
 from ml_platform.modeling import bundle
 from ml_platform.modeling.frames import daily_losses
 from ml_platform.modeling.model import Model
-from ml_platform.monitoring.season import OLDER_MODEL, DailyValues, older_model
+from ml_platform.monitoring.covariates import covariate_shift
+from ml_platform.monitoring.season import OLDER_MODEL, SAME_SEASON, DailyValues, older_model, same_season
 from ml_platform.registry import promotions
-from ml_platform.statistics.finding import Finding
+from ml_platform.statistics.finding import Finding, Findings
 from ml_platform.storage.tables import Promotion
 
 COVERED = 0.5
@@ -104,6 +108,61 @@ def a_season_ago(
         return None
     losses = realised(tables, sorted({*served[0], *served[1]}))
     return tuple({k: losses[k] for k in keys if k in losses} for keys in served)  # type: ignore[return-value]
+
+
+def drift_of_the_season(tables: Tables, recent: Findings) -> Finding:
+    """The drift of the features beside a second reference: as many partitions of the same season a year ago.
+
+    Args:
+        tables: What the diagnosis looks at.
+        recent: What was found of the features against the champion's reference.
+
+    Returns:
+        ``same_season``; UNKNOWN with its reason where there is no such history, or nothing was found.
+    """
+    against = next((f for f in recent.items if f.statistic == "domain_auc"), None)
+    if against is None:
+        return Finding(SAME_SEASON, "all", "UNKNOWN", recent.reason or "the features were not compared")
+    keys = _around_a_season_ago(tables)
+    if not keys:
+        return Finding(SAME_SEASON, "all", "UNKNOWN", _too_young(tables))
+    if against.state != "FAIL":
+        return replace(against, statistic=SAME_SEASON, state="PASS", detail="the features did not drift")
+    rows = views.compute(tables.platform, tables.target.use_case, "features", keys, tables.live.as_of)
+    present = [t for t in rows.values() if t.num_rows]
+    if len(present) < COVERED * len(keys):
+        why = f"only {len(present)} of {len(keys)} partitions of the same season a year ago have rows"
+        return Finding(SAME_SEASON, "all", "UNKNOWN", why)
+    then = pa.concat_tables(present).to_pandas()
+    score = tables.target.kind.names()[0]
+    report = covariate_shift(
+        then.assign(**{score: np.nan}),
+        tables.window,
+        features=tables.model.features,
+        score=score,
+        settings=tables.settings,
+    )
+    return same_season(against, next(f for f in report.findings.items if f.statistic == "domain_auc"))
+
+
+def _around_a_season_ago(tables: Tables) -> list[str]:
+    """Partitions around the window's a season ago whose features have all the history that they count."""
+    use_case, size = tables.target.use_case, tables.settings.reference_partitions
+    scheme, last = use_case.scheme, max(tables.window_keys)
+    length = season_length(use_case, tables.settings.season_partitions)
+    middle = scheme.shift(last, -length)
+    first = scheme.shift(scheme.first_key, use_case.config.views.history_partitions or 0)
+    keys = [scheme.shift(middle, step - size // 2) for step in range(size)]
+    return keys if keys[0] >= first else []
+
+
+def _too_young(tables: Tables) -> str:
+    use_case = tables.target.use_case
+    length = season_length(use_case, tables.settings.season_partitions)
+    return (
+        f"no second reference of the same season: the history begins on {use_case.scheme.first_key}, and a "
+        f"season comes back after {length} partitions"
+    )
 
 
 def realised(tables: Tables, keys: Sequence[str], model: Model | None = None) -> dict[str, float]:

@@ -11,7 +11,7 @@ from ml_platform.lifecycle.guard.evidence import gather
 from ml_platform.lifecycle.guard.evidence_tables import Tables
 from ml_platform.lifecycle.guard.live import Live
 from ml_platform.lifecycle.platform import Target
-from ml_platform.statistics.finding import Finding
+from ml_platform.statistics.finding import Finding, Findings
 from ml_platform.storage.ledger import wall_now
 from ml_platform.storage.tables import COMMITTED, Model, Promotion
 
@@ -110,3 +110,27 @@ def test_what_came_a_season_ago_is_read_from_what_was_served_then(older: Library
     ]
     assert ago[0] == seasons.realised(tables, list(ago[0]))
     assert seasons.a_season_ago(tables, older.weeks("2020-08-31", "2020-09-07"), current) is None
+
+
+def drift_in(library: Library, target: Target) -> Finding:
+    evidence = gather(library.platform, target, library.now).evidence
+    return next(f for f in evidence.of("season").items if f.statistic == "same_season")
+
+
+def test_a_history_of_less_than_a_year_has_no_second_reference_and_says_so(lived: Library) -> None:
+    found = drift_in(lived, target_of(lived, season_partitions=None))
+    assert found.state == "UNKNOWN" and "the history begins on 2020-01-06" in found.detail
+    assert "after 52 partitions" in found.detail
+
+
+def test_features_of_the_same_season_are_the_second_reference(lived: Library) -> None:
+    """Of the week of 9 November, eight weeks ago: rows of which the champion's reference has none."""
+    target = target_of(lived, season_partitions=8, reference_partitions=4)
+    tables = Tables(Live(lived.platform, target, lived.now, champion(lived)))
+    assert seasons._around_a_season_ago(tables) == lived.weeks("2020-08-31", "2020-09-21")
+    drifted = Finding("domain_auc", "all", "FAIL", "it drifted", 0.9)
+    found = seasons.drift_of_the_season(tables, Findings.of("covariates", [drifted]))
+    assert found.state != "UNKNOWN" and found.blocks == 7 and found.estimate is not None
+    assert abs(found.estimate - 0.5) < 0.2, "nothing has changed since"
+    calm = Finding("domain_auc", "all", "PASS", "it did not", 0.5)
+    assert seasons.drift_of_the_season(tables, Findings.of("covariates", [calm])).state == "PASS"
