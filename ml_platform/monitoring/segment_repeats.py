@@ -18,13 +18,15 @@ from ml_platform.monitoring.break_rules import (
     MANY_DISTINCT,
     REPEATED,
     STUCK_STEP,
-    USUALLY_REPEATED,
 )
 from ml_platform.monitoring.days import Flags, Integers
 from ml_platform.monitoring.shifts import NULL_P
 from ml_platform.statistics.blocks import Floats
 
 STALE, STUCK = "staleness", "stuck_value"
+NEVER_REPEATED = 0.5
+"""A segment is judged where no earlier day repeated this share. A timetable of which three quarters are those
+of the day before is once all the same: with a limit of .8 a drill's 96 % at one site were a false alarm."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ def _stale(past: Told, now: Told, enough: Flags) -> tuple[Flags, Floats]:
     shares = _repeated(past.last().then(now), usual)
     stale: Flags = enough & (shares > REPEATED)
     if stale.any():
-        stale &= _repeated(past, usual).max(initial=0.0) < USUALLY_REPEATED
+        stale &= _repeated(past, usual).max(initial=0.0) < NEVER_REPEATED
         if (counts > 0).sum(axis=1).max() < MANY_DISTINCT:  # a short timetable may repeat once
             stale &= np.r_[stale[1:], False] | np.r_[False, stale[:-1]]
     return stale, shares
