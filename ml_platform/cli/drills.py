@@ -17,6 +17,10 @@ from ml_platform.errors import NotFoundError
 if TYPE_CHECKING:
     from ml_platform.lifecycle.drills.running import Result
 
+_COLOURS = {"right": "green", "WRONG": "red", "NOT SEEN": "yellow"}
+_REAL = "the real one: its own drift is there too, and a verdict on that counts as wrong"
+_ANOTHER = "it rests on another cause"
+
 
 def drill(
     incident: Annotated[
@@ -76,7 +80,7 @@ def drill(
         _summary(results, seconds)
         for name, why in left_out.items():
             console.print(f"{name} was not played: {escape(why)}", highlight=False)
-    if not all(r.right for r in results):
+    if not all(r.right or r.missed for r in results):
         raise typer.Exit(1)
 
 
@@ -86,7 +90,7 @@ def _list(known: dict[str, type]) -> None:
 
 
 def _show(result: Result) -> None:
-    mark = "[bold green]right[/]" if result.right else "[bold red]WRONG[/]"
+    mark = f"[bold {_COLOURS[_word(result)]}]{_word(result)}[/]"
     lines = [
         f"\n[bold]{result.name}[/]  {mark}  {escape(result.why)}",
         f"  truth     {result.truth}: {escape(result.summary)}",
@@ -99,17 +103,27 @@ def _show(result: Result) -> None:
         *(f"  action    {escape(a)}" for a in result.actions),
         f"  seconds   {result.seconds:.1f}",
     ]
+    if result.calendar:
+        lines.insert(
+            3, "  order     the real one: its own drift is there too, and a verdict on that is a wrong one"
+        )
     if result.right and not result.cause_right:
-        lines.insert(4, "  [yellow]cause     the verdict is right, and it rests on another cause[/]")
+        rests = f"names {result.cause}, which asks for nothing" if result.truth == "none" else _ANOTHER
+        lines.insert(4, f"  [yellow]cause     the verdict is right, and {rests}[/]")
     console.print("\n".join(lines), highlight=False)
 
 
+def _word(result: Result) -> str:
+    return "right" if result.right else "NOT SEEN" if result.missed else "WRONG"
+
+
 def _summary(results: list[Result], seconds: float) -> None:
-    rows = [
-        (r.name, r.truth, r.verdict, r.cause, r.days, "right" if r.right else "WRONG", f"{r.seconds:.1f}")
-        for r in results
-    ]
+    rows = [(r.name, r.truth, r.verdict, r.cause, r.days, _word(r), f"{r.seconds:.1f}") for r in results]
     columns = ("incident", "truth", "verdict", "cause named", "partitions", "", "seconds")
     console.print(table("Drills", columns, rows))
     right = sum(r.right for r in results)
-    console.print(f"{right} of {len(results)} right, {seconds:.0f} s with the clean prefix", highlight=False)
+    missed = sum(r.missed for r in results)
+    unseen = f", {missed} too small to be seen" if missed else ""
+    console.print(
+        f"{right} of {len(results)} right{unseen}, {seconds:.0f} s with the clean prefix", highlight=False
+    )

@@ -88,13 +88,18 @@ class UnitChange(Scenario):
     def amount(self, context: DrillContext) -> str:
         """Share of rows, and the distance it makes."""
         where, share = needed(context.map.unit), _share(context)
-        before = context.before(where.feed)[where.columns[0]].drop_null().to_numpy().astype(float)
-        distance = share * ks_distance(np.sort(before), before * where.factor)
+        distance = self.visible(context) * UNIT_DISTANCE
         return (
             f"{share:.0%} of the rows of {where.feed}: {', '.join(where.columns)} × {where.factor:g} "
             f"(raw KS distance {distance:.2f} = {distance / UNIT_DISTANCE:.1f} × {UNIT_DISTANCE:g}, "
             f"from which a unit is suspected)"
         )
+
+    def visible(self, context: DrillContext) -> float:
+        """The distance that it makes of the raw rows, in units of that from which a unit is suspected."""
+        where = needed(context.map.unit)
+        before = context.before(where.feed)[where.columns[0]].drop_null().to_numpy().astype(float)
+        return _share(context) * ks_distance(np.sort(before), before * where.factor) / UNIT_DISTANCE
 
     def feed(self, name: str, table: pa.Table, partition: str, context: DrillContext) -> pa.Table:
         """Multiply."""
@@ -131,6 +136,10 @@ class NullSpike(Scenario):
             f"{share:.0%} nulls in {where.feed}: {', '.join(where.columns)} ({share / RISING_NULLS:.0f} × "
             f"the rise of {RISING_NULLS:.0%} that is reported)"
         )
+
+    def visible(self, context: DrillContext) -> float:
+        """The share of nulls, in units of the rise that is reported."""
+        return self._nulls(context) / RISING_NULLS
 
     def feed(self, name: str, table: pa.Table, partition: str, context: DrillContext) -> pa.Table:
         """Delete cells, of all columns in the same rows."""

@@ -109,6 +109,9 @@ class Result:
         told: Verdict by partition.
         seconds: Without the shared prefix.
         error: What failed, if the drill could not be played to its end.
+        visible: The effect in units of the smallest that can be seen.
+        missed: Nothing wrong was said, and it was not found, because the effect is smaller than can be seen:
+            neither right nor wrong.
     """
 
     name: str
@@ -135,6 +138,8 @@ class Result:
     told: tuple[DayTold, ...]
     seconds: float
     error: str = ""
+    visible: float = 1.0
+    missed: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -441,6 +446,14 @@ def _judged(
             why += (
                 f"; the cause can be identified after {least}: choose an earlier --onset or a later --horizon"
             )
+    visible = scenario.visible(context)
+    over = len(told) > scenario.identifiable_after(context)
+    missed = over and visible < 1 and not (right or error or _is_wrong(scenario, final.verdict))
+    if missed:
+        why = (
+            f"not found, and nothing wrong was said: the effect is {visible:.2g} of the smallest that can be "
+            "seen, so that this proves nothing"
+        )
     diagnosis = days[-1].diagnosed.diagnosis if days and days[-1].diagnosed else None
     causes = diagnosis.causes if diagnosis else ()
     named = {final.cause, *(c.name for c in causes if c.state == "FAIL")}
@@ -469,4 +482,6 @@ def _judged(
         told=tuple(told),
         seconds=round(seconds, 1),
         error=error,
+        visible=round(visible, 3),
+        missed=missed,
     )

@@ -156,6 +156,10 @@ class Scenario:
         """The severity in natural units, and what the deciding statistic can see."""
         return ""
 
+    def visible(self, context: DrillContext) -> float:
+        """The effect in units of the smallest that can be seen; below 1 it may be missed."""
+        return context.severity
+
     def feed(self, name: str, table: pa.Table, partition: str, context: DrillContext) -> pa.Table:
         """Raw rows of one partition of one feed, as they will ever be known, with ``known_at``."""
         return table

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -9,6 +10,7 @@ import pytest
 from library import FOLDER, NAME
 from typer.testing import CliRunner
 
+from ml_platform.cli.drills import _show as shown
 from ml_platform.cli.main import app
 from ml_platform.config import load_use_case
 from ml_platform.errors import ConfigError, NotFoundError, NotReadyError, PartitionError
@@ -145,6 +147,21 @@ def test_a_drill_that_ends_before_its_cause_can_be_known_says_so(prefix: Prefix)
 
     assert not result.right
     assert f"the cause can be identified after {result.identifiable_after}" in result.why
+
+
+def test_what_is_too_small_to_be_seen_is_neither_right_nor_wrong(
+    prefix: Prefix, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = played(prefix, scenarios_of()["null_spike"](), severity=0.1)
+
+    assert (result.missed, result.right) == (True, False) and result.visible == pytest.approx(0.6)
+    assert result.why.startswith("not found") and "0.6 of the smallest that can be seen" in result.why
+    shown(result)
+    said = capsys.readouterr().out
+    assert "NOT SEEN" in said and "WRONG" not in said and "the real one" not in said
+    shown(replace(result, missed=False, calendar=True))
+    said = capsys.readouterr().out
+    assert "WRONG" in said and "the real one" in said
 
 
 def test_names_files_and_onsets_that_cannot_be(tmp_path: Path, prefix: Prefix) -> None:
