@@ -60,12 +60,13 @@ def too_few(evidence: Evidence) -> Draft | None:
     if findings.state == "UNKNOWN":
         reason = f"nothing says whether there is enough to judge ({findings.reason or 'no finding'})"
         return Draft("wait_for_labels", "volume", f"Wait: {reason}.", recheck=1)
-    return Draft(
-        "wait_for_labels",
-        "volume",
-        "Too few matured rows, or rows of one class, to judge the model.",
-        recheck=max((_until_enough(f) for f in findings.items if f.state != "PASS"), default=1),
-    )
+    few = [f for f in findings.items if f.state != "PASS"]
+    if not any(f.estimate for f in few if f.statistic == "rows") and few[0].statistic == "rows":
+        sentence = "No label of what the model served is mature yet."
+    else:
+        sentence = f"Too little to judge the model: {', '.join(f.detail for f in few)}."
+    recheck = max((_until_enough(f) for f in few), default=1)
+    return Draft("wait_for_labels", "volume", sentence, recheck=recheck)
 
 
 def _until_enough(finding: Finding) -> int:

@@ -190,10 +190,11 @@ def _benign(evidence: Evidence) -> Draft | None:
     if not covariates.failed:
         return None
     names = subjects_of(covariates.failed)
+    single = [n for n in names if n != "all"]
+    what = f"Features drifted ({listed(single)})" if single else "The features drifted as a whole"
     seasonal = any(f.statistic == ev.SAME_SEASON for f in evidence.of("season").failed)
     how = ", as in the same season a year ago," if seasonal else ""
-    sentence = f"Features drifted ({listed(names)}){how} without harm: benign."
-    return Draft("none", "benign_drift", sentence, names)
+    return Draft("none", "benign_drift", f"{what}{how} without harm: benign.", names)
 
 
 def _silent_concept(harm: Findings, covariates: Findings) -> Draft:

@@ -22,6 +22,7 @@ table{border-collapse:collapse;width:100%;font-size:13px}td,th{padding:.35rem .5
 border-bottom:1px solid #e5e7eb;vertical-align:top}.pill{color:#fff;border-radius:9px;padding:.1rem .5rem;
 font-size:11px;font-weight:700}.PASS{background:#15803d}.FAIL{background:#dc2626}
 .UNDERPOWERED{background:#b45309}.UNKNOWN{background:#6b7280}img{max-width:100%}
+.log td:first-child{white-space:nowrap}
 """
 
 
@@ -113,10 +114,10 @@ def document(title: str, body: Iterable[str]) -> str:
 
 
 def table(names: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Rows of text as an HTML table."""
+    """Rows of text as an HTML table; the first column is a short one, such as a date."""
     head = "".join(f"<th>{escape(n)}</th>" for n in names)
     lines = "".join(f"<tr>{''.join(f'<td>{escape(c)}</td>' for c in row)}</tr>" for row in rows)
-    return f"<table><tr>{head}</tr>{lines}</table>"
+    return f'<table class="log"><tr>{head}</tr>{lines}</table>'
 
 
 def _events(diagnosis: Diagnosis) -> str:

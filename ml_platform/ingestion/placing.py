@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import reduce
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,7 +19,11 @@ _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def place(
-    table: pa.Table, feed: FeedConfig, scheme: PartitionScheme, partitions: Sequence[Partition]
+    table: pa.Table,
+    feed: FeedConfig,
+    scheme: PartitionScheme,
+    partitions: Sequence[Partition],
+    faults: list[FeedError] | None = None,
 ) -> pa.Table:
     """The rows of some partitions, with ``partition_key`` and ``known_at``.
 
@@ -27,18 +32,19 @@ def place(
         feed: A declared feed.
         scheme: Partitions of the use case.
         partitions: Those wanted; rows of others are left out, they land with their own.
+        faults: Where given, one error for each column with times that cannot be read is put here, and the
+            rows are left out: a check goes on to what else is wrong.
 
     Raises:
-        FeedError: A row has no readable event time, or no known_at.
+        FeedError: A row has no readable event time, or no known_at; all such columns are named.
     """
-    zone = feed.timezone or scheme.timezone
-    for name in feed.timestamps:
-        table = _replaced(table, name, instants(table, name, feed, zone, required=False))
-    events = None
-    if feed.event_time:
-        events = instants(table, feed.event_time, feed, zone)
-        table = _replaced(table, feed.event_time, events)
-    known = _known_at(table, feed, zone, events)
+    table, known, found = _legible(table, feed, feed.timezone or scheme.timezone)
+    if found and faults is None:
+        raise _together(found)
+    if faults is not None:
+        faults += found
+    events = table[feed.event_time] if feed.event_time else None
+    known = _known_at(table, feed, events) if known is None else known
     keys = pa.repeat(STATIC_KEY, table.num_rows) if feed.static else _keys(events, scheme)
     table = table.append_column("partition_key", keys).append_column("known_at", known)
     if ARRIVED in table.column_names:
@@ -47,13 +53,48 @@ def place(
     return table.filter(pc.is_in(table["partition_key"], wanted))
 
 
-def instants(
-    table: pa.Table, name: str, feed: FeedConfig, zone: str, *, required: bool = True
-) -> pa.ChunkedArray:
-    """A column as instants: text by the feed's format or ISO, without an offset in the feed's zone.
+def _legible(
+    table: pa.Table, feed: FeedConfig, zone: str
+) -> tuple[pa.Table, pa.ChunkedArray | None, list[FeedError]]:
+    """The rows whose times can all be read, when they were known, and an error for each column with others.
 
     Raises:
-        FeedError: There is no such column, or a value cannot be read, or is missing where required.
+        FeedError: There is no such column, or it is of a type that holds no instant.
+    """
+    known_at = feed.known_at.column if feed.known_at is not None else None
+    required = [n for n in (feed.event_time, known_at) if n]
+    columns = list(dict.fromkeys([*feed.timestamps, *required]))
+    read = {n: instants(table, n, feed, zone, required=n in required) for n in columns}
+    for name in (*feed.timestamps, feed.event_time):
+        if name:
+            table = _replaced(table, name, read[name][0])
+    known = read[known_at][0] if known_at else None
+    found = [error for _, _, error in read.values() if error is not None]
+    if found:
+        legible = pc.invert(reduce(pc.or_, (unread for _, unread, _ in read.values())))
+        table, known = table.filter(legible), known.filter(legible) if known is not None else None
+    return table, known, found
+
+
+def _together(found: Sequence[FeedError]) -> FeedError:
+    if len(found) == 1:
+        return found[0]
+    return FeedError(
+        "; ".join(e.what for e in found), where="; ".join(e.where for e in found), fix=found[0].fix
+    )
+
+
+def instants(
+    table: pa.Table, name: str, feed: FeedConfig, zone: str, *, required: bool = True
+) -> tuple[pa.ChunkedArray, pa.ChunkedArray, FeedError | None]:
+    """A column as instants: text by the feed's format or ISO, without an offset in the feed's zone.
+
+    Returns:
+        The instants, null where a value cannot be read; where that is so, or where one is missing though
+        required; and an error that says so.
+
+    Raises:
+        FeedError: There is no such column, or it is of a type that holds no instant.
     """
     if name not in table.column_names:
         there = ", ".join(n for n in table.column_names if n != ARRIVED)
@@ -70,16 +111,20 @@ def instants(
             fix="name a column of dates or instants",
         ) from error
     unread = read.is_null() if required else pc.and_(read.is_null(), column.is_valid())
-    if pc.any(unread).as_py():
-        rows = [i for i, bad in enumerate(unread.to_pylist()) if bad]
-        shown = ", ".join(f"row {i + 1}: {column[i].as_py()!r}" for i in rows[:_SHOWN])
-        how = f"the format {feed.time_format}" if feed.time_format else "ISO (2024-01-31T10:00:00)"
-        raise FeedError(
+    if not pc.any(unread, min_count=0).as_py():
+        return read, unread, None
+    rows = [i for i, bad in enumerate(unread.to_pylist()) if bad]
+    shown = ", ".join(f"row {i + 1}: {column[i].as_py()!r}" for i in rows[:_SHOWN])
+    how = f"the format {feed.time_format}" if feed.time_format else "ISO (2024-01-31T10:00:00)"
+    return (
+        read,
+        unread,
+        FeedError(
             f"feed {feed.name}: {len(rows)} of {len(column)} values of '{name}' cannot be read as {how}",
             where=f"{feed.origin}, {shown}",
             fix="write all of them in one format and name it in `time_format`; nothing has been landed",
-        )
-    return read
+        ),
+    )
 
 
 def read_instants(column: pa.ChunkedArray, zone: str, time_format: str = "") -> pa.ChunkedArray:
@@ -114,12 +159,8 @@ def _located(column: pa.ChunkedArray, zone: str) -> pa.ChunkedArray:
     return located.cast(INSTANT)
 
 
-def _known_at(
-    table: pa.Table, feed: FeedConfig, zone: str, events: pa.ChunkedArray | None
-) -> pa.ChunkedArray:
+def _known_at(table: pa.Table, feed: FeedConfig, events: pa.ChunkedArray | None) -> pa.ChunkedArray:
     rule = feed.known_at
-    if rule is not None and rule.column is not None:
-        return instants(table, rule.column, feed, zone)
     if rule is not None and rule.arrival:
         return table[ARRIVED]
     if events is None:

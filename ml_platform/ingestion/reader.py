@@ -62,7 +62,11 @@ def load_reader(folder: Path, spec: str) -> FeedReader:
 
 
 def read_feed(
-    use_case: UseCase, feed: FeedConfig, partitions: Sequence[Partition], as_of: datetime
+    use_case: UseCase,
+    feed: FeedConfig,
+    partitions: Sequence[Partition],
+    as_of: datetime,
+    faults: list[FeedError] | None = None,
 ) -> pa.Table:
     """What had landed of some partitions by ``as_of``, from the feed's source or its reader.
 
@@ -71,6 +75,7 @@ def read_feed(
         feed: The feed.
         partitions: Partitions to read.
         as_of: Instant (aware); rows with ``known_at + landing_lag`` after it are dropped.
+        faults: As for :func:`ml_platform.ingestion.placing.place`.
 
     Returns:
         Raw columns as the reader gave them, ``partition_key`` string and ``known_at`` timestamp[us, UTC].
@@ -85,7 +90,7 @@ def read_feed(
     else:
         table = _call(load_reader(use_case.folder, feed.reader), request, where)
     if feed.declared and table.num_rows:
-        table = place(table, feed, use_case.scheme, partitions)
+        table = place(table, feed, use_case.scheme, partitions, faults)
     elif feed.declared:
         table = PROMISED.empty_table()
     table = _checked(table, request, where)

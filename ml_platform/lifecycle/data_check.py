@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from ml_platform.config import ModelConfig, UseCase, load_use_case
-from ml_platform.errors import ConfigError, PlatformError
+from ml_platform.errors import ConfigError, FeedError, PlatformError
+from ml_platform.ingestion.reader import read_feed
 from ml_platform.kinds.of import kind_of
 from ml_platform.lifecycle import views
 from ml_platform.lifecycle.acceptance import AcceptanceReport, accept
@@ -30,24 +32,33 @@ def main(path: Path, scratch: Path) -> None:
     """Look at the use case of a file and leave the remarks in a folder."""
     use_case = load_use_case(path)
     environment = {"ML_PLATFORM_HOME": str(scratch / "home")}
-    platform = Platform(environment, Outside(use_cases={use_case.name: use_case}))
-    write_remarks(list(look(platform, use_case)), scratch)
+    write_remarks(list(look(environment, use_case)), scratch)
 
 
-def look(platform: Platform, use_case: UseCase) -> Iterator[Remark]:
-    """Land, accept and build a few partitions, and say what is wrong with them."""
+def look(environment: Mapping[str, str], use_case: UseCase) -> Iterator[Remark]:
+    """Land, accept and build a few partitions, and say what is wrong with them.
+
+    Rows with a time that cannot be read are told, and the rest is looked at without them.
+    """
+    faults: list[FeedError] = []
+    outside = Outside(feeds=partial(read_feed, faults=faults), use_cases={use_case.name: use_case})
+    platform = Platform(environment, outside)
     keys, ahead = _chosen(platform, use_case)
     fed = True
     for feed in use_case.config.feeds:
+        faults.clear()
         try:
             landed = land(platform, use_case, feed, [*keys, *ahead], _LATER)
             report = accept(platform, use_case, feed, _LATER)
         except PlatformError as error:
             fed = False
-            yield Remark.of(error)
+            yield from map(Remark.of, [*faults, error])
             continue
+        yield from map(Remark.of, faults)
         if not sum(r.rows for r in landed):
             fed = False
+            if faults:
+                continue
             span = "" if feed.static else f" of {keys[0]} to {keys[-1]}"
             fix = "correct its source, or `partitions: start` and `end`"
             yield Remark("error", f"feed {feed.name} has no rows{span}", feed.origin, fix)

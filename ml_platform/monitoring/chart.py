@@ -41,7 +41,6 @@ TRAILING = 7
 
 _HEAT = LinearSegmentedColormap.from_list("distance", ["#f8fafc", "#fde68a", "#f59e0b", "#dc2626", "#7f1d1d"])
 _FULL_HEAT = 1.0
-_SHORT = "#.3g"
 
 
 def model_chart(
@@ -105,14 +104,19 @@ def _summary(performance: PerformanceReport) -> str:
     if loss.value is None:
         return f"no matured partition yet · {young} immature"
     name = performance.loss.replace("_", " ")
-    parts = [f"{name} {loss.value:{_SHORT}} over {loss.days} matured partitions"]
+    parts = [f"{name} {_short(loss.value)} over {loss.days} matured partitions"]
     if loss.change is not None:
-        parts.append(f"{loss.change:+{_SHORT}} against the reference")
+        parts.append(f"{_short(loss.change, '+')} against the reference")
     if loss.minimal_detectable_effect is not None:
-        parts.append(f"detectable {loss.minimal_detectable_effect:{_SHORT}}")
+        parts.append(f"detectable {_short(loss.minimal_detectable_effect)}")
     if bias.value is not None:
-        parts.append(f"{bias.name.replace('_', ' ')} {bias.value:+{_SHORT}}")
+        parts.append(f"{bias.name.replace('_', ' ')} {_short(bias.value, '+')}")
     return " · ".join([*parts, f"{young} immature"])
+
+
+def _short(value: float, sign: str = "") -> str:
+    """Three digits; from a thousand on whole numbers."""
+    return f"{value:{sign},.0f}" if abs(value) >= 1000 else f"{value:{sign}#.3g}"
 
 
 def _loss_panel(axis: Axes, performance: PerformanceReport, keys: list[str], story: Story, noun: str) -> None:

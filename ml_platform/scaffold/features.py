@@ -146,7 +146,7 @@ def _told(guess: FeatureGuess) -> Iterator[Remark]:
     if guess.use == "dropped" and guess.why.startswith(("LEAK", "LATE")):
         yield Remark(
             "warning",
-            f"left out of the features. {guess.why}",
+            f"left out of the features: {guess.why}",
             where,
             "if it really is known by then, add it to the SQL of the features and to use_case.yaml",
         )
@@ -154,7 +154,7 @@ def _told(guess: FeatureGuess) -> Iterator[Remark]:
         fix = "write it in one type to use it" if column.mixed else ""
         shown = ", ".join(f"row {i}: '{t}'" for i, t in column.strange[:3]) if column.mixed else ""
         level: Literal["warning", "note"] = "warning" if column.mixed else "note"
-        yield Remark(level, f"left out of the features. {guess.why} {shown}".strip(), where, fix)
+        yield Remark(level, f"left out of the features: {guess.why} {shown}".strip(), where, fix)
     elif column.strange_rows:
         shown = ", ".join(f"row {i}: '{t}'" for i, t in column.strange[:3])
         yield Remark(

@@ -40,6 +40,7 @@ class Proposal:
         label_delay: The rule, where no column says when the label was known.
         label_known_null: Whether some labels lack the instant.
         times_of_day: Whether events happen at different hours.
+        weekdays: Whether events happen on different days of the week.
         remarks: Warnings and notes.
     """
 
@@ -56,6 +57,7 @@ class Proposal:
     label_delay: timedelta | None
     label_known_null: bool
     times_of_day: bool
+    weekdays: bool
     remarks: tuple[Remark, ...]
 
     @property
@@ -133,6 +135,7 @@ def propose(profile: FileProfile, wishes: Wishes) -> Proposal:
     if late:
         what = f"{late:,} label(s) come later than the {maturity} partitions that training waits"
         remarks.append(Remark("note", what, "", "raise label.maturity_partitions to wait for them"))
+    local = events.dt.tz_convert(wishes.timezone)
     return Proposal(
         wishes=wishes,
         profile=profile,
@@ -146,7 +149,8 @@ def propose(profile: FileProfile, wishes: Wishes) -> Proposal:
         live=timing.is_live(scheme, events.max()),
         label_delay=delay,
         label_known_null=bool((known.isna() & ~np.isnan(label.values)).any()),
-        times_of_day=bool(events.dt.tz_convert(wishes.timezone).dt.hour.nunique() > 1),
+        times_of_day=bool(local.dt.hour.nunique() > 1),
+        weekdays=bool(local.dt.weekday.nunique() > 1),
         remarks=tuple(remarks),
     )
 

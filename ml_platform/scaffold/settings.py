@@ -20,6 +20,8 @@ from ml_platform.scaffold.timing import span
 _DURATION = TypeAdapter(timedelta)
 _FEWEST = 4
 """Fewer partitions bear no bound."""
+_BARE = {"true", "false", "t", "f", "yes", "no", "y", "n"}
+"""Values of a label that say nothing without its name."""
 
 
 def use_case_yaml(p: Proposal, folder: Path) -> str:
@@ -310,11 +312,20 @@ def _decision(p: Proposal) -> str:
         return ""
     rate = float((p.label.values == 1).sum() / max(1, (p.label.values >= 0).sum()))
     threshold = round(min(0.5, max(0.05, 2 * rate)), 2)
-    positive, negative = (json.dumps(f"expect {v}") for v in (p.label.positive, p.label.negative))
+    # Below a half what is said is not what is expected.
+    verb = "expect" if threshold >= 0.5 else "watch out for"
+    positive = json.dumps(f"{verb} {_outcome(p, p.label.positive)}")
+    negative = json.dumps(f"expect {_outcome(p, p.label.negative)}")
     return (
         f"      # {rate:.0%} are positive. Put the threshold where a wrong yes costs what a wrong no does.\n"
         f"      decision: {{threshold: {threshold}, positive: {positive}, negative: {negative}}}\n"
     )
+
+
+def _outcome(p: Proposal, value: str) -> str:
+    """A value of the label for people: a word speaks for itself, ``1`` or ``yes`` does not."""
+    bare = value.lower() in _BARE or value.replace(".", "", 1).isdigit()
+    return f"{p.roles.label.source} = {value}" if bare or not value else value
 
 
 def _demo(p: Proposal) -> str:

@@ -55,7 +55,7 @@ def calendar(p: Proposal) -> list[tuple[str, str, str]]:
         local = f"(e.event_time at time zone {literal(p.wishes.timezone)})"
     taken = {f.name for f in p.used}
     found = []
-    if p.scheme.width != "monthly":
+    if p.weekdays and p.scheme.width != "monthly":
         sql = f"cast(extract(isodow from {local}) as double)"
         found.append(("event_weekday", sql, "Day of the week of the event, Monday 1 to Sunday 7."))
     if p.times_of_day:
@@ -199,7 +199,10 @@ left join {{{{ source('lake', 'feed_{outcomes(p)}') }}}} as o
 
 def _models(p: Proposal) -> str:
     name = p.wishes.name
-    keys = "\n".join(_column(c.name, f"Part of the key: {c.source}.", tested=True) for c in p.roles.entity)
+    entities, rows = (
+        "\n".join(_column(c.name, f"Part of the key: {c.source}.", of=view) for c in p.roles.entity)
+        for view in ("entities", "features")
+    )
     given = [(f.name, description_of(f.column.source, f.why)) for f in p.used]
     given += [(n, d) for n, _, d in calendar(p)]
     for entity, rate, count in past(p):
@@ -224,11 +227,11 @@ models:
   - name: {name}_entities
     description: What is scored.
     columns:
-{keys}
+{entities}
   - name: {name}_features
     description: Point in time, one row per entity.
     columns:
-{keys}
+{rows}
 {features}
   - name: {name}_labels
     description: Outcomes as known at as_of.
@@ -242,8 +245,10 @@ def description_of(source: str, why: str) -> str:
     return f"{source}: {why}."
 
 
-def _column(name: str, description: str, *, tested: bool = False) -> str:
-    tests = ", data_tests: [not_null]" if tested else ""
+def _column(name: str, description: str, *, of: str = "") -> str:
+    """A column's line; with a check that it is never null where ``of`` names the view."""
+    named = f"{{name: {of}_have_{name}, description: No row lacks its {name}.}}"
+    tests = f", data_tests: [{{not_null: {named}}}]" if of else ""
     return f"      - {{name: {name}, description: {json.dumps(description)}{tests}}}"
 
 

@@ -150,8 +150,14 @@ def sentence(prediction: Prediction, now: datetime) -> str:
 
 
 def _binary(record: PredictionRecord) -> str:
+    """How probable what is said is; where it is the less probable of the two, from where on it is said."""
     probability = record.probability or 0.0
-    return f"{100 * (probability if record.positive else 1 - probability):.1f} % probable"
+    chance = probability if record.positive else 1 - probability
+    told = f"{100 * chance:.1f} % probable"
+    if chance >= 0.5 or record.threshold is None:
+        return told
+    bound = record.threshold if record.positive else 1 - record.threshold
+    return f"only {told}, but said from {100 * bound:g} % on"
 
 
 def _multiclass(record: PredictionRecord) -> str:
@@ -163,7 +169,9 @@ def _regression(record: PredictionRecord) -> str:
     told = f"{record.prediction:,.4g}{unit}"
     if record.low is None or record.high is None:
         return told
-    return f"{told}, in four cases of five between {record.low:,.4g} and {record.high:,.4g}"
+    span = f"in four cases of five between {record.low:,.4g} and {record.high:,.4g}"
+    # Without words of its own the decision is the number.
+    return span if record.decision.endswith(told) else f"{told}, {span}"
 
 
 _SURE: Mapping[KindName, Callable[[PredictionRecord], str]] = {

@@ -51,6 +51,18 @@ def test_what_is_not_known_of_the_loss_says_why(shown: Callable[[Diagnosis], str
         assert "UNKNOWN" in line(lost, name)
 
 
+def test_a_sentence_says_what_is_missing_and_names_no_whole_as_a_feature() -> None:
+    few = diagnosed(cases.evidence(cases.FEW)).verdict
+    assert few.sentence.startswith("Too little to judge the model: ")
+    none = cases.finding("rows", estimate=0.0, floor=1000.0)
+    assert "No label of what the model served is mature yet" in (
+        diagnosed(cases.evidence(("volume", none))).verdict.sentence
+    )
+    whole = cases.finding("domain", subject="all")
+    drifted = diagnosed(cases.evidence(("covariates", whole))).verdict
+    assert drifted.sentence == "The features drifted as a whole without harm: benign."
+
+
 def test_a_story_names_its_partitions_as_people_do() -> None:
     verdict = ("2020-01-06", "none", "", "Nothing is wrong that could be seen.")
     weekly = story_html("m", "2020-02-01", b"", [verdict], [], "week")

@@ -269,3 +269,27 @@ def test_a_function_may_yield_batches_and_leave_the_rest_to_the_platform(folder:
 def test_a_declaration_that_cannot_be_meant_is_refused(feed: dict[str, Any], why: str) -> None:
     with pytest.raises(ValidationError, match=why):
         FeedConfig.model_validate({"name": "crates", "event_time": "picked_at"} | feed)
+
+
+UNREAD = CSV.replace("2024-03-01 23:30", "1 March").replace("2024-03-03 09:00", "soon")
+
+
+def test_every_column_with_times_that_cannot_be_read_is_named_at_once(folder: Path) -> None:
+    (folder / "data" / "crates_1.csv").write_text(UNREAD)
+    with pytest.raises(FeedError) as caught:
+        read(folder, FILES | {"known_at": {"column": "reported"}}, ["2024-03-01"])
+    assert "1 of 4 values of 'picked_at'" in caught.value.what and "'reported'" in caught.value.what
+    assert "row 2: '1 March'" in caught.value.where and "row 4: 'soon'" in caught.value.where
+
+
+def test_a_check_goes_on_without_the_rows_whose_times_cannot_be_read(folder: Path) -> None:
+    (folder / "data" / "crates_1.csv").write_text(UNREAD)
+    owner, faults = use_case(folder), list[FeedError]()
+    feed = FeedConfig.model_validate(
+        {"name": "crates", "event_time": "picked_at", "known_at": {"column": "reported"}} | FILES
+    )
+    asked = [owner.feed_partition(feed, k) for k in ("2024-03-01", "2024-03-02", "2024-03-03")]
+    rows = read_feed(owner, feed, asked, LATER, faults).to_pylist()
+    assert [r["crate"] for r in rows] == ["a", "c"]
+    assert rows[0]["known_at"] == datetime(2024, 3, 2, 7, tzinfo=UTC), "08:00 in Berlin"
+    assert ["picked_at" in f.what for f in faults] == [True, False] and len(faults) == 2

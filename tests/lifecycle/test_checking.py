@@ -11,7 +11,6 @@ from ml_platform.config import UseCase, load_use_case
 from ml_platform.lifecycle import data_check
 from ml_platform.lifecycle.checking import check_data, check_files
 from ml_platform.lifecycle.data_check import look
-from ml_platform.lifecycle.platform import Outside, Platform
 from ml_platform.remarks import Remark
 
 Change = Callable[[Path], None]
@@ -34,8 +33,7 @@ def edit(file: str, old: str, new: str) -> Change:
 
 def looked(folder: Path, scratch: Path) -> list[Remark]:
     use_case = load_use_case(folder / "use_case.yaml")
-    outside = Outside(use_cases={use_case.name: use_case})
-    return list(look(Platform({"ML_PLATFORM_HOME": str(scratch / "check")}, outside), use_case))
+    return list(look({"ML_PLATFORM_HOME": str(scratch / "check")}, use_case))
 
 
 def test_nothing_is_wrong_with_a_good_one(own_use_case: Path) -> None:

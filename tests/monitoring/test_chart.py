@@ -157,3 +157,8 @@ def test_the_drift_chart_shows_every_state() -> None:
         int((np.abs(pixels(drift_chart("d", r)) - red).max(axis=2) < 0.02).sum()) for r in (report, calm)
     ]
     assert count[0] > 2 * count[1]
+
+
+def test_large_numbers_are_written_out() -> None:
+    assert [chart._short(v) for v in (0.3484, 12.345, 1126.58)] == ["0.348", "12.3", "1,127"]
+    assert [chart._short(v, "+") for v in (-43.13, 1290.0)] == ["-43.1", "+1,290"]

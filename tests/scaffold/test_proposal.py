@@ -6,12 +6,15 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from pyarrow import csv
 
 from ml_platform.errors import ConfigError, PlatformError
 from ml_platform.scaffold.columns import profile_file
 from ml_platform.scaffold.proposal import Proposal, Refusal, propose
 from ml_platform.scaffold.roles import Wishes
+from ml_platform.scaffold.settings import use_case_yaml
+from ml_platform.scaffold.sql import calendar
 
 from . import boilers
 from .boilers import Row, rows, write
@@ -256,3 +259,36 @@ def test_too_short_a_history_is_told(tmp_path: Path) -> None:
     file = write(tmp_path / "inspections.csv", boilers.rows(days=12))
     with pytest.raises(ConfigError, match="12 daily partitions are too little history"):
         proposed(file, width="daily")
+
+
+@pytest.mark.parametrize(
+    ("yes", "no", "words"),
+    [
+        ("1", "0", ("watch out for failed = 1", "expect failed = 0")),
+        ("yes", "no", ("watch out for failed = yes", "expect failed = no")),
+        ("broken", "sound", ("watch out for broken", "expect sound")),
+    ],
+)
+def test_what_is_said_of_a_rare_outcome_is_no_expectation(
+    tmp_path: Path, yes: str, no: str, words: tuple[str, str]
+) -> None:
+    def change(number: int, row: Row) -> None:
+        row["failed"] = yes if number % 8 == 0 else no
+
+    p = proposed(write(tmp_path / "inspections.csv", GOOD, change), positive=yes)
+    (model,) = yaml.safe_load(use_case_yaml(p, tmp_path))["models"]
+    decision = model["serving"]["decision"]
+    assert decision["threshold"] < 0.5 and (decision["positive"], decision["negative"]) == words
+
+
+def test_a_weekday_that_is_always_the_same_is_no_feature(tmp_path: Path) -> None:
+    good = proposed(write(tmp_path / "inspections.csv", GOOD))
+    assert "event_weekday" in [name for name, _, _ in calendar(good)]
+
+    def change(number: int, row: Row) -> None:
+        week = number // 25
+        row["inspected at"] = (boilers.BEGIN + timedelta(weeks=week)).date().isoformat()
+        row["failure known at"] = (boilers.BEGIN + timedelta(weeks=week, days=9)).date().isoformat()
+
+    weekly = proposed(write(tmp_path / "weekly.csv", GOOD, change), width="weekly")
+    assert [name for name, _, _ in calendar(weekly)] == []

@@ -1,10 +1,11 @@
 """Answers in words."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
-from ml_platform.serving.answers import EXAMPLE, PredictionAnswer, answer, in_words
+from ml_platform.serving.answers import EXAMPLE, PredictionAnswer, answer, in_words, sentence
 from ml_platform.serving.cache import ServingCache
 from ml_platform.serving.client import PredictionClient
 
@@ -46,7 +47,26 @@ def test_a_negative_decision_gives_the_probability_of_the_positive_outcome_unmis
     told = answer(PredictionClient(lmdb_cache).get(MODEL, "K7/1"), AS_OF)
     assert not told.positive
     assert "will be on time" in told.text
-    assert "90.0 % probable" in told.text
+    assert "(90.0 % probable)" in told.text
+
+
+@pytest.mark.parametrize(
+    ("probability", "threshold", "said"),
+    [
+        (0.119, 0.1, "only 11.9 % probable, but said from 10 % on"),
+        (0.7, 0.8, "only 30.0 % probable, but said from 20 % on"),
+        (0.5, 0.5, "50.0 % probable"),
+        (0.05, 0.1, "95.0 % probable"),
+    ],
+)
+def test_the_less_probable_outcome_is_said_with_its_threshold(
+    lmdb_cache: ServingCache, probability: float, threshold: float, said: str
+) -> None:
+    publish_days(lmdb_cache, ONE)
+    prediction = PredictionClient(lmdb_cache).get(MODEL, "K7/1")
+    facts = {"probability": probability, "threshold": threshold, "positive": probability >= threshold}
+    changed = replace(prediction, record=prediction.record.model_copy(update=facts))
+    assert f"({said}), says" in sentence(changed, AS_OF)
 
 
 def test_a_clock_that_was_set_back_is_told(lmdb_cache: ServingCache) -> None:
@@ -58,3 +78,15 @@ def test_a_clock_that_was_set_back_is_told(lmdb_cache: ServingCache) -> None:
 
 def test_the_documented_example_is_a_valid_answer() -> None:
     assert PredictionAnswer.model_validate(EXAMPLE).model_dump(mode="json", exclude_none=True) == EXAMPLE
+
+
+def test_a_number_is_not_said_twice(lmdb_cache: ServingCache) -> None:
+    publish_days(lmdb_cache, ONE)
+    prediction = PredictionClient(lmdb_cache).get(MODEL, "K7/1")
+    facts = {"kind": "regression", "prediction": 19.07, "low": 16.49, "high": 22.8, "unit": "kg"}
+    said = {}
+    for decision in ("about 19.07 kg", "a usual week"):
+        changed = prediction.record.model_copy(update={**facts, "decision": decision})
+        said[decision] = sentence(replace(prediction, record=changed), AS_OF)
+    assert "about 19.07 kg (in four cases of five between 16.49 and 22.8)" in said["about 19.07 kg"]
+    assert "a usual week (19.07 kg, in four cases of five" in said["a usual week"]

@@ -24,7 +24,7 @@ def manifest(use_case: UseCase) -> dict[str, Any]:
 def dbt_tests(manifest: dict[str, Any]) -> dict[str, str]:
     """The compiled SQL of dbt's tests of this use case, by name: a row that it returns is a failure."""
     nodes = [n for n in manifest["nodes"].values() if n["resource_type"] == "test"]
-    return {n["name"]: n["compiled_code"] for n in nodes if "flight_delay" in n["name"]}
+    return {n["name"]: n["compiled_code"] for n in nodes}
 
 
 def failures(world: World, tests: dict[str, str], *spoil: str) -> set[str]:
@@ -44,20 +44,26 @@ def test_dbts_own_tests_pass_on_real_days(history: World, dbt_tests: dict[str, s
     [
         (
             "INSERT INTO flight_delay_features SELECT * FROM flight_delay_features LIMIT 1",
-            "unique_combination",
+            "features_one_row_per_flight",
         ),
-        ("DELETE FROM flight_delay_labels WHERE carrier = 'UA'", "same_rows"),
-        ("UPDATE flight_delay_features SET flight_late_rate = 1.5", "accepted_ranges"),
-        ("UPDATE flight_delay_entities SET cutoff = event_time + INTERVAL 1 HOUR", "not_after"),
-        ("UPDATE flight_delay_entities SET carrier = NULL", "not_null"),
-        ("UPDATE flight_delay_entities SET dest = 'QQQ'", "relationships"),
-        ("UPDATE flight_delay_labels SET late = 2", "accepted_values"),
+        ("DELETE FROM flight_delay_labels WHERE carrier = 'UA'", "labels_of_every_flight"),
+        ("UPDATE flight_delay_features SET flight_late_rate = 1.5", "features_in_range"),
+        ("UPDATE flight_delay_entities SET cutoff = event_time + INTERVAL 1 HOUR", "cutoff_before_departure"),
+        ("UPDATE flight_delay_entities SET carrier = NULL", "not_null_flight_delay_entities_carrier"),
+        ("UPDATE flight_delay_entities SET dest = 'QQQ'", "dest_is_an_airport"),
+        ("UPDATE flight_delay_labels SET late = 2", "late_is_0_or_1"),
     ],
 )
 def test_dbts_own_tests_find_what_is_wrong(
     history: World, dbt_tests: dict[str, str], spoil: str, expected: str
 ) -> None:
-    assert any(name.startswith(expected) for name in failures(history, dbt_tests, spoil))
+    assert expected in failures(history, dbt_tests, spoil)
+
+
+def test_checks_have_names_for_people_and_say_what_they_ask(manifest: dict[str, Any]) -> None:
+    nodes = [n for n in manifest["nodes"].values() if n["resource_type"] == "test"]
+    assert all(len(n["name"]) < 60 and not re.search(r"_[0-9a-f]{32}$|__", n["name"]) for n in nodes)
+    assert all(n["description"] for n in nodes if not n["name"].startswith("not_null_"))
 
 
 def test_the_sql_names_no_path_date_or_variable(manifest: dict[str, Any]) -> None:
