@@ -8,6 +8,7 @@ The load-and-query check follows TFX's infra validator.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -74,3 +75,6 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+    sys.stdout.flush()
+    # Threads of the libraries may abort a process that ends while they begin, when all has been said.
+    os._exit(0)
