@@ -104,9 +104,7 @@ def _show(result: Result) -> None:
         f"  seconds   {result.seconds:.1f}",
     ]
     if result.calendar:
-        lines.insert(
-            3, "  order     the real one: its own drift is there too, and a verdict on that is a wrong one"
-        )
+        lines.insert(3, f"  order     {_REAL}")
     if result.right and not result.cause_right:
         rests = f"names {result.cause}, which asks for nothing" if result.truth == "none" else _ANOTHER
         lines.insert(4, f"  [yellow]cause     the verdict is right, and {rests}[/]")

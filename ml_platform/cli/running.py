@@ -18,7 +18,7 @@ from rich.markup import escape
 
 from ml_platform.cli.shared import console, errors, platform
 from ml_platform.config import SEARCH_PATH_VARIABLE, UseCase, load_use_case
-from ml_platform.errors import PlatformError
+from ml_platform.errors import ConfigError, PlatformError
 from ml_platform.lifecycle.platform import Platform
 
 
@@ -60,6 +60,12 @@ def demo(
     stores = platform()
     chosen = [stores.use_case(use_case)] if use_case else list(stores.use_cases.values())
     with_demo = {u.name: u.config.demo for u in chosen if u.config.demo is not None}
+    if not with_demo:
+        raise ConfigError(
+            "there is no demo to play",
+            where=", ".join(u.name for u in chosen) or "the search paths for use cases",
+            fix="write `demo` in use_case.yaml, or play what is there: `ml-platform run USE_CASE`",
+        )
     _play_all(stores, {name: _models(stores.use_case(name), d.models) for name, d in with_demo.items()})
 
 
@@ -113,8 +119,7 @@ def _play_all(stores: Platform, chosen: Mapping[str, Sequence[str]]) -> None:
     with console.status("opening the platform …"):
         _prepare(stores, [stores.use_case(name) for name in chosen])
     first, *others = chosen
-    cores = max(1, (os.cpu_count() or 1) - 1)
-    with _processes(min(cores, len(others))) as pool:
+    with _processes(max(1, (os.cpu_count() or 1) - 1)) as pool:
         beside = {n: pool.submit(_play_beside, n, chosen[n], _styled(), console.width) for n in others}
         # What dbt and other libraries print goes to the log; the console keeps the terminal it was made with.
         console.file = sys.stdout
@@ -138,9 +143,6 @@ def _play_all(stores: Platform, chosen: Mapping[str, Sequence[str]]) -> None:
 @contextlib.contextmanager
 def _processes(most: int) -> Iterator[Executor]:
     """Processes that begin afresh: threads and connections of this one must not be carried over."""
-    if not most:
-        yield ThreadPoolExecutor(1)  # nothing is going to be submitted
-        return
     with ProcessPoolExecutor(most, multiprocessing.get_context("spawn"), max_tasks_per_child=1) as pool:
         try:
             yield pool

@@ -61,7 +61,8 @@ def too_few(evidence: Evidence) -> Draft | None:
         reason = f"nothing says whether there is enough to judge ({findings.reason or 'no finding'})"
         return Draft("wait_for_labels", "volume", f"Wait: {reason}.", recheck=1)
     few = [f for f in findings.items if f.state != "PASS"]
-    if not any(f.estimate for f in few if f.statistic == "rows") and few[0].statistic == "rows":
+    rows = next((f for f in few if f.statistic == "rows"), None)
+    if rows is not None and not rows.estimate:
         sentence = "No label of what the model served is mature yet."
     else:
         sentence = f"Too little to judge the model: {', '.join(f.detail for f in few)}."

@@ -49,8 +49,9 @@ def check_bundle(
         command = [sys.executable, "-m", __name__, str(lake.path(digest)), digest, str(rows)]
         result = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False)
     if result.returncode:
+        why = result.stderr.strip().splitlines() or [f"it ended with {result.returncode}"]
         raise IntegrityError(
-            f"the bundle cannot be loaded in a fresh process: {result.stderr.strip().splitlines()[-1:]}",
+            f"the bundle cannot be loaded in a fresh process: {why[-1]}",
             where=f"{model_key}, model {digest[:12]}",
             fix="train it again; the last champion still serves",
         )

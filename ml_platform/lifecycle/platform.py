@@ -67,7 +67,7 @@ class Target:
 
 
 FeedSource: TypeAlias = "Callable[[UseCase, FeedConfig, Sequence[Partition], datetime], pa.Table]"
-Asked: TypeAlias = "tuple[str, str, tuple[str, ...], datetime]"
+ViewRequest: TypeAlias = "tuple[str, str, tuple[str, ...], datetime]"
 """Use case, view, partitions and instant."""
 FeatureServer: TypeAlias = "Callable[[dict[str, pa.Table]], dict[str, pa.Table]]"
 
@@ -100,7 +100,8 @@ class Platform:
         self.environment = os.environ if environment is None else environment
         self.outside = outside or Outside()
         self.kept_feeds: Mapping[str, KeptFeeds] = {}
-        self.foreseen: dict[Asked, Future[dict[str, pa.Table]]] = {}
+        # What is being computed ahead of the question; see :func:`ml_platform.lifecycle.views.foresee`.
+        self.foreseen: dict[ViewRequest, Future[dict[str, pa.Table]]] = {}
 
     @cached_property
     def home(self) -> Path:

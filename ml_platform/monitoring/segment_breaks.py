@@ -24,7 +24,7 @@ from ml_platform.monitoring.break_rules import (
     usual_rows,
 )
 from ml_platform.monitoring.days import Days, Flags, Integers, named
-from ml_platform.monitoring.segment_repeats import Told, repeats
+from ml_platform.monitoring.segment_repeats import SegmentDays, repeats
 
 SEGMENT_STEP = 0.15
 """By so much a segment's null rate must exceed its worst earlier day."""
@@ -113,7 +113,7 @@ class Groups:
         old, new = self._past.numbers(column), self._now.numbers(column)
         for name, before, now in places:
             past, current = (
-                Told(values[at], days.of[at], len(days.keys))
+                SegmentDays(values[at], days.of[at], len(days.keys))
                 for values, days, at in ((old, self._past, before), (new, self._now, now))
             )
             for statistic, (found, shares) in repeats(past, current, self.least).items():

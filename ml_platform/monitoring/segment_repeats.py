@@ -30,7 +30,7 @@ of the day before is once all the same: with a limit of .8 a drill's 96 % at one
 
 
 @dataclass(frozen=True)
-class Told:
+class SegmentDays:
     """Numbers of one segment by day.
 
     Attributes:
@@ -57,18 +57,18 @@ class Told:
         size = self.days * numbers.size
         return numbers, np.bincount(cells, minlength=size).reshape(self.days, numbers.size)
 
-    def last(self) -> Told:
+    def last(self) -> SegmentDays:
         """Only the last day."""
         at = self.of == self.days - 1
-        return Told(self.values[at], np.zeros(int(at.sum()), np.int64), 1)
+        return SegmentDays(self.values[at], np.zeros(int(at.sum()), np.int64), 1)
 
-    def then(self, other: Told) -> Told:
+    def then(self, other: SegmentDays) -> SegmentDays:
         """These days, and after them the other ones."""
         of = np.r_[self.of, other.of + self.days]
-        return Told(np.r_[self.values, other.values], of, self.days + other.days)
+        return SegmentDays(np.r_[self.values, other.values], of, self.days + other.days)
 
 
-def repeats(past: Told, now: Told, least: int) -> dict[str, tuple[Flags, Floats]]:
+def repeats(past: SegmentDays, now: SegmentDays, least: int) -> dict[str, tuple[Flags, Floats]]:
     """Which current days repeat the day before, or tell one number over and over, as no earlier day did.
 
     Args:
@@ -84,7 +84,7 @@ def repeats(past: Told, now: Told, least: int) -> dict[str, tuple[Flags, Floats]
     return {name: each for name, each in found.items() if each[0].any()}
 
 
-def _stuck(past: Told, now: Told, enough: Flags) -> tuple[Flags, Floats]:
+def _stuck(past: SegmentDays, now: SegmentDays, enough: Flags) -> tuple[Flags, Floats]:
     tops, sizes = _tops(now)
     shares = tops / np.maximum(sizes, 1)
     stuck: Flags = enough & (shares > STUCK_STEP) & (sizes >= FEWEST_VALUES)
@@ -98,13 +98,13 @@ def _stuck(past: Told, now: Told, enough: Flags) -> tuple[Flags, Floats]:
     return stuck, shares
 
 
-def _tops(told: Told) -> tuple[Integers, Integers]:
+def _tops(told: SegmentDays) -> tuple[Integers, Integers]:
     """How often each day's most frequent number occurs, and how many numbers the day has."""
     _, counts = told.counts
     return counts.max(axis=1, initial=0), counts.sum(axis=1)
 
 
-def _stale(past: Told, now: Told, enough: Flags) -> tuple[Flags, Floats]:
+def _stale(past: SegmentDays, now: SegmentDays, enough: Flags) -> tuple[Flags, Floats]:
     numbers, counts = now.counts
     if not numbers.size:
         return np.zeros(now.days, dtype=bool), np.zeros(now.days)
@@ -119,7 +119,7 @@ def _stale(past: Told, now: Told, enough: Flags) -> tuple[Flags, Floats]:
     return stale, shares
 
 
-def _repeated(told: Told, left_out: float) -> Floats:
+def _repeated(told: SegmentDays, left_out: float) -> Floats:
     """(days - 1,) share of the larger day's numbers that it and the day before both have, but for one number.
 
     Days with few numbers, as :data:`FEWEST_VALUES` and :data:`FEWEST_DISTINCT` say, have a share of 0.

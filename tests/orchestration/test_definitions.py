@@ -12,6 +12,7 @@ import pytest
 from dagster import (
     AssetCheckEvaluation,
     AssetKey,
+    AssetsDefinition,
     AssetSpec,
     DagsterInstance,
     Definitions,
@@ -169,6 +170,12 @@ def test_gates_monitors_and_dbt_tests_are_checks(location: Definitions) -> None:
         ("entities", "not_null_library_loans_entities_branch"),
     } <= found
     assert any(asset == "evaluation" for asset, _ in found)
+
+
+def test_a_check_of_dbt_says_what_its_test_asks(location: Definitions) -> None:
+    assets = [a for a in location.assets or () if isinstance(a, AssetsDefinition)]
+    said = {s.name: s.description for a in assets for s in a.check_specs}
+    assert said["features_have_genre"] == "No loan lacks its genre."
 
 
 @pytest.mark.parametrize("name", [*PERSONS_JOBS, *(f"{NAME}_{j}" for j in ASSET_JOBS)])

@@ -113,6 +113,15 @@ def test_use_cases_are_played_side_by_side_and_one_that_fails_holds_up_no_other(
     assert at == sorted(at)
 
 
+def test_a_use_case_without_a_demo_says_so_and_what_plays_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_use_case(tmp_path / "use_cases" / NAME)
+    enter(monkeypatch, tmp_path / "home", tmp_path / "use_cases")
+    with pytest.raises(ConfigError, match="there is no demo to play"):
+        running.demo(NAME)
+
+
 def test_a_process_that_is_ended_from_outside_is_told() -> None:
     with running._processes(1) as pool:
         ok, said = running._ended(NAME, pool.submit(os._exit, 1))

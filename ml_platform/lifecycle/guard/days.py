@@ -50,7 +50,7 @@ class Day:
     note: str = ""
 
 
-def scored_with(platform: Platform, target: Target, key: str) -> list[str]:
+def feature_partitions(platform: Platform, target: Target, key: str) -> list[str]:
     """Partitions whose features a day computes: its own, and those that were served before it."""
     earlier = platform.ledger.digests(predictions_asset(target))
     return [*[k for k in earlier if k < key][-target.model.diagnosis.covariate_partitions :], key]
@@ -71,7 +71,9 @@ def play_day(
     if champion(platform.ledger, target.key, as_of) is None:
         return Day(key, 0, None, note="no champion yet")
     # One run of the SQL gives the features to serve and rebuilds those that were served before.
-    features = compute(platform, target.use_case, "features", scored_with(platform, target, key), as_of)
+    features = compute(
+        platform, target.use_case, "features", feature_partitions(platform, target, key), as_of
+    )
     (scored,) = score(platform, target, [key], as_of, features)
     if scored.rows:
         refresh(platform, target, as_of)

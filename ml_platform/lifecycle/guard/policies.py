@@ -120,19 +120,22 @@ Objects = tuple[str, str]
 
 
 def _published(platform: Platform, target: Target, keys: Sequence[str]) -> dict[str, Objects]:
-    features = platform.ledger.heads(f"{target.use_case.name}/features", keys)
-    labels = platform.ledger.heads(f"{target.use_case.name}/labels", keys)
-    return {k: (features[k].digest, labels[k].digest) for k in keys if k in features and k in labels}
+    names = (f"{target.use_case.name}/{view}" for view in ("features", "labels"))
+    return _paired(keys, *map(platform.ledger.digests, names))
 
 
 def _computed(platform: Platform, target: Target, keys: Sequence[str], as_of: datetime) -> dict[str, Objects]:
-    digests: list[dict[str, str]] = []
-    names: tuple[views.ViewName, ...] = ("features", "labels")
-    for name in names:
-        tables = views.compute(platform, target.use_case, name, keys, as_of)
+    def put(view: views.ViewName) -> dict[str, str]:
+        tables = views.compute(platform, target.use_case, view, keys, as_of)
         filled = {k: write_table(t) for k, t in tables.items() if t.num_rows}
-        digests.append(dict(zip(filled, platform.lake.put_many(filled.values()), strict=True)))
-    features, labels = digests
+        return dict(zip(filled, platform.lake.put_many(filled.values()), strict=True))
+
+    return _paired(keys, put("features"), put("labels"))
+
+
+def _paired(
+    keys: Sequence[str], features: Mapping[str, str], labels: Mapping[str, str]
+) -> dict[str, Objects]:
     return {k: (features[k], labels[k]) for k in keys if k in features and k in labels}
 
 

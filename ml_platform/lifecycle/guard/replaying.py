@@ -1,4 +1,4 @@
-"""A stretch of production, played day by day on a replay clock, and what other policies would have made.
+"""A stretch of production, played day by day on a replay clock.
 
 Ingestion depends on no decision, so it runs ahead in a process of its own, day by day too: accepted feeds are
 bitemporal, and each day's stages see what had become visible by that day's cutoff.
@@ -22,7 +22,7 @@ from ml_platform.errors import NotReadyError, PlatformError
 from ml_platform.lifecycle import views
 from ml_platform.lifecycle.agenda import predictions_asset
 from ml_platform.lifecycle.guard.asked import mark_ended, running
-from ml_platform.lifecycle.guard.days import Day, finish_day, first_champion, play_day, scored_with
+from ml_platform.lifecycle.guard.days import Day, feature_partitions, finish_day, first_champion, play_day
 from ml_platform.lifecycle.guard.live import Live
 from ml_platform.lifecycle.guard.policies import fit_calendars
 from ml_platform.lifecycle.guard.records import verdicts
@@ -32,7 +32,7 @@ from ml_platform.lifecycle.maturity import label_keys
 from ml_platform.lifecycle.platform import Platform, Target
 from ml_platform.registry.promotions import champion
 
-_POLITE = 10
+_NICENESS = 10
 """How much less urgent the fits of the calendars are than what is being played."""
 
 
@@ -239,9 +239,9 @@ def ingest_days(
         return
     if fits is None:
         return
-    os.nice(_POLITE)  # what is being played comes first
+    os.nice(_NICENESS)  # what is being played comes first
     target = Target(use_case, use_case.model(fits))
-    while not (served := platform.ledger.heads(predictions_asset(target))):
+    while not (served := platform.ledger.digests(predictions_asset(target))):
         time.sleep(1)  # the process that plays ends this one where no champion comes
     days = use_case.scheme.keys(min(served), keys[-1])
     # What is wrong here is told where the fits are asked for.
@@ -281,7 +281,7 @@ class _ViewsAhead:
         if promotion is None or following is None or not self.ingestion.is_ahead_of(following):
             return
         then = use_case.cutoff(following)
-        served = scored_with(self.platform, self.target, key)
+        served = feature_partitions(self.platform, self.target, key)
         window = [*served[-self.target.model.diagnosis.covariate_partitions :], following]
         scored = Live(self.platform, self.target, now, promotion).by_champion or [key]
         labelled = views.reached(use_case, label_keys(self.target, then, scored[0]), then)

@@ -9,6 +9,7 @@ from datetime import datetime
 from ml_platform.diagnosis.page import html, markdown, story_html
 from ml_platform.diagnosis.verdict import Diagnosis
 from ml_platform.lifecycle import pages
+from ml_platform.lifecycle.agenda import predictions_asset
 from ml_platform.lifecycle.guard.records import verdicts
 from ml_platform.lifecycle.guard.retraining import attempts
 from ml_platform.lifecycle.monitors import performance
@@ -91,6 +92,6 @@ def story_page(platform: Platform, target: Target, as_of: datetime, chart: bytes
         if a.as_of <= as_of
     ]
     noun = target.use_case.scheme.noun
-    served = platform.ledger.heads(target.asset("predictions"), as_of=as_of)
+    served = platform.ledger.heads(predictions_asset(target), as_of=as_of)
     events = sorted(target.use_case.events_of(served).items(), reverse=True)
     return story_html(target.key, as_of.isoformat(), picture, rows, acted, noun, events)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from dagster import (
     AssetCheckEvaluation,
     AssetCheckResult,
+    AssetCheckSpec,
     AssetExecutionContext,
     AssetKey,
     AssetMaterialization,
@@ -37,6 +38,7 @@ from ml_platform.orchestration.run_context import as_of, partition_keys
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from dagster_dbt import DbtProject
 
 
 class UseCaseTranslator(DagsterDbtTranslator):  # type: ignore[misc]
@@ -52,6 +54,14 @@ class UseCaseTranslator(DagsterDbtTranslator):  # type: ignore[misc]
     def get_asset_key(self, dbt_resource_props: Mapping[str, Any]) -> AssetKey:
         """``<use_case>/<view>``; a feed's relation is the feed's accepted history."""
         return self.key_of(dbt_resource_props["name"])
+
+    def get_asset_check_spec(
+        self, asset_spec: AssetSpec, manifest: Mapping[str, Any], unique_id: str, project: "DbtProject | None"
+    ) -> AssetCheckSpec | None:
+        """dbt's own, and what its test says that it asks: dagster-dbt looks in ``meta`` alone."""
+        spec = super().get_asset_check_spec(asset_spec, manifest, unique_id, project)
+        said = manifest["nodes"][unique_id].get("description")
+        return spec._replace(description=said) if spec is not None and said and not spec.description else spec
 
     def key_of(self, relation: str) -> AssetKey:
         """The asset behind a relation of the SQL."""
