@@ -21,6 +21,7 @@ from ml_platform.errors import ConfigError, IntegrityError
 from ml_platform.features.dbt import CompiledViews, View
 from ml_platform.features.kept import KeptFeeds
 from ml_platform.features.relations import CUTOFF_COLUMNS, CUTOFFS, history_names, relation_of
+from ml_platform.storage.memory import database
 
 DATABASE = "warehouse"
 INSTANT = pa.timestamp("us", tz="UTC")
@@ -59,7 +60,6 @@ def warehouse(
     as_of: datetime,
     *,
     file: Path | None = None,
-    threads: int | None = None,
     kept: KeptFeeds | None = None,
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     """A DuckDB with the relations ``feed_<name>`` and ``cutoffs``.
@@ -69,10 +69,9 @@ def warehouse(
         cutoffs: Partitions to build.
         as_of: Rows that became visible later are hidden.
         file: Where the database is left for dbt; in memory when ``None``.
-        threads: Threads of DuckDB; its own default when ``None``.
         kept: Rows that this process keeps; each file is read when ``None``.
     """
-    if kept is not None and file is None and threads is None:
+    if kept is not None and file is None:
         with kept.connected(DATABASE) as held:
             if held is not None:
                 for feed in feeds:
@@ -80,19 +79,12 @@ def warehouse(
                 _create_cutoffs(held, cutoffs, as_of)
                 yield held
                 return
-    connection = duckdb.connect(str(file) if file else ":memory:")
-    try:
-        if file is None:
-            connection.execute(f"ATTACH ':memory:' AS {DATABASE}; USE {DATABASE}")
-        connection.execute("SET TimeZone='UTC'; SET preserve_insertion_order=true")
-        if threads:
-            connection.execute(f"SET threads={threads}")
+    with duckdb.connect(str(file)) if file else database(DATABASE) as connection:
+        connection.execute("SET TimeZone='UTC'")
         for feed in feeds:
             _create_feed(connection, feed, as_of)
         _create_cutoffs(connection, cutoffs, as_of)
         yield connection
-    finally:
-        connection.close()
 
 
 def build_view(connection: duckdb.DuckDBPyConnection, views: CompiledViews, view: View) -> pa.Table:

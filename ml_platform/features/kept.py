@@ -13,6 +13,8 @@ from threading import Lock
 
 import duckdb
 
+from ml_platform.storage.memory import attached
+
 MOST_BYTES = 64 << 20
 """Feeds whose files are larger in all are read from the files each time."""
 _SPARE = 64
@@ -29,7 +31,7 @@ class KeptFeeds:
     def __init__(self, most_bytes: int = MOST_BYTES) -> None:
         self._most = most_bytes
         self._connection = duckdb.connect(":memory:")
-        self._connection.execute("SET TimeZone='UTC'; SET preserve_insertion_order=true")
+        self._connection.execute("SET TimeZone='UTC'")
         self._places: dict[str, dict[Path, int]] = {}
         self._schemas: dict[str, list[tuple[str, str]]] = {}
         self._lock = Lock()
@@ -41,12 +43,8 @@ class KeptFeeds:
             yield None
             return
         try:
-            with self._connection.cursor() as connection:
-                connection.execute(f"ATTACH ':memory:' AS {name}; USE {name}; SET TimeZone='UTC'")
-                try:
-                    yield connection
-                finally:
-                    connection.execute(f"USE memory; DETACH {name}")
+            with self._connection.cursor() as connection, attached(connection, name):
+                yield connection
         finally:
             self._lock.release()
 

@@ -10,14 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
 
-import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from ml_platform.errors import IntegrityError
 from ml_platform.ingestion.reader import INSTANT, KNOWN_AT, PARTITION_KEY
+from ml_platform.storage.memory import scratch
 
 FAR_FUTURE = datetime(9999, 12, 31, tzinfo=UTC)
 """``visible_to`` of a version that nothing has superseded."""
@@ -185,8 +184,7 @@ def _upsert(
     previous: Mapping[str, datetime],
 ) -> tuple[pa.Table, dict[str, MergeCounts]]:
     clauses = _clauses(keys, payload)
-    with _database().cursor() as db:
-        db.execute("SET TimeZone = 'UTC'")
+    with scratch() as db:
         db.register("history", past)
         db.register("delivery", delivery)
         db.register("previous", _previous_table(previous))
@@ -194,12 +192,6 @@ def _upsert(
         counts = {row[0]: MergeCounts(*row[1:]) for row in db.execute(_COUNT).fetchall()}
         merged = db.sql(_UNITE.format(**clauses), params=[FAR_FUTURE]).to_arrow_table()
     return merged, counts
-
-
-@lru_cache(maxsize=1)
-def _database() -> duckdb.DuckDBPyConnection:
-    """An empty database that cursors with tables of their own share: opening one costs 50 ms."""
-    return duckdb.connect()
 
 
 _COMPARE = """

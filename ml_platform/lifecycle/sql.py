@@ -38,6 +38,7 @@ from ml_platform.lifecycle.relations import (
     records,
     relations,
 )
+from ml_platform.storage.memory import scratch
 
 AsOf = datetime | date | None
 FORMATS = {"csv": "FORMAT csv, HEADER", "json": "FORMAT json, ARRAY", "parquet": "FORMAT parquet"}
@@ -144,8 +145,7 @@ def write(table: pa.Table, kind: str, out: Path) -> None:
         ConfigError: It cannot be written.
     """
     try:
-        with duckdb.connect(":memory:") as connection:
-            connection.execute("SET TimeZone='UTC'")
+        with scratch() as connection:
             connection.register("result", table)
             connection.execute(f"COPY result TO {_literal(out)} ({FORMATS[kind]})")
     except duckdb.Error as error:
@@ -162,7 +162,7 @@ def _named(text: str) -> set[str]:
     Raises:
         ConfigError: It is no SQL, or anything but one SELECT.
     """
-    with duckdb.connect(":memory:") as connection:
+    with scratch() as connection:
         try:
             row = connection.execute("SELECT json_serialize_sql(?::VARCHAR)", [text]).fetchone()
         except duckdb.Error as error:

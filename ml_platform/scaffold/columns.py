@@ -10,13 +10,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 
 from ml_platform.errors import FeedError
 from ml_platform.ingestion.placing import read_instants
 from ml_platform.ingestion.sources import file_format, read_file
+from ml_platform.storage.memory import scratch
 
 Kind = Literal["integer", "number", "boolean", "timestamp", "string"]
 MISSING_WORDS = ("NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "-", "?", "#N/A")
@@ -254,7 +254,7 @@ def _without(column: pa.ChunkedArray, words: Sequence[str]) -> pa.ChunkedArray:
 
 
 def _numbers(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    with duckdb.connect() as connection:
+    with scratch() as connection:
         connection.register("given", pa.table({"v": column}))
         return connection.sql("SELECT TRY_CAST(trim(v) AS DOUBLE) AS v FROM given").to_arrow_table()["v"]
 

@@ -107,7 +107,7 @@ def test_the_cutoffs_are_instants_in_utc(parcels: FeedFiles) -> None:
 
 def test_a_file_of_the_warehouse_can_be_read_by_others(parcels: FeedFiles, tmp_path: Path) -> None:
     file = tmp_path / "warehouse.duckdb"
-    with warehouse([parcels], [cutoff(0)], DAY, file=file, threads=1):
+    with warehouse([parcels], [cutoff(0)], DAY, file=file):
         pass
     with duckdb.connect(str(file), read_only=True) as connection:
         assert connection.sql("select count(*) from warehouse.main.feed_parcels").fetchall() == [(3,)]

@@ -84,7 +84,7 @@ class World:
             span = self.use_case.scheme.partition(key)
             cuts.append(Cutoff(key, span.start, span.end, self.use_case.cutoff(key)))
         feeds = [self._files(name) for name in self.use_case.config.views.feeds]
-        with warehouse(feeds, cuts, as_of, threads=2) as connection:
+        with warehouse(feeds, cuts, as_of) as connection:
             yield connection
 
     def features(self, *keys: str, as_of: dt.datetime = LATER) -> dict[str, pa.Table]:
