@@ -2,13 +2,12 @@
 
 import os
 import shutil
-from collections.abc import Callable
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from filelock import FileLock
+from homes import made_once
 from servers import aws, aws_endpoint, ledger_url, postgres_server, postgres_url, redis_port
 
 if TYPE_CHECKING:
@@ -47,19 +46,6 @@ def library_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict
 # --- homes that tests copy: each is made once, by the worker that comes first ----------------------
 
 
-def _made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
-    root = factory.getbasetemp()
-    if os.environ.get("PYTEST_XDIST_WORKER"):
-        root = root.parent
-    home, done = root / f"library-{name}", root / f"library-{name}.done"
-    with FileLock(root / f"library-{name}.lock"):
-        if not done.exists():
-            shutil.rmtree(home, ignore_errors=True)
-            make(home)
-            done.touch()
-    return home
-
-
 def _next_home(factory: pytest.TempPathFactory, name: str, before: Path | None, stage: str) -> Path:
     """A home that is a copy of another one, or an empty one, on which a stage was run."""
     # Importing the stages costs 6 CPU-seconds, which tests of single modules should not pay.
@@ -67,10 +53,12 @@ def _next_home(factory: pytest.TempPathFactory, name: str, before: Path | None, 
 
     def make(home: Path) -> None:
         opened = library.open_library(library.copy_home(before, home) if before else home)
-        getattr(library, stage)(opened)
+        with pytest.MonkeyPatch.context() as patch:
+            _no_check(patch)
+            getattr(library, stage)(opened)
         opened.close()
 
-    return _made_once(factory, name, make)
+    return made_once(factory, name, make)
 
 
 @pytest.fixture(scope="session")
@@ -142,9 +130,13 @@ def succeeded(succeeded_home: Path, tmp_path: Path) -> "Library":
 @pytest.fixture
 def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Promotions without the check in a fresh process, which takes seconds and which other tests make."""
+    _no_check(monkeypatch)
+
+
+def _no_check(patch: pytest.MonkeyPatch) -> None:
     from ml_platform.lifecycle import promotion
 
-    monkeypatch.setattr(promotion, "check_bundle", lambda *_: None)
+    patch.setattr(promotion, "check_bundle", lambda *_: None)
 
 
 @pytest.fixture

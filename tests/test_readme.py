@@ -48,6 +48,7 @@ def words_of(code: str) -> list[str]:
     return [w.strip('"') for w in re.findall(r'"[^"]*"|\S+', code)]
 
 
+@cache
 def group() -> Any:
     return typer.main.get_command(app)
 

@@ -75,7 +75,7 @@ class TestRollback:
     def _environment(self, succeeded: Library, use_cases: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         enter(monkeypatch, succeeded.platform.home, use_cases)
 
-    def test_model_and_cache_are_restored(self) -> None:
+    def test_model_and_cache_are_restored(self, unchecked: None) -> None:
         before = champion(Platform().ledger, MODEL)
 
         result = run("rollback", "roll_back_champion", {"model": MODEL, **BY})
@@ -118,7 +118,7 @@ class TestDecision:
     def _environment(self, challenged: Library, use_cases: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         enter(monkeypatch, challenged.platform.home, use_cases)
 
-    def test_an_approved_candidate_serves(self) -> None:
+    def test_an_approved_candidate_serves(self, unchecked: None) -> None:
         config = {"model": MODEL, "decision": "approve", **BY}
 
         assert run("decide_promotion", "decide_on_candidate", config).success

@@ -59,9 +59,12 @@ def _state(number: int, row: Row) -> None:
     ],
 )
 def test_a_number_and_a_class_come_as_far_as_a_yes_or_no(
-    home: Path, kind: str, change: Callable[[int, Row], None], said: str
+    home: Path, unchecked: None, kind: str, change: Callable[[int, Row], None], said: str
 ) -> None:
-    """Stage by stage; the tutorial's test plays a use case of the third kind through `ml-platform run`."""
+    """Stage by stage; the tutorial's test plays a use case of the third kind through `ml-platform run`.
+
+    Bundles of every kind are checked in ``lifecycle/test_kinds.py``.
+    """
     file = write(home / "inspections.csv", rows(days=45, per_day=25, boilers=80), change)
     new = ["use-case", "new", "boilers", "--from", str(file), "--label", "failed", "--kind", kind]
     run(*new, "--known-at", "failure known at")

@@ -1,10 +1,12 @@
 """Homes that the guard's tests share: the library replayed for ten weeks, and the same home after three."""
 
-from collections.abc import Iterator
+import json
+from dataclasses import astuple
 from pathlib import Path
 
 import guarded
 import pytest
+from homes import made_once
 from library import Library, copy_home, open_library
 
 from ml_platform.lifecycle import promotion
@@ -13,21 +15,26 @@ from ml_platform.lifecycle.platform import Target
 
 
 @pytest.fixture(scope="session")
-def replayed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[guarded.Replayed]:
+def replayed(tmp_path_factory: pytest.TempPathFactory) -> guarded.Replayed:
     """Ten weeks of the library from an empty installation, all in one process."""
-    root = tmp_path_factory.mktemp("replayed")
+    root = made_once(tmp_path_factory, "replayed", _replay)
+    days = [guarded.Played(*day) for day in json.loads((root / "days.json").read_text())]
+    return guarded.Replayed(days, root / "home", root / "early")
+
+
+def _replay(root: Path) -> None:
     library = open_library(root / "home")
     target = guarded.guarded(library)
     days = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(promotion, "check_bundle", lambda *_: None)
         for day in replay(library.platform, target, guarded.FIRST, guarded.LAST, ahead=False):
-            days.append(day)
+            days.append(guarded.Played.of(day))
             if day.partition == guarded.SNAPSHOT:
                 library.close()
                 copy_home(root / "home", root / "early")
     library.close()
-    yield guarded.Replayed(days, root / "home", root / "early")
+    (root / "days.json").write_text(json.dumps([astuple(d) for d in days]))
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from ml_platform.diagnosis.steps import STEPS
 from ml_platform.feed_config import FeedConfig
 from ml_platform.ingestion.reader import load_reader, read_feed
 from ml_platform.lifecycle import scoring
-from ml_platform.lifecycle.guard.days import Day
+from ml_platform.lifecycle.guard.days import Day, describe
 from ml_platform.lifecycle.guard.diagnosing import Diagnosed, diagnose_now
 from ml_platform.lifecycle.ingesting import ingest
 from ml_platform.lifecycle.platform import FeatureServer, Outside, Platform, Target
@@ -36,10 +36,28 @@ FIRST, SNAPSHOT, LAST = "2020-08-31", "2020-09-14", "2020-11-09"
 
 
 @dataclass(frozen=True)
+class Played:
+    """What a replay told of a day: its verdict, what was done about it or why nothing was, and the line."""
+
+    partition: str
+    rows: int
+    note: str
+    verdict: int | None
+    done: str
+    line: str
+
+    @classmethod
+    def of(cls, day: Day) -> Played:
+        verdict = day.diagnosed.verdict.id if day.diagnosed else None
+        done = day.attempt.outcome if day.attempt else day.refusal
+        return cls(day.partition, day.rows, day.note, verdict, done, describe(day))
+
+
+@dataclass(frozen=True)
 class Replayed:
     """A replay's days, its home, and the home as it was after some of the days."""
 
-    days: list[Day]
+    days: list[Played]
     home: Path
     early: Path
 

@@ -259,7 +259,7 @@ def test_evidence_that_stays_away_goes_to_a_person_and_ends_when_it_is_back(earl
     assert three.incident is not None and three.incident.status == "open"
     assert held_partitions(early.platform, target) == {}, "nothing says that data are broken"
     file = early.platform.lake.path(digest)
-    file.chmod(0o644)
+    file.unlink()
     file.write_bytes(whole)
     back = play(early, target, "2020-10-12")
     assert back.verdict.cause != "unknown_evidence" and states(back)["contract"] != "UNKNOWN"

@@ -34,13 +34,13 @@ def test_each_week_gets_its_verdict_and_the_ledger_keeps_it(replayed: Replayed, 
     assert [d.partition for d in replayed.days] == weeks and all(d.rows == 90 for d in replayed.days)
     assert replayed.days[0].note.startswith("promoted")
     kept = ledger_verdicts(lived)
-    assert [v.id for v in kept] == [d.diagnosed.verdict.id for d in replayed.days if d.diagnosed]
+    assert [v.id for v in kept] == [d.verdict for d in replayed.days if d.verdict]
     assert [v.as_of for v in kept] == [lived.use_case.cutoff(w) for w in weeks]
     assert {"wait_for_labels", "retrain"} <= {v.verdict for v in kept}
-    done = [d for d in replayed.days if d.attempt or d.refusal]
+    done = [d for d in replayed.days if d.done]
     assert done and len(ledger_attempts(lived)) == len(done)
     for day in done:
-        assert days.describe(day).endswith(day.attempt.outcome if day.attempt else day.refusal)
+        assert day.line.endswith(day.done)
 
 
 def test_a_second_call_plays_nothing(lived: Library) -> None:
@@ -78,7 +78,7 @@ def test_an_action_that_a_kill_prevented_is_carried_out_on_resume(
     early: Library, lived: Library, replayed: Replayed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Stopped dead between a verdict that asks for a retraining and the retraining: the end is the same."""
-    week = next(d.partition for d in replayed.days if d.attempt or d.refusal)
+    week = next(d.partition for d in replayed.days if d.done)
     target, before = guarded(early), early.weeks(SNAPSHOT, week)[-2]
     list(replay(early.platform, target, FIRST, before, ahead=False))
 
