@@ -161,6 +161,9 @@ def _lag1(raw: float, blocks: int, means: int) -> float:
 
 
 def _variance_share(days: int, lag1: float) -> float:
-    """Variance of a mean of AR(1) days, as a share of the variance of one day."""
-    lags = np.arange(1, days)
-    return float((1 + 2 * np.sum((1 - lags / days) * lag1**lags)) / days)
+    """Variance of a mean of AR(1) days, as a share of the variance of one day.
+
+    It is ``(1 + 2 * sum((1 - k / days) * lag1**k for k in range(1, days))) / days``, summed.
+    """
+    beyond = 2 * lag1 * (1 - lag1**days) / (days * (1 - lag1) ** 2)
+    return ((1 + lag1) / (1 - lag1) - beyond) / days

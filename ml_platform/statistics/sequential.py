@@ -20,6 +20,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from scipy import special
 
 from ml_platform.statistics.blocks import POWER, Estimate, change_of_days, judge
@@ -84,7 +85,7 @@ def harm(reference: Sequence[float], current: Sequence[float], *, alpha: float, 
 
 
 def _known(days: Sequence[float]) -> int:
-    return sum(1 for d in days if not math.isnan(d))
+    return int(np.count_nonzero(~np.isnan(np.asarray(days, dtype=np.float64))))
 
 
 def _state(change: Estimate, lower: float, floor: float, detectable: float) -> State:

@@ -34,9 +34,8 @@ def parcels(
     positives: float = 0.25,
 ) -> pd.DataFrame:
     """Labels an hour-scale after the event for negatives, day-scale for positives; days differ in both."""
-    rng, frames = np.random.default_rng(seed), []
+    rng, labels, delays, times = np.random.default_rng(seed), [], [], []
     for day in range(days):
-        begin = START + timedelta(days=day)
         late = (
             rng.random(rows) < np.clip(rng.normal(positives if day >= since else 0.25, 0.08), 0.05, 0.8)
         ).astype(float)
@@ -44,20 +43,20 @@ def parcels(
             np.where(late == 1, 60.0, 15.0) * rng.lognormal(0, 0.6, rows) * math.exp(rng.normal(0, spread))
         )
         hours *= slower if day >= since else 1
-        event = pd.Series(pd.to_datetime([begin] * rows)) + pd.to_timedelta(
-            rng.uniform(0, 24, rows), unit="h"
-        )
-        frames.append(
-            pd.DataFrame(
-                {
-                    "partition_key": key(day),
-                    "event_time": event,
-                    "label": late,
-                    "label_known_at": event + pd.to_timedelta(hours, unit="h"),
-                }
-            )
-        )
-    return pd.concat(frames, ignore_index=True)
+        labels.append(late)
+        delays.append(hours)
+        times.append(rng.uniform(0, 24, rows))
+    begins = pd.Series(pd.to_datetime([START + timedelta(days=d) for d in range(days)]))
+    day_of = np.repeat(np.arange(days), rows)
+    event = begins.take(day_of).reset_index(drop=True) + pd.to_timedelta(np.concatenate(times), unit="h")
+    return pd.DataFrame(
+        {
+            "partition_key": np.array([key(d) for d in range(days)], dtype=object)[day_of],
+            "event_time": event,
+            "label": np.concatenate(labels),
+            "label_known_at": event + pd.to_timedelta(np.concatenate(delays), unit="h"),
+        }
+    )
 
 
 def at(days: int = 42) -> datetime:
