@@ -50,21 +50,34 @@ def test_nothing_is_wrong_with_a_good_one(own_use_case: Path) -> None:
 def test_several_things_that_are_wrong_with_the_views_are_told_at_once(
     own_use_case: Path, tmp_path: Path
 ) -> None:
-    for change in (
-        edit(FEATURES, HONEST, "r.due_at > c.cutoff - interval 120 day"),
-        edit(
-            FEATURES, "cast(e.pages as double) as pages", "cast(hash(e.branch, e.loan_no) as double) as pags"
+    """A feature from the future, one that is gone, a copy of the label, and labels too few and too early."""
+    returns = (
+        "left join {{ source('lake', 'feed_returns') }} as t on t.partition_key = e.partition_key "
+        "and t.branch = e.branch and t.loan_no = e.loan_no\n"
+    )
+    late = "cast(r.returned_at > r.due_at as integer)"
+    for file, old, new in (
+        (FEATURES, HONEST, "r.due_at > c.cutoff - interval 120 day"),
+        (FEATURES, "cast(e.pages as double) as pages", "cast(hash(e.branch, e.loan_no) as double) as pags"),
+        (FEATURES, "cast(b.staff as double)", "cast(t.returned_at > t.due_at as double)"),
+        (FEATURES, "left join rates as r on", f"{returns}left join rates as r on"),
+        (LABELS, late, f"case when e.loan_no % 5 > 0 then {late} end"),
+        (
+            LABELS,
+            "case when r.returned_at is not null then k.first_known end",
+            "e.event_time - interval 9 day",
         ),
-        edit(LABELS, "r.returned_at > r.due_at", "r.returned_at > r.returned_at"),
     ):
-        change(own_use_case)
+        edit(file, old, new)(own_use_case)
 
     told = looked(own_use_case, tmp_path)
 
     for why, where in (
-        ("features see the future: branch_late_rate", "library_loans_features.sql"),
+        ("features see the future: staff, branch_late_rate", "library_loans_features.sql"),
         ("feature pages is not in the features view", "model late_return"),
-        ("the label is constant", "library_loans_labels.sql"),
+        ("feature staff: alone it ranks the label with an AUC of 1.000", "library_loans_features.sql"),
+        ("the label is missing in 20% of mature rows", "library_loans_labels.sql"),
+        ("of the labels are known before the cutoff", "known_at of the label's feed"),
     ):
         (found,) = [r for r in told if why in r.what]
         assert where in found.where
@@ -98,21 +111,6 @@ def test_one_thing_that_is_wrong_with_the_data_is_told(
     (found,) = [r for r in looked(own_use_case, tmp_path) if why in r.what]
     assert where in found.where
     assert found.fix
-
-
-def test_a_copy_of_the_label_among_the_features_is_told(own_use_case: Path, tmp_path: Path) -> None:
-    edit(FEATURES, "cast(b.staff as double) as staff", "cast(t.returned_at > t.due_at as double) as staff")(
-        own_use_case
-    )
-    edit(
-        FEATURES,
-        "left join rates as r on",
-        "left join {{ source('lake', 'feed_returns') }} as t on t.partition_key = e.partition_key "
-        "and t.branch = e.branch and t.loan_no = e.loan_no\nleft join rates as r on",
-    )(own_use_case)
-    told = [r.what for r in looked(own_use_case, tmp_path)]
-    assert any("feature staff: alone it ranks the label with an AUC of 1.000" in t for t in told)
-    assert any("features see the future: staff" in t for t in told)
 
 
 @pytest.mark.parametrize(

@@ -41,35 +41,44 @@ def declared(folder: Path) -> Health:
     return found
 
 
-@pytest.mark.parametrize(
-    ("change", "why", "where"),
-    [
-        (lambda f: shutil.rmtree(f / "dbt"), "no dbt project", "dbt"),
-        (append("feeds.py", "\ndef ("), "not Python", "feeds.py:100"),
-        (append("feeds.py", "\nimport no_such_package_anywhere\n"), "not installed", "feeds.py:100"),
-        (replace("feeds.py", "def read_loans", "def red_loans"), "no function 'read_loans'", "feeds.py"),
-        (append("feeds.py", "\nraise ValueError('the moon is full')\n"), "the moon is full", "feeds.py"),
-        (append("feeds.py", "\nimport os\nos._exit(9)\n"), "ended its process (9)", "feeds:read_loans"),
-        (lambda f: (f / "contracts" / "loans.yaml").unlink(), "no contract", "contracts"),
-    ],
-)
+BROKEN: dict[str, tuple[Callable[[Path], None], str, str]] = {
+    "without_dbt": (lambda f: shutil.rmtree(f / "dbt"), "no dbt project", "dbt"),
+    "no_python": (append("feeds.py", "\ndef ("), "not Python", "feeds.py:100"),
+    "missing": (append("feeds.py", "\nimport no_such_package_anywhere\n"), "not installed", "feeds.py:100"),
+    "renamed": (
+        replace("feeds.py", "def read_loans", "def red_loans"),
+        "no function 'read_loans'",
+        "feeds.py",
+    ),
+    "raising": (
+        append("feeds.py", "\nraise ValueError('the moon is full')\n"),
+        "the moon is full",
+        "feeds.py",
+    ),
+    "ending": (append("feeds.py", "\nimport os\nos._exit(9)\n"), "ended its process (9)", "feeds:read_loans"),
+    "bare": (lambda f: (f / "contracts" / "loans.yaml").unlink(), "no contract", "contracts"),
+}
+"""What is changed in a use case's folder, why it is then broken, and where it says so."""
+
+
 def test_what_is_broken_is_told_and_the_others_are_ok(
-    library_environment: dict[str, str],
-    own_use_case: Path,
-    change: Callable[[Path], None],
-    why: str,
-    where: str,
+    library_environment: dict[str, str], own_use_case: Path
 ) -> None:
-    change(own_use_case)
-    seen = examine(Platform())
-    (found,) = [h for h in seen if h.where == str(own_use_case)]
-    assert found.state == "broken"
-    assert found.error is not None
-    assert why in found.error.what
-    assert where in str(found.error)
-    assert found.error.fix
-    others = [h for h in seen if h != found]
-    assert others and all(h.state == "ok" for h in others)
+    for name, (change, _, _) in BROKEN.items():
+        other = own_use_case.parent / name
+        shutil.copytree(own_use_case, other)
+        replace("use_case.yaml", "name: library_loans\n", f"name: {name}\n")(other)
+        change(other)
+    seen = {h.where: h for h in examine(Platform())}
+    for name, (_, why, where) in BROKEN.items():
+        found = seen.pop(str(own_use_case.parent / name))
+        assert found.state == "broken", name
+        assert found.error is not None
+        assert why in found.error.what
+        assert where in str(found.error)
+        assert found.error.fix
+    assert str(own_use_case) in seen and len(seen) > 1
+    assert all(h.state == "ok" for h in seen.values())
 
 
 def test_all_that_is_wrong_is_told_at_once(library_environment: dict[str, str], own_use_case: Path) -> None:
