@@ -44,7 +44,8 @@ def rows(days: int = 120, per_day: int = 60, seed: int = 13) -> list[dict[str, o
             odds = -3.2 + 0.16 * weight + 0.004 * distance + (-1.0, 0.9)[int(service == 2)] * (service > 0)
             late = bool(random.random() < 1 / (1 + np.exp(-(odds + week[depot] + habit[sender]))))
             moment = FIRST + timedelta(days=day, minutes=int(random.integers(7 * 60, 19 * 60)))
-            took = timedelta(hours=float(random.gamma(4, 6)) + 40 * late + 8)
+            # A parcel is on its way for a night at least: none is delivered before its day is over.
+            took = timedelta(hours=float(random.gamma(4, 6)) + 40 * late + 18)
             found.append(
                 {
                     "parcel_no": len(found) + 1,

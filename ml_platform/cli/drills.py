@@ -28,7 +28,11 @@ def drill(
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="All incidents, from one clean prefix.")] = False,
     use_case: Annotated[
-        str | None, typer.Option(help="<use_case> or <use_case>/<model>; left out where there is one.")
+        str | None,
+        typer.Option(
+            help="<use_case> or <use_case>/<model>; left out where there is one. Without an incident: says "
+            "which do not apply."
+        ),
     ] = None,
     onset: Annotated[str | None, typer.Option(help="First partition that is changed, its key.")] = None,
     severity: Annotated[
@@ -50,7 +54,12 @@ def drill(
     from ml_platform.lifecycle.drills import running
 
     if incident is None and not every:
-        _list(running.scenarios_of(scenarios))
+        known = running.scenarios_of(scenarios)
+        # Which of them strike somewhere is asked of a use case that is named.
+        left_out = (
+            running.inapplicable(one_target(platform(), use_case), list(known), scenarios) if use_case else {}
+        )
+        _list(known, left_out)
         return
     names = running.chosen([incident] if incident else [], scenarios)
     target = one_target(platform(), use_case)
@@ -78,15 +87,20 @@ def drill(
         sys.stdout.write(json.dumps(told, indent=2, default=str) + "\n")
     elif len(results) > 1:
         _summary(results, seconds)
-        for name, why in left_out.items():
-            console.print(f"{name} was not played: {escape(why)}", highlight=False)
+        _not_played(left_out)
     if not all(r.right or r.missed for r in results):
         raise typer.Exit(1)
 
 
-def _list(known: dict[str, type]) -> None:
+def _list(known: dict[str, type], left_out: dict[str, str]) -> None:
     rows = [(n, getattr(c, "cause", ""), getattr(c, "summary", "")) for n, c in known.items()]
     console.print(table("Drills", ("incident", "cause", "what happens"), rows))
+    _not_played(left_out)
+
+
+def _not_played(left_out: dict[str, str]) -> None:
+    for name, why in left_out.items():
+        console.print(f"{name} is not played: {escape(why)}", highlight=False)
 
 
 def _show(result: Result) -> None:

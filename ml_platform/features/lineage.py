@@ -19,6 +19,23 @@ from sqlglot.optimizer.scope import build_scope
 from ml_platform.features.dbt import CompiledViews, View
 
 _DIALECT = "duckdb"
+_REGROUPING = ("group", "distinct", "having", "qualify")
+"""Clauses after which a row of the result is no longer one of the relation's."""
+
+_BEYOND_THE_ROW = (
+    exp.AggFunc,
+    exp.Window,
+    exp.Query,
+    exp.Rand,
+    exp.CurrentDate,
+    exp.CurrentTimestamp,
+    exp.Anonymous,
+)
+"""What a value that follows from one row alone has not; nobody knows what an unknown function does."""
+
+
+class _UnknownRelationError(SqlglotError):
+    """A view reads a relation whose columns nobody knows."""
 
 
 @dataclass(frozen=True, order=True)
@@ -27,6 +44,27 @@ class Source:
 
     relation: str
     column: str
+
+
+@dataclass(frozen=True)
+class RowExpression:
+    """A column that is computed from one row of one relation, whatever its other rows hold.
+
+    Attributes:
+        relation: The relation.
+        columns: Its columns that the expression reads, sorted.
+        sql: The expression in DuckDB's SQL, over a table with these columns.
+        literals: Texts, numbers and truths that it names, as text.
+        plain: Whether it is its only column, cast at most.
+        choosing: Columns of the relation that occur elsewhere in the view, so that they may choose rows.
+    """
+
+    relation: str
+    columns: tuple[str, ...]
+    sql: str
+    literals: tuple[str, ...]
+    plain: bool
+    choosing: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -79,23 +117,80 @@ def _first(lineage_of: Mapping[str, ViewLineage], sources: Iterable[Source]) -> 
             yield source
 
 
-def _of(view: View, relations: Mapping[str, Sequence[str]]) -> ViewLineage:
-    schema = MappingSchema(dialect=_DIALECT)
+def row_expression(view: View, relations: Mapping[str, Sequence[str]], column: str) -> RowExpression | None:
+    """How a view computes a column from one row of one relation that it reads itself.
+
+    Args:
+        view: The compiled view.
+        relations: Columns by relation, of all that the view reads.
+        column: The view's column.
+
+    Returns:
+        None where other rows, several relations, a subquery or chance have a part in it, where the view
+        groups its rows, and where sqlglot does not understand it.
+    """
     try:
-        query = parse_one(view.sql, dialect=_DIALECT)
-        for table in query.find_all(exp.Table):
-            # Common table expressions have no schema before their name.
-            if table.db:
-                if table.name not in relations:
-                    return ViewLineage({}, f"the columns of {table.name}, which it reads, are not known")
-                schema.add_table(table, dict.fromkeys(relations[table.name], "unknown"), dialect=_DIALECT)
-        # Once for all columns; it fails on a column that no relation has.
-        qualified = qualify(query, schema=schema, dialect=_DIALECT)
-        scope = build_scope(qualified)
-        nodes = lineage(None, qualified, schema, dialect=_DIALECT, scope=scope, trim_selects=False)
+        query, _ = _qualified(view, relations)
+        scope = build_scope(query)
+    except (SqlglotError, ValueError):
+        return None
+    if scope is None or not isinstance(query, exp.Select) or any(query.args.get(k) for k in _REGROUPING):
+        return None
+    made = next((s.unalias() for s in query.selects if s.alias_or_name == column), None)
+    if made is None or made.find(*_BEYOND_THE_ROW) is not None:
+        return None
+    read = list(made.find_all(exp.Column))
+    aliases = {c.table for c in read}
+    source = scope.sources.get(aliases.pop()) if len(aliases) == 1 else None
+    if not isinstance(source, exp.Table):
+        return None
+    mine = {id(c) for c in read}
+    choosing = frozenset(c.name for c in query.find_all(exp.Column) if id(c) not in mine)
+    literals = [n.name for n in made.find_all(exp.Literal)]
+    literals += [str(n.this).lower() for n in made.find_all(exp.Boolean)]
+    inner = made
+    while isinstance(inner, exp.Cast | exp.Paren):
+        inner = inner.this
+    bare = made.copy()
+    for each in [bare] if isinstance(bare, exp.Column) else list(bare.find_all(exp.Column)):
+        each.set("table", None)
+    return RowExpression(
+        relation=source.name,
+        columns=tuple(sorted({c.name for c in read})),
+        sql=bare.sql(dialect=_DIALECT),
+        literals=tuple(dict.fromkeys(literals)),
+        plain=isinstance(inner, exp.Column),
+        choosing=choosing,
+    )
+
+
+def _of(view: View, relations: Mapping[str, Sequence[str]]) -> ViewLineage:
+    try:
+        query, schema = _qualified(view, relations)
+        scope = build_scope(query)
+        nodes = lineage(None, query, schema, dialect=_DIALECT, scope=scope, trim_selects=False)
         return ViewLineage({name: _sources(node) for name, node in nodes.items()})
+    except _UnknownRelationError as unknown:
+        return ViewLineage({}, f"the columns of {unknown}, which it reads, are not known")
     except (SqlglotError, ValueError) as error:
         return ViewLineage({}, f"sqlglot does not understand the SQL: {str(error).splitlines()[0]}")
+
+
+def _qualified(view: View, relations: Mapping[str, Sequence[str]]) -> tuple[exp.Expr, MappingSchema]:
+    """The view's query with each column's relation named, once for all columns.
+
+    Raises:
+        SqlglotError: It is not understood, or reads a column or relation that is not known.
+    """
+    schema = MappingSchema(dialect=_DIALECT)
+    query = parse_one(view.sql, dialect=_DIALECT)
+    for table in query.find_all(exp.Table):
+        # Common table expressions have no schema before their name.
+        if table.db:
+            if table.name not in relations:
+                raise _UnknownRelationError(table.name)
+            schema.add_table(table, dict.fromkeys(relations[table.name], "unknown"), dialect=_DIALECT)
+    return qualify(query, schema=schema, dialect=_DIALECT), schema
 
 
 def _sources(node: Node) -> tuple[Source, ...]:

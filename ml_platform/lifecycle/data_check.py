@@ -211,10 +211,12 @@ def _early(use_case: UseCase, model: ModelConfig, truth: pa.Table) -> Iterator[R
         return
     cutoffs = known["partition_key"].map({k: use_case.cutoff(k) for k in known["partition_key"].unique()})
     early = float((known[instant] <= cutoffs).mean())
-    if early > 0.05:
+    # From this share on, the diagnosis holds a window of such labels for a fault of the data.
+    if early > model.diagnosis.mismatch_share:
+        shown = f"{early:.0%}" if early >= 0.1 else f"{early:.1%}"
         yield Remark(
             "error" if early > 0.5 else "warning",
-            f"{early:.0%} of the labels are known before the cutoff: nothing is left to predict in them",
+            f"{shown} of the labels are known before the cutoff: nothing is left to predict in them",
             f"{use_case.folder / 'use_case.yaml'}: cutoff, and known_at of the label's feed",
             "score earlier or in narrower partitions, or correct known_at",
         )

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from ml_platform.errors import NotFoundError, PlatformError
+from ml_platform.errors import PlatformError
 from ml_platform.lifecycle.drills import running
-from ml_platform.lifecycle.drills.mapping import drill_map
 from ml_platform.lifecycle.platform import Target
 from ml_platform.statistics.states import State
 
@@ -29,7 +28,8 @@ class Smoked:
     Attributes:
         model_key: The model.
         what: Name of the drill.
-        state: PASS where the verdict was right, FAIL where not, UNKNOWN where it could not be played.
+        state: PASS where the verdict was right, FAIL where not, UNKNOWN where it could not be played or where
+            too little could be seen.
         said: Why, in a sentence.
         seconds: How long it took, without what drills share.
     """
@@ -54,11 +54,6 @@ def smoke(
     """
     chosen = running.chosen(list(names), settings.scenarios)
     for target in targets:
-        try:
-            drill_map(target.use_case)
-        except NotFoundError as error:
-            yield Smoked(target.key, ", ".join(chosen), "UNKNOWN", f"{error.what}: {error.fix}")
-            continue
         left_out = running.inapplicable(target, chosen, settings.scenarios)
         for name, why in left_out.items():
             yield Smoked(target.key, name, "UNKNOWN", f"not played: {why}")
@@ -66,7 +61,7 @@ def smoke(
             continue
         try:
             for result in running.drill(target, played, settings, progress):
-                state: State = "PASS" if result.right else "FAIL"
+                state: State = "PASS" if result.right else "UNKNOWN" if result.missed else "FAIL"
                 said = result.error or f"{result.verdict}: {result.why}"
                 yield Smoked(target.key, result.name, state, said, result.seconds)
         except PlatformError as error:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ml_platform.errors import ConfigError
+from ml_platform.guard_config import DiagnosisConfig
 from ml_platform.ingestion.placing import read_instants
 from ml_platform.partitions import PartitionScheme, Width
 from ml_platform.remarks import Remark
@@ -334,12 +335,14 @@ def _early_labels(
             where,
             "take a narrower --width, or correct --known-at or --label-delay",
         )
-    elif early > 0.05:
+    elif early > (limit := DiagnosisConfig().mismatch_share):
         yield Remark(
             "warning",
-            f"{early:.0%} of the labels are known before the cutoff: predictions of them are worth nothing",
+            f"{early:.1%} of the labels are known before the cutoff: predictions of them are worth nothing, "
+            f"and where they are more than {limit:.0%} of a window (diagnosis: mismatch_share), the verdict "
+            "is fix_data",
             where,
-            "take a narrower --width",
+            "take a narrower --width, or leave such rows out of the file",
         )
 
 

@@ -36,6 +36,7 @@ Proposed from `{p.profile.path.name}` ({p.profile.table.num_rows:,} rows). Every
 export ML_PLATFORM_USE_CASES={folder.parent}
 ml-platform use-case check {name}     # all that is wrong, with file, line and fix
 ml-platform run {name}                # to a prediction in the cache and a verdict on it
+ml-platform drill --all --use-case {name}     # incidents in a sandbox: would they be noticed?
 ```
 
 ## What was assumed

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from ml_platform.features.dbt import CompiledViews, View
-from ml_platform.features.lineage import Source, ViewLineage, direct, through
+from ml_platform.features.lineage import Source, ViewLineage, direct, row_expression, through
 
 PARCELS = "select c.partition_key, f.parcel, f.grams from cutoffs c join feed_parcels f using (partition_key)"
 RELATIONS = {
@@ -81,3 +81,48 @@ def test_a_view_on_top_of_one_that_is_not_understood_is_unknown_too() -> None:
     compiled = views("select parcel from parcels")
     found = direct(replace(compiled, entities=View("parcels", "select nothing from", {}, "v")), RELATIONS)
     assert all(view.problem for view in found.values()) and len(found) == 3
+
+
+@pytest.mark.parametrize(
+    ("sql", "columns", "expression", "plain"),
+    [
+        ("select cast(f.lost = 'yes' as integer) as x from feed_parcels f", ("lost",), "lost = 'yes'", False),
+        ("select (cast(grams as double)) as x from feed_parcels", ("grams",), "DOUBLE", True),
+        ("select grams > 2 and lost as x from feed_parcels", ("grams", "lost"), "AND", False),
+        ("select case lost when 'a' then 'b' end as x from feed_parcels", ("lost",), "WHEN 'a'", False),
+    ],
+)
+def test_a_column_that_follows_from_one_row(
+    sql: str, columns: tuple[str, ...], expression: str, plain: bool
+) -> None:
+    found = row_expression(views(sql).features, RELATIONS, "x")
+    assert found is not None and (found.relation, found.columns) == ("feed_parcels", columns)
+    assert expression in found.sql.replace('"', "") and "f." not in found.sql and found.plain == plain
+
+
+def test_it_names_its_literals_and_what_else_reads_its_columns() -> None:
+    sql = "select lost = 'yes' or lost = 3 as x from feed_parcels where grams > 1"
+    found = row_expression(views(sql).features, RELATIONS, "x")
+    assert found is not None and found.literals == ("yes", "3") and found.choosing == {"grams"}
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "select max(lost) as x from feed_parcels",
+        "select max(lost) over () as x from feed_parcels",
+        "select lost as x from feed_parcels group by lost",
+        "select distinct lost as x from feed_parcels",
+        "select (select max(lost) from feed_parcels) as x from feed_parcels",
+        "select f.lost > c.cutoff as x from feed_parcels f join cutoffs c using (partition_key)",
+        "with a as (select lost from feed_parcels) select lost as x from a",
+        "select lost as x from feed_parcels union all select grams from feed_parcels",
+        "select lost > random() as x from feed_parcels",
+        "select somebodys(lost) as x from feed_parcels",
+        "select 1 as x from feed_parcels",
+        "select lost as y from feed_parcels",
+        "select nothing as x from feed_parcels",
+    ],
+)
+def test_everything_else_follows_from_no_row_alone(sql: str) -> None:
+    assert row_expression(views(sql).features, RELATIONS, "x") is None

@@ -1,5 +1,6 @@
 """The smoke before a merge: right, wrong and what could not be played are told apart."""
 
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -8,26 +9,32 @@ from typer.testing import CliRunner
 
 from ml_platform.cli.main import app
 from ml_platform.errors import NotFoundError
-from ml_platform.lifecycle.drills.running import Settings
+from ml_platform.lifecycle.drills import running
+from ml_platform.lifecycle.drills.running import Result, Settings
 from ml_platform.lifecycle.platform import Platform
 from ml_platform.lifecycle.smoke import Smoked, markdown, smoke
 
 
 @pytest.mark.slow
-def test_drills_are_played_and_judged(fresh: Library) -> None:
-    found = list(smoke([fresh.target], ["clean"], Settings(horizon=1)))
-
-    assert [(s.model_key, s.what) for s in found] == [(MODEL, "clean")]
-    assert found[0].state == "PASS" and found[0].said and found[0].seconds > 0
-
-
-def test_a_use_case_without_drills_is_unknown(fresh: Library, own_use_case: Path) -> None:
+def test_drills_of_a_use_case_without_a_map_are_played_and_judged(own_use_case: Path) -> None:
     (own_use_case / "drills.py").unlink()
     bare = Platform({"ML_PLATFORM_HOME": str(own_use_case / "home")}).target(MODEL)
 
-    (only,) = smoke([bare], ["clean"], Settings())
+    found = {s.what: s for s in smoke([bare], ["null_spike", "benign_shift"], Settings(horizon=1))}
 
-    assert only.state == "UNKNOWN" and "no map for drills" in only.said
+    assert set(found) == {"null_spike", "benign_shift"}
+    assert found["null_spike"].state == "PASS" and found["null_spike"].seconds > 0
+    assert found["null_spike"].said == "fix_data: fix_data is right"
+    assert found["benign_shift"].state == "UNKNOWN" and "matters little" in found["benign_shift"].said
+
+
+def test_what_proves_nothing_is_unknown(fresh: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = {f.name: None for f in fields(Result)} | {"name": "clean", "right": False, "seconds": 1.0}
+    told |= {"error": "", "verdict": "none", "why": "too little history"}
+    results = [Result(**told | {"missed": missed}) for missed in (True, False)]  # type: ignore[arg-type]
+    monkeypatch.setattr(running, "drill", lambda *_: iter(results))
+
+    assert [s.state for s in smoke([fresh.target], ["clean"], Settings())] == ["UNKNOWN", "FAIL"]
 
 
 def test_a_drill_that_does_not_apply_is_unknown_and_not_played(fresh: Library, own_use_case: Path) -> None:

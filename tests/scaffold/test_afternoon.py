@@ -14,6 +14,7 @@ from ml_platform.config import load_use_case
 from ml_platform.errors import ConfigError
 from ml_platform.lifecycle.checking import check_files
 from ml_platform.lifecycle.data_check import look
+from ml_platform.lifecycle.drills.running import chosen, inapplicable
 from ml_platform.lifecycle.scoring import predictions
 
 from .boilers import Row, rows, write
@@ -54,14 +55,20 @@ def _state(number: int, row: Row) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("kind", "change", "said"),
+    ("kind", "change", "said", "not_played"),
     [
-        ("regression", _hours, "in four cases of five between"),
-        ("multiclass", _state, "% probable"),
+        ("regression", _hours, "in four cases of five between", {"benign_shift", "concept_drift"}),
+        # Its key is a text, so that a case which comes twice has no number to be given.
+        ("multiclass", _state, "% probable", {"benign_shift", "prior_shift"}),
     ],
 )
 def test_a_number_and_a_class_come_as_far_as_a_yes_or_no(
-    home: Path, unchecked: None, kind: str, change: Callable[[int, Row], None], said: str
+    home: Path,
+    unchecked: None,
+    kind: str,
+    change: Callable[[int, Row], None],
+    said: str,
+    not_played: set[str],
 ) -> None:
     """Stage by stage, in this process; the tutorial's test plays the third kind through `ml-platform run`.
 
@@ -84,6 +91,9 @@ def test_a_number_and_a_class_come_as_far_as_a_yes_or_no(
     served = predictions(platform, target, [day.partition])
     assert served is not None
     assert said in " ".join(run("get", "boilers", str(served["entity_key"][0])).split())
+    assert set(inapplicable(target, chosen([]))) == not_played
+    listed = " ".join(run("drill", "--use-case", "boilers").split())
+    assert all(f"{name} is not played: " in listed for name in not_played)
 
 
 def test_the_folder_says_what_was_assumed_and_is_valid(home: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +16,9 @@ from ml_platform.lifecycle.drills.scenario import (
     PATIENCE,
     DrillContext,
     Scenario,
+    numbers,
     with_column,
+    with_numbers,
 )
 from ml_platform.lifecycle.drills.world_incidents import ConceptDrift, PriorShift
 from ml_platform.monitoring.units import ks_distance
@@ -64,7 +67,7 @@ class BenignShift(Scenario):
         if name != where.feed:
             return table
         for column in where.columns:
-            table = with_column(table, column, pc.add(table[column], self._move(where, column, context)))
+            table = with_numbers(table, column, partial(pc.add, self._move(where, column, context)))
         return table
 
     def _move(self, where: Columns, column: str, context: DrillContext) -> float:
@@ -98,7 +101,7 @@ class UnitChange(Scenario):
     def visible(self, context: DrillContext) -> float:
         """The distance that it makes of the raw rows, in units of that from which a unit is suspected."""
         where = needed(context.map.unit)
-        before = context.before(where.feed)[where.columns[0]].drop_null().to_numpy().astype(float)
+        before = numbers(context.before(where.feed), where.columns[0]).drop_null().to_numpy()
         return _share(context) * ks_distance(np.sort(before), before * where.factor) / UNIT_DISTANCE
 
     def feed(self, name: str, table: pa.Table, partition: str, context: DrillContext) -> pa.Table:
@@ -108,11 +111,7 @@ class UnitChange(Scenario):
             return table
         hit = context.rng(partition, "unit").random(table.num_rows) < _share(context)
         for column in where.columns:
-            old = table[column].combine_chunks()
-            new = pc.multiply(old.cast(pa.float64()), where.factor)
-            if pa.types.is_integer(old.type):
-                new = pc.round(new)
-            table = with_column(table, column, pc.if_else(pa.array(hit), new, old.cast(pa.float64())))
+            table = with_numbers(table, column, lambda old: pc.multiply(old, where.factor), hit)
         return table
 
 

@@ -1,4 +1,4 @@
-"""What generic incidents must know of a use case: ``DRILLS`` in ``drills.py`` in the use case's folder."""
+"""What generic incidents must know of a use case: ``DRILLS`` in its ``drills.py``, or a default."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import numpy.typing as npt
 import pyarrow as pa
 from pydantic import Field, ValidationError, model_validator
 
-from ml_platform.config import UseCase
 from ml_platform.errors import ConfigError, NotFoundError
 from ml_platform.ingestion.code import package_of
+from ml_platform.lifecycle.platform import Target
 from ml_platform.strict import Strict
 
 Mask: TypeAlias = npt.NDArray[np.bool_]
@@ -37,10 +37,20 @@ class Columns(Strict):
 
 
 class Segment(Strict):
-    """A column of the outcome feed and the values at which an outcome's law changes."""
+    """A column of the outcome feed, or of one beside it, and the values at which an outcome's law changes."""
 
     column: str = Field(description="Column; also the name of the feature whose values are segments.")
     values: tuple[str, ...] = Field(min_length=1, description="Values.")
+    feed: str = Field(default="", description="Feed that holds the column; the outcome feed when empty.")
+    key: tuple[str, ...] = Field(
+        default=(), description="Columns by which an outcome finds its row there, within its partition."
+    )
+
+    @model_validator(mode="after")
+    def _found_by_a_key(self) -> Segment:
+        if bool(self.feed) != bool(self.key):
+            raise ValueError("'feed' and 'key' go together")
+        return self
 
 
 class Entity(Strict):
@@ -70,7 +80,8 @@ class DrillMap(Strict):
     An incident whose key is left out does not apply to the use case, and is not played.
 
     The use case's ``drills.py`` holds a plain ``DRILLS = {...}`` with these keys, so that it need import
-    nothing from here.
+    nothing from here. Without one, :func:`ml_platform.lifecycle.drills.default_map.default_map` says what
+    follows from settings, contracts and SQL.
     """
 
     unit: Columns | None = Field(default=None, description="A feature's raw columns whose unit changes.")
@@ -122,6 +133,9 @@ class DrillMap(Strict):
     first: date | None = Field(
         default=None, description="First partition served; as early as the windows allow when left out."
     )
+    absent: Mapping[str, str] = Field(
+        default={}, description="Why a key is left out, by key; told where an incident asks for it."
+    )
 
 
 def needed(value: _Value | None) -> _Value:
@@ -139,20 +153,19 @@ def needed(value: _Value | None) -> _Value:
     return value
 
 
-def drill_map(use_case: UseCase) -> DrillMap:
-    """The use case's own map.
+def drill_map(target: Target) -> DrillMap:
+    """The use case's own map; without one, what follows from its settings, contracts and SQL.
 
     Raises:
-        NotFoundError: It has none.
-        ConfigError: It is malformed.
+        ConfigError: Its own is malformed.
     """
+    use_case = target.use_case
     file = use_case.folder / "drills.py"
     if not file.exists():
-        raise NotFoundError(
-            f"{use_case.name} has no map for drills",
-            where=str(file),
-            fix="write DRILLS = {...} there; ml_platform.lifecycle.drills.mapping.DrillMap names its keys",
-        )
+        # It builds maps itself, and reads SQL, which an own map need not pay for.
+        from ml_platform.lifecycle.drills.default_map import default_map
+
+        return default_map(target)
     module = importlib.import_module(f"{package_of(use_case.folder.resolve())}.drills")
     values: Any = getattr(module, "DRILLS", None)
     try:

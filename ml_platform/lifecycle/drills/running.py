@@ -110,8 +110,8 @@ class Result:
         seconds: Without the shared prefix.
         error: What failed, if the drill could not be played to its end.
         visible: The effect in units of the smallest that can be seen.
-        missed: Nothing wrong was said, and it was not found, because the effect is smaller than can be seen:
-            neither right nor wrong.
+        missed: Nothing wrong was said, and it was not found, because the effect is smaller than can be seen,
+            or the data end before it can: neither right nor wrong.
     """
 
     name: str
@@ -196,21 +196,28 @@ def chosen(names: Sequence[str], file: Path | None = None) -> list[str]:
 
 def inapplicable(target: Target, names: Sequence[str], file: Path | None = None) -> dict[str, str]:
     """Scenarios that do not apply to a model, with the reason."""
-    mapped, known = drill_map(target.use_case), scenarios_of(file)
+    mapped, known = drill_map(target), scenarios_of(file)
     found = {}
     for name in names:
         needs = known[name].needs_of.get(target.model.kind, known[name].needs)
         lacking = [key for key in needs if getattr(mapped, key) is None]
         own = mapped.unsuited.get(f"{target.model.name}/{name}") or mapped.unsuited.get(name)
         if own or lacking:
-            what = f"{target.use_case.name}/drills.py has no {', '.join(lacking)}"
-            found[name] = own or f"{what}, which it asks of a {target.model.kind} target"
+            found[name] = own or _lacking(target, mapped, lacking)
     return found
+
+
+def _lacking(target: Target, mapped: DrillMap, keys: Sequence[str]) -> str:
+    if reasons := list(dict.fromkeys(mapped.absent[k] for k in keys if k in mapped.absent)):
+        named = " and ".join(f"`{k}`" for k in keys)
+        return f"{'; '.join(reasons)} (a drills.py in the use case's folder could name {named})"
+    what = f"{target.use_case.name}/drills.py has no {', '.join(keys)}"
+    return f"{what}, which it asks of a {target.model.kind} target"
 
 
 def in_effect(target: Target, settings: Settings) -> Settings:
     """What is asked, and what the use case's map says of the model."""
-    in_order = target.model.name in drill_map(target.use_case).in_order
+    in_order = target.model.name in drill_map(target).in_order
     return replace(settings, calendar=settings.calendar or in_order)
 
 
@@ -236,7 +243,7 @@ def drill(
     """
     if settings.onset is not None:
         target.use_case.scheme.day(settings.onset)
-    mapped = drill_map(target.use_case)
+    mapped = drill_map(target)
     settings = in_effect(target, settings)
     onset = settings.onset or default_onset(target, mapped)
     known = scenarios_of(settings.scenarios)
@@ -294,7 +301,7 @@ def _bare(target: Target, mapped: DrillMap, onset: str, settings: Settings) -> D
 def _compile(folder: Path, use_case: Path, model: str, onset: str, name: str, settings: Settings) -> None:
     """Compile a scenario's label code ahead; code that needs more than settings is compiled when played."""
     target = _target(use_case, model)
-    context = _bare(target, drill_map(target.use_case), onset, settings)
+    context = _bare(target, drill_map(target), onset, settings)
     redefined(
         replayed(target.use_case, calendar=settings.calendar),
         scenarios_of(settings.scenarios)[name](),
@@ -351,7 +358,7 @@ def play(prefix: Prefix, target: Target, scenario: Scenario, settings: Settings)
     context = DrillContext(
         use_case=target.use_case,
         model=target.model,
-        map=drill_map(target.use_case),
+        map=drill_map(target),
         onset=prefix.onset,
         severity=settings.severity,
         seed=settings.seed,
@@ -447,9 +454,16 @@ def _judged(
                 f"; the cause can be identified after {least}: choose an earlier --onset or a later --horizon"
             )
     visible = scenario.visible(context)
-    over = len(told) > scenario.identifiable_after(context)
-    missed = over and visible < 1 and not (right or error or _is_wrong(scenario, final.verdict))
-    if missed:
+    least = scenario.identifiable_after(context)
+    open_ = not (right or error or _is_wrong(scenario, final.verdict))
+    ended = len(told) <= least and final.partition == context.scheme.last_key
+    missed = open_ and (ended or (len(told) > least and visible < 1))
+    if missed and ended:
+        why = (
+            f"too little history: the data end with {final.partition}, {len(told) - 1} partitions after the "
+            f"onset, and the cause can be identified after {least}, so that this proves nothing"
+        )
+    elif missed:
         why = (
             f"not found, and nothing wrong was said: the effect is {visible:.2g} of the smallest that can be "
             "seen, so that this proves nothing"

@@ -98,10 +98,21 @@ def default_onset(target: Target, mapped: DrillMap) -> str:
 
     Later than an error of the promotion would show, and early enough that labels of the incident are mature
     before the champion is renewed by age.
+
+    Raises:
+        NotReadyError: The data end before it.
     """
-    return target.use_case.scheme.shift(
-        first_served(target, mapped), target.model.diagnosis.concept_partitions
-    )
+    scheme, first = target.use_case.scheme, first_served(target, mapped)
+    window = target.model.diagnosis.concept_partitions
+    onset = scheme.shift(first, window)
+    if scheme.last_key is not None and onset > scheme.last_key:
+        raise NotReadyError(
+            f"too little history for a drill: the first champion serves from {first}, an incident would "
+            f"begin {scheme.counted(window)} later on {onset}, and the data end with {scheme.last_key}",
+            where=target.key,
+            fix="give a longer history, or choose smaller windows (train, gate, concept_partitions)",
+        )
+    return onset
 
 
 def make_prefix(

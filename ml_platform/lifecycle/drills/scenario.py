@@ -9,15 +9,17 @@ they have changed.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ml_platform.config import KindName, ModelConfig, UseCase
+from ml_platform.contracts.casting import cast_column
 from ml_platform.lifecycle.drills.mapping import DrillMap
 from ml_platform.partitions import PartitionScheme
 
@@ -100,7 +102,7 @@ class DrillContext:
     def spread(self, feed: str, column: str) -> float:
         """Standard deviation of a raw column before the onset, its extreme hundredth clipped."""
         if (feed, column) not in self._spreads:
-            values = self.before(feed)[column].drop_null().to_numpy()
+            values = numbers(self.before(feed), column).drop_null().to_numpy()
             # One wild value must not set the scale.
             low, high = np.percentile(values, [0.5, 99.5]) if len(values) else (0.0, 0.0)
             self._spreads[feed, column] = float(np.std(np.clip(values, low, high))) if len(values) else 0.0
@@ -189,3 +191,31 @@ def with_column(table: pa.Table, name: str, values: Any) -> pa.Table:
     kind = table.schema.field(index).type
     column = values if isinstance(values, (pa.Array, pa.ChunkedArray)) else pa.array(values)
     return table.set_column(index, pa.field(name, kind), column.cast(kind, safe=False))
+
+
+def numbers(table: pa.Table, name: str) -> pa.Array:
+    """A raw column as float64, also where its source keeps it as text; null where it is no number."""
+    return cast_column(table[name], "number").values
+
+
+def with_numbers(
+    table: pa.Table, name: str, change: Callable[[pa.Array], pa.Array], hit: Any = None
+) -> pa.Table:
+    """The table with other numbers in one column, written as they were.
+
+    Whole numbers stay whole, also in a source that keeps them as text. What is no number stays as it is.
+
+    Args:
+        table: Raw rows.
+        name: A column of numbers, or of text that stands for them.
+        change: New numbers (float64) from the old ones.
+        hit: Rows to change (boolean); all if None.
+    """
+    raw = table[name].combine_chunks()
+    old = numbers(table, name)
+    new = change(old)
+    whole = pc.all(pc.equal(pc.floor(old), old), min_count=0).as_py()
+    if pa.types.is_integer(raw.type) or (whole and not pa.types.is_floating(raw.type)):
+        new = pc.round(new).cast(pa.int64())
+    there = old.is_valid() if hit is None else pc.and_(old.is_valid(), pa.array(hit))
+    return with_column(table, name, pc.if_else(there, new.cast(raw.type, safe=False), raw))

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from ml_platform.config import KindName
 from ml_platform.diagnosis.evidence import BIAS
+from ml_platform.ingestion.reader import PARTITION_KEY
 from ml_platform.lifecycle.drills.mapping import Entity, Mask, needed
 from ml_platform.lifecycle.drills.scenario import (
     FRESHNESS,
@@ -21,6 +22,7 @@ from ml_platform.lifecycle.drills.scenario import (
     Scenario,
     maturity,
     with_column,
+    with_numbers,
 )
 
 Rows: TypeAlias = npt.NDArray[np.int64]
@@ -82,12 +84,18 @@ class PriorShift(Scenario):
             return f"{where.feed}: {', '.join(where.columns)} × {self._grown(context):g}"
         smallest = self._smallest(context)
         share = self._share(context)
-        bias = share * (1 - _rate(context))
+        bias = self._bias(context)
         several = context.model.kind == "multiclass"
         done = "make room for copies of positive ones" if several else "become positive"
         return (
             f"{share:.0%} of the negatives {done}: bias {bias:+.3f} = {bias / smallest:.1f} × {smallest:.3f}"
         )
+
+    def visible(self, context: DrillContext) -> float:
+        """The bias that it makes in units of the smallest: all negatives may be too few of them."""
+        if context.model.kind == "regression":
+            return context.severity
+        return self._bias(context) / self._smallest(context)
 
     def feed(self, name: str, table: pa.Table, partition: str, context: DrillContext) -> pa.Table:
         """Flip negatives, replace cases, or scale amounts."""
@@ -168,8 +176,9 @@ class PriorShift(Scenario):
         if name != where.feed:
             return table
         for column in where.columns:
-            grown = pc.multiply(table[column].cast(pa.float64()), self._grown(context))
-            table = with_column(table, column, pc.round(grown, 2))
+            table = with_numbers(
+                table, column, lambda old: pc.round(pc.multiply(old, self._grown(context)), 2)
+            )
         return table
 
     def _grown(self, context: DrillContext) -> float:
@@ -189,6 +198,9 @@ class PriorShift(Scenario):
         effect = context.severity * self._smallest(context)
         return float(min(1.0, effect / (1 - _rate(context))))
 
+    def _bias(self, context: DrillContext) -> float:
+        return self._share(context) * (1 - _rate(context))
+
 
 class ConceptDrift(Scenario):
     """The risk is inverted in some segments."""
@@ -206,13 +218,17 @@ class ConceptDrift(Scenario):
 
     def amount(self, context: DrillContext) -> str:
         """Share of inverted outcomes, and the contrast it makes."""
-        share, smallest = self._inverted(context), self._smallest(context)
-        effect = share * (1 - 2 * self._segment_rate(context))
+        effect, smallest = self._contrast(context), self._smallest(context)
         where = needed(context.map.segment)
         return (
-            f"{share:.0%} of the outcomes are inverted in {where.column} {', '.join(where.values)}: contrast "
-            f"{effect:+.3f} = {effect / smallest:.1f} × {smallest:.3f}"
+            f"{self._inverted(context):.0%} of the outcomes are inverted in {where.column} "
+            f"{', '.join(where.values)}: contrast {effect:+.3f} = {abs(effect) / smallest:.1f} × "
+            f"{smallest:.3f}"
         )
+
+    def visible(self, context: DrillContext) -> float:
+        """The contrast that it makes in units of the smallest: all outcomes may be too few of them."""
+        return abs(self._contrast(context)) / self._smallest(context)
 
     def feed(self, name: str, table: pa.Table, partition: str, context: DrillContext) -> pa.Table:
         """Invert."""
@@ -225,9 +241,20 @@ class ConceptDrift(Scenario):
 
     def _inside(self, table: pa.Table, context: DrillContext) -> Mask:
         where = needed(context.map.segment)
-        values = table[where.column].cast(pa.string())
+        values = (self._beside(table, context) if where.feed else table[where.column]).cast(pa.string())
         mask: Mask = pc.is_in(values, pa.array(where.values, pa.string())).to_numpy(zero_copy_only=False)
         return mask
+
+    def _beside(self, table: pa.Table, context: DrillContext) -> pa.ChunkedArray:
+        """The segment of each outcome, where another feed holds it; null where that has no such row."""
+        where = needed(context.map.segment)
+        partitions = pc.unique(table[PARTITION_KEY]).to_pylist()
+        parts = [context.world.clean(where.feed, k) for k in partitions]
+        if not parts:
+            return pa.chunked_array([pa.nulls(table.num_rows, pa.string())])
+        other = pa.concat_tables(parts)
+        at = _rows_at(other, table, [PARTITION_KEY, *where.key])
+        return other[where.column].take(pa.array(at, mask=at < 0))
 
     def _smallest(self, context: DrillContext) -> float:
         where = needed(context.map.segment)
@@ -238,11 +265,17 @@ class ConceptDrift(Scenario):
 
     def _segment_rate(self, context: DrillContext) -> float:
         table = context.before(needed(context.map.outcome))
-        return float(np.nanmean(needed(context.map.positive)(table)[self._inside(table, context)]))
+        known = needed(context.map.positive)(table)[self._inside(table, context)]
+        known = known[~np.isnan(known)]
+        # Without a row, nothing can be inverted there: a rate of one half leaves no contrast.
+        return float(known.mean()) if known.size else 0.5
 
     def _inverted(self, context: DrillContext) -> float:
-        share = context.severity * self._smallest(context) / max(1 - 2 * self._segment_rate(context), 0.1)
-        return float(min(1.0, share))
+        contrast = abs(1 - 2 * self._segment_rate(context))
+        return float(min(1.0, context.severity * self._smallest(context) / max(contrast, 0.1)))
+
+    def _contrast(self, context: DrillContext) -> float:
+        return self._inverted(context) * (1 - 2 * self._segment_rate(context))
 
 
 def _groups(table: pa.Table, entity: Entity) -> tuple[list[tuple[str, ...]], Rows]:
@@ -254,11 +287,12 @@ def _groups(table: pa.Table, entity: Entity) -> tuple[list[tuple[str, ...]], Row
 
 
 def _rows_at(table: pa.Table, keys: pa.Table, columns: Sequence[str]) -> Rows:
-    """Row of the table for each key, -1 where there is none (keys,)."""
+    """Row of the table for each key, -1 where there is none (keys,); any of several."""
     index = pa.table({**{c: table[c] for c in columns}, "_row": pa.array(np.arange(table.num_rows))})
     asked = pa.table({**{c: keys[c] for c in columns}, "_key": pa.array(np.arange(keys.num_rows))})
     joined = asked.join(index, keys=list(columns), join_type="left outer").sort_by("_key")
-    found: Rows = pc.fill_null(joined["_row"], -1).to_numpy().astype(np.int64)
+    found: Rows = np.full(keys.num_rows, -1, dtype=np.int64)
+    found[joined["_key"].to_numpy()] = pc.fill_null(joined["_row"], -1).to_numpy()
     return found
 
 

@@ -29,7 +29,7 @@ class NoWorld:
 
 
 def context(model: ModelConfig) -> DrillContext:
-    return DrillContext(USE_CASE, model, drill_map(USE_CASE), "2020-10-05", 2.0, 1, NoWorld())
+    return DrillContext(USE_CASE, model, drill_map(Target(USE_CASE, model)), "2020-10-05", 2.0, 1, NoWorld())
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda m: m.kind)

@@ -37,7 +37,7 @@ def prefix(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefix]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(promotion, "check_bundle", lambda *_: None)
         yield make_prefix(
-            tmp_path_factory.mktemp("drills") / "prefix", target, drill_map(target.use_case), ONSET, 3, 1
+            tmp_path_factory.mktemp("drills") / "prefix", target, drill_map(target), ONSET, 3, 1
         )
 
 
@@ -101,7 +101,7 @@ def test_a_stage_that_fails_is_a_wrong_drill(prefix: Prefix) -> None:
 def test_every_severity_is_told_in_both_units(prefix: Prefix, name: str) -> None:
     target = library()
     context = DrillContext(
-        target.use_case, target.model, drill_map(target.use_case), ONSET, 2.0, 1, prefix.world, prefix.visible
+        target.use_case, target.model, drill_map(target), ONSET, 2.0, 1, prefix.world, prefix.visible
     )
     scenario = scenarios_of()[name]()
 
@@ -176,7 +176,7 @@ def test_names_files_and_onsets_that_cannot_be(tmp_path: Path, prefix: Prefix) -
         scenarios_of(empty)
     target = library()
     with pytest.raises(NotReadyError, match="first partition served"):
-        make_prefix(tmp_path, target, drill_map(target.use_case), "2020-08-31", 2, 1)
+        make_prefix(tmp_path, target, drill_map(target), "2020-08-31", 2, 1)
     for onset, why in (("yesterday", "not a partition key"), ("2020-09-22", "not the first day")):
         with pytest.raises(PartitionError, match=why):
             next(running.drill(target, ["clean"], Settings(onset=onset)))
@@ -187,7 +187,7 @@ def test_incidents_that_do_not_apply_are_named_and_not_played(
 ) -> None:
     target = library()
     assert running.inapplicable(target, chosen([])) == {}
-    bare = drill_map(target.use_case).model_copy(update={"flip": None, "segment": None})
+    bare = drill_map(target).model_copy(update={"flip": None, "segment": None})
     monkeypatch.setattr(running, "drill_map", lambda _: bare)
 
     left_out = running.inapplicable(target, chosen([]))

@@ -11,10 +11,11 @@ import pytest
 from library import FOLDER, NAME
 
 from ml_platform.config import UseCase, load_use_case
-from ml_platform.errors import ConfigError, NotFoundError
+from ml_platform.errors import ConfigError
 from ml_platform.lifecycle.drills.mapping import DrillMap, drill_map
 from ml_platform.lifecycle.drills.scenario import DrillContext, Scenario, with_column
 from ml_platform.lifecycle.drills.world import Feeds, World, moved, permutation
+from ml_platform.lifecycle.platform import Target
 from ml_platform.partitions import PartitionScheme
 
 DAILY = PartitionScheme("daily", "America/New_York", date(2013, 1, 1), date(2013, 12, 31))
@@ -28,7 +29,7 @@ def use_case() -> UseCase:
 
 @pytest.fixture(scope="module")
 def mapped(use_case: UseCase) -> DrillMap:
-    return drill_map(use_case)
+    return drill_map(Target(use_case, use_case.config.models[0]))
 
 
 @pytest.fixture(scope="module")
@@ -127,11 +128,8 @@ def test_flipped_outcomes_are_flipped(use_case: UseCase, mapped: DrillMap, world
     assert flipped.schema == rows.schema
 
 
-def test_a_use_case_without_a_map_or_with_a_wrong_one_says_so(tmp_path: Path, own_use_case: Path) -> None:
+def test_a_wrong_map_says_so(own_use_case: Path) -> None:
     use_case = load_use_case(own_use_case / "use_case.yaml")
     (own_use_case / "drills.py").write_text("DRILLS = {'unti': 1}\n")
     with pytest.raises(ConfigError, match="unti"):
-        drill_map(use_case)
-    (own_use_case / "drills.py").unlink()
-    with pytest.raises(NotFoundError, match="no map"):
-        drill_map(use_case)
+        drill_map(Target(use_case, use_case.config.models[0]))

@@ -12,9 +12,10 @@ from library import FOLDER, NAME
 
 from ml_platform.config import ModelConfig, load_use_case
 from ml_platform.errors import ConfigError
-from ml_platform.lifecycle.drills.mapping import DrillMap, Entity, drill_map
+from ml_platform.lifecycle.drills.mapping import DrillMap, Entity, Segment, drill_map
 from ml_platform.lifecycle.drills.scenario import Clean, DrillContext, Visible
-from ml_platform.lifecycle.drills.world_incidents import PriorShift
+from ml_platform.lifecycle.drills.world_incidents import ConceptDrift, PriorShift
+from ml_platform.lifecycle.platform import Target
 
 USE_CASE = load_use_case(FOLDER / NAME / "use_case.yaml")
 NUMBER, BANDS = (
@@ -22,6 +23,7 @@ NUMBER, BANDS = (
     for m in yaml.safe_load((FOLDER / NAME / "more_models.yaml").read_text(encoding="utf-8"))["models"]
 )
 WEEK = "2020-10-05"
+MAP = drill_map(Target(USE_CASE, USE_CASE.config.models[0]))
 
 
 @dataclass
@@ -60,7 +62,7 @@ def weeks(rows: int = 4000, late_share: float = 0.25) -> Weeks:
 
 
 def context(model: ModelConfig, world: Clean, mapped: DrillMap | None = None) -> DrillContext:
-    return DrillContext(USE_CASE, model, mapped or drill_map(USE_CASE), WEEK, 2.0, 1, world)
+    return DrillContext(USE_CASE, model, mapped or MAP, WEEK, 2.0, 1, world)
 
 
 def by_key(table: pa.Table) -> dict[tuple[str, int], dict[str, object]]:
@@ -80,7 +82,7 @@ def test_of_several_classes_whole_cases_come_twice() -> None:
     new = sorted(n for _, n in now.keys() - then.keys())
     assert new and new == list(range(4000, 4000 + len(new)))
     assert all(outcomes[k]["returned_at"] > outcomes[k]["due_at"] for k in now.keys() - then.keys())
-    late = drill_map(USE_CASE).positive
+    late = MAP.positive
     assert late is not None
     moved = late(returns).mean() - late(world.returns).mean()
     assert moved == pytest.approx(0.2, abs=0.02), "severity 2 of what is seen where nothing was measured"
@@ -110,7 +112,7 @@ def test_without_positives_nothing_takes_their_place() -> None:
 
 def test_where_numbers_recur_a_copy_has_a_history() -> None:
     entity = {"feeds": ["loans", "returns"], "key": ["branch", "loan_no"], "number": "loan_no"}
-    mapped = drill_map(USE_CASE).model_copy(update={"entity": Entity(**entity, recurring=True)})  # type: ignore[arg-type]
+    mapped = MAP.model_copy(update={"entity": Entity(**entity, recurring=True)})  # type: ignore[arg-type]
     now, earlier = weeks(400), weeks(3000)
     told = context(BANDS, TwoTimes(now, earlier), mapped)
     loans = PriorShift().feed("loans", now.loans, WEEK, told)
@@ -140,3 +142,34 @@ def test_amounts_grow_in_their_feed_only() -> None:
 def test_the_number_of_a_copy_is_part_of_its_key() -> None:
     with pytest.raises((ValueError, ConfigError), match="'line' is no column of the key"):
         DrillMap(entity={"feeds": ["loans"], "key": ["loan_no"], "number": "line"})  # type: ignore[arg-type]
+
+
+def test_a_segment_may_stand_in_a_feed_beside_the_outcomes() -> None:
+    world = weeks(2000)
+    key = pa.array([WEEK] * world.loans.num_rows)
+    world = Weeks(
+        world.loans.append_column("partition_key", key),
+        world.returns.append_column("partition_key", key.slice(0, world.returns.num_rows)),
+    )
+    own = ConceptDrift()._inside(world.returns, context(BANDS, world))
+    segment = Segment(column="branch", values=("harbour", "north"), feed="loans", key=("loan_no",))
+    elsewhere = Segment(column="branch", values=("harbour",), feed="loans", key=("loan_no",))
+    told = [context(BANDS, world, MAP.model_copy(update={"segment": each})) for each in (segment, elsewhere)]
+    both, one = (ConceptDrift()._inside(world.returns, each) for each in told)
+    assert own.all() and both.all() and not one.all()
+    assert one.tolist() == [b == "harbour" for b in world.returns["branch"].to_pylist()]
+    fewer = Weeks(world.loans.slice(0, 5), world.returns)
+    found = ConceptDrift()._inside(world.returns, context(BANDS, fewer, told[0].map))
+    assert found.sum() == sum(n < 5 for n in world.returns["loan_no"].to_pylist()), "the others have no row"
+    with pytest.raises((ValueError, ConfigError), match="go together"):
+        Segment(column="branch", values=("north",), feed="loans")
+
+
+def test_what_all_outcomes_together_cannot_show_is_told_as_small() -> None:
+    """With a segment half of which is late nothing is gained by turning it round, and a bias has a most."""
+    half = context(BANDS, weeks(late_share=0.5))
+    assert ConceptDrift().visible(half) < 0.5
+    seen = [Visible("concept", "bias", "all", 0.6, None)]
+    told = replace(context(USE_CASE.config.models[0], weeks()), visible=seen)
+    assert 1.1 < PriorShift().visible(told) < 1.4, "three of four may become late, 1.2 were asked for"
+    assert PriorShift().visible(replace(told, visible=[])) == pytest.approx(2.0)
