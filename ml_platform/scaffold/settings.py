@@ -248,7 +248,12 @@ def _current(p: Proposal) -> int:
 
 
 def _concept(p: Proposal) -> int:
-    return max(2, min(span(p.scheme, 14, 14), p.windows.gate))
+    """At most half the reference: a change one window after the promotion then fills a window of its own.
+
+    Later, the first live partitions replace the gate's as the reference, the changed ones among them, and a
+    change that both sides have cannot be seen.
+    """
+    return max(2, min(span(p.scheme, 14, 14), p.windows.gate // 2))
 
 
 def _minimum_rows(p: Proposal) -> int:
