@@ -178,10 +178,12 @@ def test_the_first_partition_served_leaves_room_to_see_what_follows(written: Pat
 
 
 def test_too_little_history_is_told_before_anything_is_played(written: Path) -> None:
-    edited(written / "use_case.yaml", f"end: {target(written).use_case.scheme.last}", "end: 2023-02-10")
     boilers = target(written)
+    served = first_served(boilers, drill_map(boilers))
+    edited(written / "use_case.yaml", f"end: {boilers.use_case.scheme.last}", f"end: {served}")
+    ended = target(written)
     with pytest.raises(NotReadyError, match="too little history for a drill: the first champion serves from"):
-        default_onset(boilers, drill_map(boilers))
+        default_onset(ended, drill_map(ended))
 
 
 def test_what_follows_for_the_library(own_use_case: Path) -> None:
