@@ -18,25 +18,23 @@ def key(day: int) -> str:
 def window(first: int, days: int, seed: int = 0, warmer: float = 0.0, rows: int = 300) -> pd.DataFrame:
     """Hourly readings of the day are shared by its rows; tenths of °C in °F, whole knots in mph."""
     rng = np.random.default_rng(1000 * seed + first)
-    frames = []
+    frames: list[dict[str, np.ndarray]] = []
     for day in range(first, first + days):
         celsius = np.round(rng.normal(rng.normal(12 + warmer, 4), 3, 24), 1)
         knots = np.maximum(np.round(rng.normal(rng.normal(9, 2), 4, 24)), 0)
         hour = rng.integers(0, 24, rows)
         frames.append(
-            pd.DataFrame(
-                {
-                    "partition_key": key(day),
-                    "heat": np.round(celsius * 1.8 + 32, 2)[hour],
-                    "whole_heat": np.round(celsius * 1.8 + 32)[hour],
-                    "wind": np.round(knots * 1.15078, 5)[hour],
-                    "minutes": np.round(rng.lognormal(4, 0.4, rows)),
-                    "rate": rng.beta(5, 15, rows),
-                    "depot": rng.choice(["north", "south", "west"], rows),
-                }
-            )
+            {
+                "partition_key": np.full(rows, key(day)),
+                "heat": np.round(celsius * 1.8 + 32, 2)[hour],
+                "whole_heat": np.round(celsius * 1.8 + 32)[hour],
+                "wind": np.round(knots * 1.15078, 5)[hour],
+                "minutes": np.round(rng.lognormal(4, 0.4, rows)),
+                "rate": rng.beta(5, 15, rows),
+                "depot": rng.choice(["north", "south", "west"], rows),
+            }
         )
-    return pd.concat(frames, ignore_index=True)
+    return pd.DataFrame({name: np.concatenate([f[name] for f in frames]) for name in frames[0]})
 
 
 def changes(current: pd.DataFrame, seed: int = 0, segment: str | None = "depot") -> list[Finding]:

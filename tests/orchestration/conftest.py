@@ -11,6 +11,7 @@ import pytest
 import yaml
 from dagster import AssetKey, DagsterInstance, DagsterRun, Definitions
 from filelock import FileLock
+from homes import made_once
 from library import FIRST_WEEK, FOLDER, NAME, copy_home
 
 from ml_platform.config import UseCase, load_use_case
@@ -106,12 +107,26 @@ def played(played_root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Insta
         yield Installation(played_root / "home", _use_case(played_root), instance)
 
 
+@pytest.fixture(scope="session")
+def empty_instance(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The databases of a Dagster instance in which nothing has run: to make them takes longer than a test."""
+
+    def make(folder: Path) -> None:
+        folder.mkdir()
+        with DagsterInstance.local_temp(str(folder)) as instance:
+            assert not (instance.get_runs() or instance.get_asset_keys() or instance.all_instigator_state())
+
+    return made_once(tmp_path_factory, "dagster", make)
+
+
 @pytest.fixture
-def copied(played_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Installation]:
+def copied(
+    played_root: Path, empty_instance: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Installation]:
     """A copy of the played installation with a Dagster instance of its own, for changing."""
     home = copy_home(played_root / "home", tmp_path / "home")
     enter(monkeypatch, home, played_root / "use_cases")
-    (tmp_path / "runs").mkdir()
+    shutil.copytree(empty_instance, tmp_path / "runs")
     with DagsterInstance.local_temp(str(tmp_path / "runs")) as instance:
         yield Installation(home, _use_case(played_root), instance)
 
