@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from ml_platform.modeling.evaluate import Bin, Channel, Evaluation
 from ml_platform.modeling.gates import Gate
+from ml_platform.pictures import png
 
 INK, MUTED, GRID, PAPER = "#1f2a37", "#6b7280", "#e5e7eb", "#ffffff"
 BLUE, RED, GREEN = "#2563eb", "#dc2626", "#15803d"
@@ -55,7 +54,7 @@ def reliability(evaluations: Mapping[str, Evaluation], channel: int = 0) -> byte
     _frame(top)
     _frame(bottom)
     top.legend(frameon=False, fontsize=9, loc="upper left")
-    return _png(figure)
+    return png(figure)
 
 
 def roc(evaluations: Mapping[str, Evaluation]) -> bytes:
@@ -84,7 +83,7 @@ def roc(evaluations: Mapping[str, Evaluation]) -> bytes:
     _frame(axis)
     if any(c.roc for c in curves.values()):
         axis.legend(frameon=False, fontsize=9, loc="lower right")
-    return _png(figure)
+    return png(figure)
 
 
 def evaluation_plots(evaluations: Mapping[str, Evaluation]) -> dict[str, bytes]:
@@ -121,7 +120,7 @@ def importance(shares: Mapping[str, float]) -> bytes:
     _title(axis, "Importance", f"mean share of the movement of the score{left}")
     _frame(axis, grid=False)
     axis.spines["bottom"].set_visible(False)
-    return _png(figure)
+    return png(figure)
 
 
 def slices(gate: Gate) -> bytes:
@@ -136,7 +135,7 @@ def slices(gate: Gate) -> bytes:
     if not judged or gate.limit is None:
         axis.text(0.5, 0.5, gate.description, ha="center", va="center", color=MUTED, wrap=True)
         axis.set_axis_off()
-        return _png(figure)
+        return png(figure)
     for row, segment in enumerate(judged):
         _segment(axis, row, segment, gate)
     axis.axvline(0, color=MUTED, linewidth=1)
@@ -148,7 +147,7 @@ def slices(gate: Gate) -> bytes:
     axis.set_xlabel(f"{loss} over the reference's  (right of the limit: harm)")
     _title(axis, "Slices", "paired by partition, bounds corrected for all segments; rows in brackets")
     _frame(axis)
-    return _png(figure)
+    return png(figure)
 
 
 def _curve(axis: Axes, channel: Channel, name: str, colour: str) -> None:
@@ -187,9 +186,7 @@ def _or(value: float | None, instead: float) -> float:
 
 
 def _figure(width: float, height: float) -> Figure:
-    figure = Figure(figsize=(width, height), dpi=DPI, facecolor=PAPER, layout=_layout())
-    FigureCanvasAgg(figure)
-    return figure
+    return Figure(figsize=(width, height), dpi=DPI, facecolor=PAPER, layout=_layout())
 
 
 def _layout() -> ConstrainedLayoutEngine:
@@ -224,10 +221,3 @@ def _frame(axis: Axes, grid: bool = True) -> None:
     if grid:
         axis.grid(color=GRID, linewidth=0.7)
     axis.set_axisbelow(True)
-
-
-def _png(figure: Figure) -> bytes:
-    """PNG bytes without a date or version, so that the same data give the same picture."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": None})
-    return buffer.getvalue()

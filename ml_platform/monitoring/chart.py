@@ -32,8 +32,8 @@ from ml_platform.monitoring.style import (
     draw_header,
     draw_plain,
     left_margin,
-    png,
 )
+from ml_platform.pictures import png
 from ml_platform.statistics.blocks import Floats
 
 TRAILING = 7

@@ -24,8 +24,8 @@ from ml_platform.monitoring.style import (
     draw_header,
     draw_plain,
     left_margin,
-    png,
 )
+from ml_platform.pictures import png
 
 _STATISTIC, _NULLS = 0.735, 0.875
 

@@ -18,8 +18,8 @@ from ml_platform.monitoring.style import (
     WIDTH,
     draw_header,
     draw_plain,
-    png,
 )
+from ml_platform.pictures import png
 from ml_platform.statistics.finding import Finding
 from ml_platform.statistics.states import State
 

@@ -20,8 +20,8 @@ from ml_platform.monitoring.style import (
     WIDTH,
     draw_header,
     draw_plain,
-    png,
 )
+from ml_platform.pictures import png
 
 _COLOURS = {"mature": BLUE, "weighted": VIOLET, "immature": AMBER, "overdue": "#dc2626"}
 _SHOWN = 45

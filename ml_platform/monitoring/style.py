@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
@@ -58,10 +57,3 @@ def draw_plain(axis: Axes) -> None:
     for label in axis.get_yticklabels():
         label.set_color(INK)
         label.set_fontsize(LABEL)
-
-
-def png(figure: Figure) -> bytes:
-    """PNG bytes without a date or version, so that the same data give the same picture."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": None})
-    return buffer.getvalue()

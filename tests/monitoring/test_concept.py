@@ -161,6 +161,19 @@ def test_too_few_days_are_underpowered() -> None:
     assert report.kind == "none"
 
 
+def test_the_first_days_of_a_window_raise_a_suspicion_and_no_more() -> None:
+    reference, current = parcels(1, inverted=(1, 4), shock=0.1)
+
+    def first(days: int, **settings: int) -> ConceptReport:
+        return compare(reference, current[current.partition_key < key(ONSET + days)], **settings)
+
+    early = first(3)
+    assert early.kind == "none" and not failed(early)
+    assert "depot=D01" in {f.subject for f in early.findings().suspicions}
+    assert first(6).kind == "concept"
+    assert first(3, concept_partitions=3).kind == "concept", "a full window decides with the days it has"
+
+
 def test_neighbouring_partitions_can_count_as_one_block() -> None:
     report = compare(*parcels(1, inverted=(1, 4)), block_partitions=2)
     assert report.bias.blocks == 21

@@ -248,8 +248,9 @@ def drill(
     onset = settings.onset or default_onset(target, mapped)
     known = scenarios_of(settings.scenarios)
     folder = Path(tempfile.mkdtemp(prefix="drill-"))
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(min(PROCESSES, len(names)), mp_context=context, initializer=_quiet)
+    pool = ProcessPoolExecutor(
+        min(PROCESSES, len(names)), mp_context=_context(), initializer=_begin, initargs=(dict(os.environ),)
+    )
     try:
         # Their imports, and compiling changed label code, cost seconds while this process makes the prefix.
         for _ in range(min(PROCESSES, len(names))):
@@ -333,7 +334,19 @@ def _horizon(scenario: Scenario, context: DrillContext, settings: Settings) -> i
     return scenario.identifiable_after(context) + context.model.retraining.deadline_partitions
 
 
-def _quiet() -> None:
+def _context() -> multiprocessing.context.BaseContext:
+    """Processes forked from one that has imported what they need, where that can be had."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__, "lightgbm"])  # in vain where a server runs already
+    return context
+
+
+def _begin(environment: dict[str, str]) -> None:
+    """A process that a server forks has the environment in which the server was started."""
+    os.environ.clear()
+    os.environ.update(environment)
     os.environ.setdefault("DO_NOT_TRACK", "true")
     os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
     logging.disable(logging.WARNING)
