@@ -16,17 +16,22 @@ import pandas as pd
 from ml_platform.guard_config import DiagnosisConfig
 from ml_platform.monitoring.break_rules import (
     HOLD_BACK,
-    REPEATED,
-    STUCK_STEP,
     null_breaks,
     null_limit,
-    stale_days,
-    stuck_days,
     usual_rows,
 )
 from ml_platform.monitoring.days import Days, Flags, Integers, by_day, is_numeric, named
+from ml_platform.monitoring.repeats import (
+    OF_ALL,
+    REPEATED,
+    STALE,
+    STUCK,
+    STUCK_STEP,
+    DayNumbers,
+    stale,
+    stuck,
+)
 from ml_platform.monitoring.segment_breaks import Broken, Groups
-from ml_platform.monitoring.segment_repeats import STALE, STUCK
 from ml_platform.statistics.finding import Finding, Findings
 from ml_platform.statistics.frames import PARTITION, Table, as_frame
 
@@ -165,35 +170,35 @@ def _new_categories(before: Days, now: Days, column: str, settings: DiagnosisCon
 
 
 def _staleness(before: Days, now: Days, column: str) -> Finding:
-    stale, shares, usual = stale_days(before, now, column)
-    worst = int(np.argmax(shares))
+    found = stale(DayNumbers.column(before, column), DayNumbers.column(now, column), OF_ALL)
+    worst = int(np.argmax(found.shares))
     return Finding(
         statistic=STALE,
         subject=column,
-        state="FAIL" if stale.any() else "PASS",
-        detail=f"{shares[worst]:.1%} of the values on {now.keys[worst]} are those of the day before",
-        estimate=float(shares[worst]),
+        state="FAIL" if found.days.any() else "PASS",
+        detail=f"{found.shares[worst]:.1%} of the values on {now.keys[worst]} are those of the day before",
+        estimate=float(found.shares[worst]),
         floor=REPEATED,
         blocks=len(before.keys) + len(now.keys),
         rows=len(now.of),
-        partitions=named(now, stale),
-        facts={} if usual is None else {"usual_share": usual},
+        partitions=named(now, found.days),
+        facts={} if found.usual is None else {"usual_share": found.usual},
     )
 
 
 def _stuck(before: Days, now: Days, column: str) -> Finding:
-    stuck, shares, usual = stuck_days(before, now, column)
-    worst = int(np.argmax(shares))
+    found = stuck(DayNumbers.column(before, column), DayNumbers.column(now, column))
+    worst = int(np.argmax(found.shares))
     return Finding(
         statistic=STUCK,
         subject=column,
-        state="FAIL" if stuck.any() else "PASS",
-        detail=f"{shares[worst]:.1%} of the values on {now.keys[worst]} are one and the same",
-        estimate=float(shares[worst]),
-        floor=usual + STUCK_STEP,
+        state="FAIL" if found.days.any() else "PASS",
+        detail=f"{found.shares[worst]:.1%} of the values on {now.keys[worst]} are one and the same",
+        estimate=float(found.shares[worst]),
+        floor=(found.usual or 0.0) + STUCK_STEP,
         blocks=len(before.keys) + len(now.keys),
         rows=len(now.of),
-        partitions=named(now, stuck),
+        partitions=named(now, found.days),
     )
 
 

@@ -24,7 +24,7 @@ from ml_platform.monitoring.break_rules import (
     usual_rows,
 )
 from ml_platform.monitoring.days import Days, Flags, Integers, named
-from ml_platform.monitoring.segment_repeats import SegmentDays, repeats
+from ml_platform.monitoring.repeats import OF_A_SEGMENT, STALE, STUCK, DayNumbers, stale, stuck
 
 SEGMENT_STEP = 0.15
 """By so much a segment's null rate must exceed its worst earlier day."""
@@ -110,15 +110,16 @@ class Groups:
     def _repeated(self, column: str, places: Sequence[tuple[str, Flags, Flags]]) -> dict[str, Broken]:
         rates: dict[str, dict[str, float]] = {}
         keys: dict[str, set[str]] = {}
-        old, new = self._past.numbers(column), self._now.numbers(column)
-        for name, before, now in places:
-            past, current = (
-                SegmentDays(values[at], days.of[at], len(days.keys))
-                for values, days, at in ((old, self._past, before), (new, self._now, now))
-            )
-            for statistic, (found, shares) in repeats(past, current, self.least).items():
-                rates.setdefault(statistic, {})[name] = round(float(shares[found].max()), 4)
-                keys.setdefault(statistic, set()).update(named(self._now, found))
+        old, new = (DayNumbers.column(days, column) for days in (self._past, self._now))
+        for name, before, at in places:
+            past, now = old.at(before), new.at(at)
+            enough = now.rows >= self.least
+            found = {STALE: stale(past, now, OF_A_SEGMENT, enough), STUCK: stuck(past, now, enough)}
+            for statistic, repeats in found.items():
+                if repeats.days.any():
+                    worst = float(repeats.shares[repeats.days].max())
+                    rates.setdefault(statistic, {})[name] = round(worst, 4)
+                    keys.setdefault(statistic, set()).update(named(self._now, repeats.days))
         return {s: Broken(rates[s], frozenset(keys[s])) for s in rates}
 
     def few(self) -> Broken:

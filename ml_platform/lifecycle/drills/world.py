@@ -23,8 +23,8 @@ from ml_platform.partitions import Partition, PartitionScheme, key_time
 _EVERYTHING = datetime(9000, 1, 1, tzinfo=UTC)
 """An instant by which all that a reader has is known."""
 _DAY = timedelta(days=1)
-_NEIGHBOURS = 1
-"""Partitions of the real order up to this far apart are kept apart."""
+_APART = timedelta(weeks=6)
+"""What lies closer together in the real order shares a timetable; in a short history an eighth of it."""
 _ATTEMPTS = 1000
 
 
@@ -34,10 +34,11 @@ def permutation(
     """The source of each partition: another one of the same weekday, at random.
 
     Partitions that lack a feed and those of another length (the clocks change) stay where they are.
-    Neighbours of the real order are no neighbours again: what two such days share, a
-    timetable for example, would repeat on one day of the drill and on hardly any other.
+    What lies close together in the real order is not adjacent, if that can be had: what two such days
+    share, a timetable for example, would repeat on one day of the drill and on hardly any other.
     """
     random = np.random.default_rng(seed)
+    apart = max(1, min(scheme.whole(_APART), len(whole) // 8))
     source = {k: k for k in keys}
     groups: dict[tuple[tuple[int, int], timedelta], list[str]] = {}
     for key in keys:
@@ -49,17 +50,17 @@ def permutation(
         source |= dict(zip(group, (group[i] for i in random.permutation(len(group))), strict=True))
     group_of = {k: g for g in groups.values() for k in g}
     for _ in range(_ATTEMPTS):
-        close = [k for k, n in pairwise(keys) if k in group_of and _close(source[k], source[n], scheme)]
+        close = [
+            k if k in group_of else n
+            for k, n in pairwise(keys)
+            if abs(scheme.distance(source[k], source[n])) <= apart and {k, n} & group_of.keys()
+        ]
         if not close:
             break
         for key in close:
             other = group_of[key][int(random.integers(len(group_of[key])))]
             source[key], source[other] = source[other], source[key]
     return source
-
-
-def _close(one: str, other: str, scheme: PartitionScheme) -> bool:
-    return abs(scheme.distance(one, other)) <= _NEIGHBOURS
 
 
 def _season(key: str, scheme: PartitionScheme) -> tuple[int, int]:
