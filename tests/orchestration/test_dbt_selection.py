@@ -1,6 +1,7 @@
 """The walk through the manifest finds what dbt's own engine finds."""
 
 import json
+from importlib.metadata import version
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from library import FOLDER, NAME
 
 from ml_platform.config import UseCase, load_use_case, use_case_files
 from ml_platform.features.dbt import compile_project
+from ml_platform.orchestration.assets.views import InstalledDbt
 from ml_platform.orchestration.dbt_selection import known_selection, selected_nodes, selection
 
 
@@ -50,3 +52,8 @@ def test_dagster_s_own_way_is_restored_even_after_an_error() -> None:
         raise RuntimeError
 
     assert asset_utils.select_unique_ids is before
+
+
+def test_dbt_is_not_started_to_ask_for_its_version() -> None:
+    dbt = InstalledDbt(project_dir=str(FOLDER / NAME / "dbt"), dbt_executable="false")
+    assert str(dbt._cli_version) == version("dbt-core")
