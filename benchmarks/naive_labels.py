@@ -126,6 +126,7 @@ def draw(rows: Sequence[Row], title: str) -> bytes:
     from matplotlib.figure import Figure
 
     from ml_platform.monitoring import style
+    from ml_platform.pictures import png
 
     figure = Figure(figsize=(style.WIDTH, 3.6), facecolor=style.PAPER)
     axis = figure.subplots()
@@ -141,7 +142,7 @@ def draw(rows: Sequence[Row], title: str) -> bytes:
     axis.set_ylabel("mean probability", size=style.LABEL, color=style.MUTED)
     axis.legend(frameon=False, fontsize=style.LABEL)
     style.draw_plain(axis)
-    return style.png(figure)
+    return png(figure)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -55,7 +55,8 @@ def data_breaks(
         columns: Columns to judge, numeric and categorical.
         segments: Categorical columns whose values are judged apart, where they have
             ``segment_minimum_rows`` rows on a day or else in the whole window.
-        earlier: Days right before the current ones that were sound: a segment must jump from those too.
+        earlier: Days right before the current ones that were sound: a segment must jump from those too, and
+            the last of them is the day before the first current one; else the reference's last day is.
         settings: ``segment_minimum_rows`` and ``unseen_share``.
 
     Returns:
@@ -72,15 +73,16 @@ def data_breaks(
         return Findings.unknown(QUESTION, f"there are no {'current' if before.keys else 'reference'} rows")
     numeric = [c for c in columns if is_numeric(before.frame, c) and is_numeric(now.frame, c)]
     past = before
-    if segments and earlier is not None:
+    if earlier is not None:
         sound = as_frame(earlier, (PARTITION, *needed), "earlier rows")
+        sound = sound[~sound[PARTITION].isin(before.keys)]
         past = by_day(pd.concat([before.frame, sound], ignore_index=True), needed, "earlier rows")
     groups = [Groups(past, now, s, settings.segment_minimum_rows) for s in segments]
     found = [_row_count(before, now, groups)]
     found += [_null_rate(before, now, c, groups) for c in columns]
     found += [_new_categories(before, now, c, settings) for c in columns if c not in numeric]
     told = [g.repeated(numeric) for g in groups]
-    found += [_apart(_staleness(before, now, c), _of(told, c, STALE), "repeated") for c in numeric]
+    found += [_apart(_staleness(past, now, c), _of(told, c, STALE), "repeated") for c in numeric]
     found += [_apart(_stuck(before, now, c), _of(told, c, STUCK), "one and the same") for c in numeric]
     return Findings.of(QUESTION, found)
 
@@ -169,8 +171,8 @@ def _new_categories(before: Days, now: Days, column: str, settings: DiagnosisCon
     )
 
 
-def _staleness(before: Days, now: Days, column: str) -> Finding:
-    found = stale(DayNumbers.column(before, column), DayNumbers.column(now, column), OF_ALL)
+def _staleness(past: Days, now: Days, column: str) -> Finding:
+    found = stale(DayNumbers.column(past, column), DayNumbers.column(now, column), OF_ALL)
     worst = int(np.argmax(found.shares))
     return Finding(
         statistic=STALE,
@@ -179,7 +181,7 @@ def _staleness(before: Days, now: Days, column: str) -> Finding:
         detail=f"{found.shares[worst]:.1%} of the values on {now.keys[worst]} are those of the day before",
         estimate=float(found.shares[worst]),
         floor=REPEATED,
-        blocks=len(before.keys) + len(now.keys),
+        blocks=len(past.keys) + len(now.keys),
         rows=len(now.of),
         partitions=named(now, found.days),
         facts={} if found.usual is None else {"usual_share": found.usual},

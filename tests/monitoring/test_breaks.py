@@ -178,6 +178,24 @@ def test_values_of_the_day_before_are_stale_unless_they_always_repeat() -> None:
     assert of(judge(now), "staleness", "hour").state == "PASS"
 
 
+def test_the_day_before_the_first_is_the_last_of_those_right_before_not_of_a_reference_of_long_ago() -> None:
+    reference, recent, now = window(0, 28), window(60, 7), window(67, 7)
+
+    def repeating(day: pd.DataFrame) -> pd.DataFrame:
+        found, first = now.copy(), now.partition_key == key(67)
+        found.loc[first, "measure_7"] = np.resize(day["measure_7"].to_numpy(), int(first.sum()))
+        return found
+
+    def failed(current: pd.DataFrame) -> list[tuple[str, ...]]:
+        found = data_breaks(
+            reference, current, columns=COLUMNS, segments=[], settings=SETTINGS, earlier=recent
+        )
+        return [f.partitions for f in found.failed]
+
+    assert failed(repeating(reference[reference.partition_key == key(27)])) == []
+    assert failed(repeating(recent[recent.partition_key == key(66)])) == [(key(67),)]
+
+
 def test_the_distance_of_days_is_that_of_kolmogorov_and_smirnov() -> None:
     from scipy.stats import ks_2samp
 

@@ -114,7 +114,7 @@ BAD_INPUT = {
         "scaffold/test_proposal.py::test_what_cannot_be_used_is_refused_with_where_and_fix",
         "scaffold/test_proposal.py::test_a_label_that_is_known_before_the_cutoff_is_refused",
         "lifecycle/test_checking.py::test_a_label_from_which_nothing_can_be_learned_is_told",
-        "lifecycle/test_checking.py::test_a_copy_of_the_label_among_the_features_is_told",
+        "lifecycle/test_checking.py::test_several_things_that_are_wrong_with_the_views_are_told_at_once",
     ],
     "an entity that is seen once": [
         "scaffold/test_proposal.py::test_entities_that_are_seen_once_have_no_past"
