@@ -14,7 +14,7 @@ days. Over days they are ratios of sums, linearised by day (Cochran 1977, sectio
 the rows that inform it, so small segments pool their days, and the day stays the sample.
 
 Prior shift or concept? A new base rate bends slopes and contrasts too. So when the bias fails they are
-tested again on residuals whose calibration was shifted (in logits; of a number by a constant) to the current
+tested again on residuals whose calibration was shifted (in logits; of a number along a line) to the current
 mean: what is left then is a changed rule (:mod:`ml_platform.monitoring.prior`). Several classes are shifted
 together: a new share of one moves the others' odds against the rest, and not by the same factor everywhere.
 """

@@ -24,14 +24,24 @@ def to_level(expected: Floats, outcomes: Floats, weight: Floats, *, bounded: boo
             not necessarily of sum 1; a single channel is that of a class and its complement.
         outcomes: Shape (rows, channels).
         weight: Shape (rows,), at least 0, some above.
-        bounded: Whether these are probabilities of outcomes of 0 or 1; numbers move by a constant.
+        bounded: Whether these are probabilities of outcomes of 0 or 1. Numbers move along a straight line,
+            as their calibrator does: what grows by half everywhere is no other rule.
     """
     if not bounded:
-        return np.asarray(expected + np.average(outcomes - expected, axis=0, weights=weight))
+        return _along_a_line(expected, outcomes, weight)
     if expected.shape[1] == 1:
         both = [np.hstack([1 - p, p]) for p in (expected, outcomes)]
         return to_shares(both[0], both[1], weight)[:, 1:]
     return to_shares(expected, outcomes, weight)
+
+
+def _along_a_line(expected: Floats, outcomes: Floats, weight: Floats) -> Floats:
+    """Least squares by channel; by a constant where the scores do not vary, or the line falls."""
+    centre, level = (np.average(values, axis=0, weights=weight) for values in (expected, outcomes))
+    centred = expected - centre
+    spread = weight @ centred**2
+    slope = (weight @ (centred * (outcomes - level))) / np.where(spread > 0, spread, 1)
+    return np.asarray(level + np.where(slope > 0, slope, 1.0) * centred, dtype=np.float64)
 
 
 def to_shares(expected: Floats, outcomes: Floats, weight: Floats) -> Floats:

@@ -9,6 +9,7 @@ from test_concept import DEPOTS, FEATURES, key
 from ml_platform.guard_config import DiagnosisConfig
 from ml_platform.kinds.binary import Binary
 from ml_platform.kinds.multiclass import Multiclass
+from ml_platform.kinds.regression import Regression
 from ml_platform.monitoring.concept import ConceptReport, concept_change
 from ml_platform.monitoring.prior import to_level, to_shares
 
@@ -132,6 +133,56 @@ def test_a_yes_or_no_moves_in_logits_and_a_number_by_a_constant() -> None:
     level = to_level(probabilities, outcomes, weight, bounded=True)
     assert np.ptp(special.logit(level) - special.logit(probabilities)) < 1e-8
     assert weight @ level == pytest.approx(weight @ outcomes)
-    numbers = to_level(probabilities, outcomes * 9, weight, bounded=False)
-    assert np.ptp(numbers - probabilities) < 1e-12
-    assert weight @ numbers == pytest.approx(weight @ outcomes * 9)
+
+
+def test_numbers_move_along_the_line_that_fits_them() -> None:
+    scores, weight = RNG.normal(5, 2, (3000, 1)), RNG.random(3000)
+    outcomes = 1.5 * scores + 2 + RNG.normal(0, 1, scores.shape)
+    slope, level = np.polyfit(scores[:, 0], outcomes[:, 0], 1, w=np.sqrt(weight))
+    moved = to_level(scores, outcomes, weight, bounded=False)
+    assert moved[:, 0] == pytest.approx(slope * scores[:, 0] + level)
+    # What falls, or has nothing to fall along, moves by a constant only.
+    assert to_level(scores, -outcomes, weight, bounded=False) - scores == pytest.approx(
+        np.average((-outcomes - scores)[:, 0], weights=weight)
+    )
+    same = np.full_like(scores, 3.0)
+    assert to_level(same, outcomes, weight, bounded=False) == pytest.approx(
+        np.average(outcomes[:, 0], weights=weight)
+    )
+
+
+def hours(seed: int, *, growth: float = 1.0, inverted: bool = False) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """28 days and 28 more of a number: everything grows, or it falls where it rose in some depots."""
+    rng = np.random.default_rng(seed)
+    day = np.repeat(np.arange(56), 600)
+    depot, load = rng.integers(0, 6, day.size), rng.gamma(3, 1, day.size)
+    expected = 2 + load + 0.3 * depot
+    truth = np.where(inverted & (day >= ONSET) & (depot < 2), 12 - expected, expected)
+    shock = 0.15 * rng.standard_normal(56)[day]
+    label = (truth + shock) * np.where(day >= ONSET, growth, 1) + rng.normal(0, 1, day.size)
+    names = np.array([key(d) for d in range(56)])[day]
+    frame = pd.DataFrame(
+        {"partition_key": names, "label": label, "depot": DEPOTS[depot], "prediction": expected}
+    )
+    return frame[day < ONSET], frame[day >= ONSET]
+
+
+@pytest.mark.parametrize(
+    ("growth", "inverted", "kind"),
+    [(1, False, "none"), (1.5, False, "prior"), (1, True, "concept"), (1.5, True, "concept")],
+)
+def test_a_number_that_grows_everywhere_is_recalibrated_and_another_rule_is_not(
+    growth: float, inverted: bool, kind: str
+) -> None:
+    for seed in range(3):
+        reference, current = hours(seed, growth=growth, inverted=inverted)
+        report = concept_change(
+            reference,
+            current,
+            label="label",
+            kind=Regression(),
+            features=FEATURES,
+            segments=["depot"],
+            settings=DiagnosisConfig(),
+        )
+        assert report.kind == kind, seed

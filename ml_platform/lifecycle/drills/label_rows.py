@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import duckdb
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -16,6 +15,7 @@ from ml_platform.contracts.model import Contract
 from ml_platform.features.lineage import RowExpression
 from ml_platform.lifecycle.drills.mapping import Mask
 from ml_platform.lifecycle.drills.scenario import with_column
+from ml_platform.storage.memory import scratch
 
 
 @dataclass(frozen=True)
@@ -39,14 +39,10 @@ class LabelRows:
             for c in self.expression.columns
         }
         rows = pa.table({**columns, "__row": pa.array(np.arange(table.num_rows))})
-        connection = duckdb.connect()
-        try:
-            connection.execute("SET TimeZone='UTC'")
+        with scratch() as connection:
             connection.register("rows", rows)
             query = f"SELECT {self._truth()} AS y FROM rows ORDER BY __row"
             found = connection.sql(query).to_arrow_table()
-        finally:
-            connection.close()
         known: npt.NDArray[np.float64] = found["y"].to_numpy().astype(np.float64)
         return known
 
