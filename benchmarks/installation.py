@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ml_platform.config import home
+from ml_platform.lifecycle.homes import copy_home
 from ml_platform.lifecycle.platform import Platform, Target
 from ml_platform.registry.promotions import champion
 
@@ -23,7 +24,7 @@ def installation() -> Iterator[tuple[Platform, Target]]:
     with tempfile.TemporaryDirectory(prefix="ml-platform-benchmark-") as folder:
         copy = Path(folder) / "home"
         if served_model(Platform()) is not None:
-            library.copy_home(home(), copy)
+            copy_home(home(), copy)
         else:
             print("no champion here: measuring on the small use case of the tests", flush=True)
             os.environ["ML_PLATFORM_USE_CASES"] = str(library.FOLDER)

@@ -51,8 +51,10 @@ def _next_home(factory: pytest.TempPathFactory, name: str, before: Path | None, 
     # Importing the stages costs 6 CPU-seconds, which tests of single modules should not pay.
     import library
 
+    from ml_platform.lifecycle.homes import copy_home
+
     def make(home: Path) -> None:
-        opened = library.open_library(library.copy_home(before, home) if before else home)
+        opened = library.open_library(copy_home(before, home) if before else home)
         with pytest.MonkeyPatch.context() as patch:
             _no_check(patch)
             getattr(library, stage)(opened)
@@ -94,7 +96,9 @@ def succeeded_home(tmp_path_factory: pytest.TempPathFactory, challenged_home: Pa
 def _copied(home: Path, folder: Path) -> "Library":
     import library
 
-    return library.open_library(library.copy_home(home, folder / "home"))
+    from ml_platform.lifecycle.homes import copy_home
+
+    return library.open_library(copy_home(home, folder / "home"))
 
 
 @pytest.fixture

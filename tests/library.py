@@ -1,9 +1,7 @@
 """Drives the library use case through its stages as plain functions, as the jobs do."""
 
 import os
-import shutil
 import signal
-import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -206,28 +204,3 @@ def killed(home: Path, at: tuple[object, str], step: Callable[[Library], object]
             os._exit(1)
     _, status = os.waitpid(child, 0)
     assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL, "it ended before it was killed"
-
-
-def copy_home(source: Path, target: Path) -> Path:
-    """An installation's state at another place, MLflow's artifact addresses included.
-
-    Objects of the lake, of which there are hundreds, are linked: nobody changes one in place.
-    """
-    lake = source / "lake"
-
-    def copy(old: str, new: str) -> str:
-        if lake in Path(old).parents:
-            os.link(old, new)
-            return new
-        return str(shutil.copy2(old, new))
-
-    shutil.copytree(source, target, copy_function=copy)
-    if not (target / "mlflow.db").exists():
-        return target
-    with sqlite3.connect(target / "mlflow.db") as database:
-        for table, column in (("experiments", "artifact_location"), ("runs", "artifact_uri")):
-            database.execute(
-                f"UPDATE {table} SET {column} = replace({column}, ?, ?)", (str(source), str(target))
-            )
-    database.close()
-    return target

@@ -33,7 +33,7 @@ from ml_platform.config import FeatureConfig
 from ml_platform.errors import IntegrityError
 from ml_platform.guard_config import DiagnosisConfig
 from ml_platform.kinds.base import Kind
-from ml_platform.monitoring.concept_judging import judge_series, patient, unknown
+from ml_platform.monitoring.concept_judging import judge_series, unknown, unless_early
 from ml_platform.monitoring.concept_series import (
     ALL,
     WEIGHT,
@@ -380,7 +380,7 @@ def _bias(
     finding = Finding(
         statistic="bias",
         subject=ALL,
-        state=patient(state, daily[1], settings),
+        state=unless_early(state, daily[1], settings),
         detail=f"The mean residual (label minus calibrated score) changed by {change.value:+.3f} "
         f"(p {p_value:.2g}); {detectable:.3f} could be seen, floor {settings.bias_floor:.3f}.",
         estimate=finite(change.value),

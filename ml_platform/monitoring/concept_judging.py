@@ -52,11 +52,11 @@ def judge_series(tests: list[Series], settings: DiagnosisConfig) -> list[Finding
     ]
 
 
-def patient(state: State, current: Floats, settings: DiagnosisConfig) -> State:
+def unless_early(state: State, current: Floats, settings: DiagnosisConfig) -> State:
     """The state, and UNDERPOWERED instead of FAIL where few blocks of the current window say anything.
 
     Two or three days may share a shock that the reference had on none of its days, and their own spread says
-    little about it: in 8 worlds of permuted days 2 had a contrast that "changed" in its first three days.
+    little about it: a contrast "changed" in the first three days of one of a few worlds of permuted days.
 
     Args:
         state: By the test.
@@ -143,7 +143,7 @@ def _finding(
         effect=abs(change.value),
         detectable=detectable if adjusted is not None else math.inf,
     )
-    state = patient(state, test.current, settings)
+    state = unless_early(state, test.current, settings)
     suspicion = (
         state != "FAIL"
         and adjusted is not None

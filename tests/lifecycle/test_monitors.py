@@ -6,11 +6,12 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from library import MODEL, NAME, SERVED, Library, copy_home, open_library
+from library import MODEL, NAME, SERVED, Library, open_library
 
 from ml_platform.errors import NotReadyError
 from ml_platform.lifecycle import monitors, recorded, training_data
 from ml_platform.lifecycle.guard.evidence import gather
+from ml_platform.lifecycle.homes import copy_home
 from ml_platform.storage.ledger import NewPublication
 from ml_platform.storage.parquet import read_table, write_table
 

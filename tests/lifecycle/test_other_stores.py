@@ -5,13 +5,14 @@ from uuid import uuid4
 
 import boto3
 import pytest
-from library import MODEL, NEXT_WEEK, SERVED, Library, copy_home, open_library, serve_first, train_first
+from library import MODEL, NEXT_WEEK, SERVED, Library, open_library, serve_first, train_first
 from servers import postgres_binaries
 
 from ml_platform.datasets import versions
 from ml_platform.errors import StoreError
 from ml_platform.lifecycle import doctor, promotion
 from ml_platform.lifecycle.caching import as_generation, committed_generation
+from ml_platform.lifecycle.homes import copy_home
 from ml_platform.lifecycle.reading import client
 from ml_platform.registry import promotions
 from ml_platform.serving.generations import Generation

@@ -4,10 +4,11 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from library import Library, copy_home, open_library
+from library import Library, open_library
 
 from ml_platform.errors import NotFoundError
 from ml_platform.lifecycle import quarantine
+from ml_platform.lifecycle.homes import copy_home
 from ml_platform.lifecycle.views import accepted_asset, compute
 from ml_platform.storage.parquet import read_table, write_table
 

@@ -12,9 +12,10 @@ import yaml
 from dagster import AssetKey, DagsterInstance, DagsterRun, Definitions
 from filelock import FileLock
 from homes import made_once
-from library import FIRST_WEEK, FOLDER, NAME, copy_home
+from library import FIRST_WEEK, FOLDER, NAME
 
 from ml_platform.config import UseCase, load_use_case
+from ml_platform.lifecycle.homes import copy_home
 from ml_platform.lifecycle.platform import Platform
 
 HELD_WEEK, SPOILT_WEEK, LAST_WEEK, WEEK_TO_COME = "2020-03-02", "2020-03-09", "2020-08-31", "2020-09-07"

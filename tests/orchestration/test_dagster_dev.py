@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from library import FOLDER, NAME, Library, copy_home, open_library
+from library import FOLDER, NAME, Library, open_library
 
+from ml_platform.lifecycle.homes import copy_home
 from ml_platform.registry.promotions import champion
 
 from .conftest import MODEL

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 from dagster import DagsterInstance, ExecuteInProcessResult
-from library import NAME, Library, copy_home
+from library import NAME, Library
 
 from ml_platform.lifecycle import quarantine
 from ml_platform.lifecycle.caching import committed_generation
+from ml_platform.lifecycle.homes import copy_home
 from ml_platform.lifecycle.platform import Platform
 from ml_platform.orchestration.jobs import PERSONS_JOBS
 from ml_platform.orchestration.resources import PlatformResource

@@ -15,12 +15,13 @@ from dagster import (
     build_schedule_context,
     build_sensor_context,
 )
-from library import FOLDER, NAME, Library, copy_home, open_library
+from library import FOLDER, NAME, Library, open_library
 from sqlalchemy import inspect, select
 
 from ml_platform.definitions import build
 from ml_platform.lifecycle import promotion
 from ml_platform.lifecycle.guard.replaying import replay
+from ml_platform.lifecycle.homes import copy_home
 from ml_platform.orchestration.resources import PlatformResource
 from ml_platform.storage import tables
 

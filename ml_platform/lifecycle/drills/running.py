@@ -23,7 +23,6 @@ from ml_platform.lifecycle.drills.incidents import SCENARIOS
 from ml_platform.lifecycle.drills.mapping import DrillMap, drill_map
 from ml_platform.lifecycle.drills.sandbox import (
     Prefix,
-    copy_home,
     default_onset,
     make_prefix,
     opened,
@@ -40,6 +39,7 @@ from ml_platform.lifecycle.drills.scenario import (
 )
 from ml_platform.lifecycle.drills.world import Feeds
 from ml_platform.lifecycle.guard.days import Day, play_day
+from ml_platform.lifecycle.homes import copy_home
 from ml_platform.lifecycle.ingesting import ingest
 from ml_platform.lifecycle.platform import Outside, Target
 
@@ -380,7 +380,7 @@ def play(prefix: Prefix, target: Target, scenario: Scenario, settings: Settings)
     )
     folder = Path(tempfile.mkdtemp(prefix=f"{scenario.name}-", dir=prefix.folder.parent))
     try:
-        copy_home(prefix, folder / "home")
+        copy_home(prefix.folder / "home", folder / "home")
         use_case = redefined(
             replayed(target.use_case, calendar=settings.calendar),
             scenario,

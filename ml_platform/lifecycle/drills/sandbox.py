@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
-import sqlite3
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, time
@@ -35,7 +32,6 @@ from ml_platform.monitoring.concept import concept_change
 from ml_platform.registry.promotions import champion, require_champion
 from ml_platform.storage.clock import Clock
 
-_IMMUTABLE = ("lake", "lake-cache")
 _ANY_LOSS = 1e3
 
 
@@ -218,28 +214,6 @@ def read_prefix(folder: Path) -> Prefix:
     data = json.loads((folder / "prefix.json").read_text())
     visible = tuple(Visible(**v) for v in data["visible"])
     return Prefix(folder, data["first"], data["onset"], data["seed"], visible)
-
-
-def copy_home(prefix: Prefix, home: Path) -> None:
-    """A copy of the prefix's state; objects of the lake, which never change, are hard links."""
-    source = prefix.folder / "home"
-    for file in source.rglob("*"):
-        place = home / file.relative_to(source)
-        if file.is_dir():
-            place.mkdir(parents=True, exist_ok=True)
-        elif file.relative_to(source).parts[0] in _IMMUTABLE:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            os.link(file, place)
-        elif not file.is_socket():
-            place.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(file, place)
-    if (home / "mlflow.db").exists():
-        with sqlite3.connect(home / "mlflow.db") as database:
-            for table, column in (("experiments", "artifact_location"), ("runs", "artifact_uri")):
-                database.execute(
-                    f"UPDATE {table} SET {column} = replace({column}, ?, ?)", (str(source), str(home))
-                )
-        database.close()
 
 
 def redefined(use_case: UseCase, scenario: Scenario, context: DrillContext, folder: Path) -> UseCase:

@@ -11,10 +11,9 @@ import pytest
 from library import FOLDER, NAME
 from scaffold.boilers import rows, write
 
-from ml_platform.config import ModelConfig, UseCase, load_use_case
-from ml_platform.errors import ConfigError, NotReadyError
-from ml_platform.features.dbt import CompiledViews, as_view
-from ml_platform.lifecycle import column_lineage
+from ml_platform.config import ModelConfig, load_use_case
+from ml_platform.errors import NotReadyError
+from ml_platform.features.dbt import compile_project
 from ml_platform.lifecycle.drills.default_map import FACTOR, default_map
 from ml_platform.lifecycle.drills.mapping import drill_map
 from ml_platform.lifecycle.drills.running import chosen, inapplicable
@@ -26,33 +25,20 @@ from ml_platform.scaffold.roles import Wishes
 from ml_platform.scaffold.writing import write_use_case
 
 
-def compiled(use_case: UseCase) -> CompiledViews:
-    """What dbt would compile of a written project; that it does so is tested where one is lived through."""
-    names = use_case.config.views
-    found = []
-    for name in (names.entities, names.features, names.labels):
-        sql = (use_case.dbt_dir / "models" / f"{name}.sql").read_text()
-        sql = re.sub(
-            r"\{\{ *(?:source\('lake', *)?(?:ref\()?'(\w+)'\) *\}\}", r'"warehouse"."main"."\1"', sql
-        )
-        assert "{" not in sql
-        found.append(as_view(name, sql))
-    return CompiledViews(*found)
-
-
 @pytest.fixture(scope="module")
 def proposed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a written use case with a binary label."""
     place = tmp_path_factory.mktemp("proposed")
     file = write(place / "inspections.csv", rows(days=60, per_day=25, boilers=80))
     wishes = Wishes("boilers", label="failed", known_at="failure known at")
-    return write_use_case(propose(profile_file(file), wishes), place / "cases")
+    folder = write_use_case(propose(profile_file(file), wishes), place / "cases")
+    compile_project(folder / "dbt")
+    return folder
 
 
 @pytest.fixture
-def written(proposed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of it that a test may change."""
-    monkeypatch.setattr(column_lineage, "compiled_views", compiled)
+def written(proposed: Path, tmp_path: Path) -> Path:
+    """A copy of it that a test may change; what dbt compiled comes along."""
     return shutil.copytree(proposed, tmp_path / "boilers")
 
 
@@ -144,20 +130,13 @@ def test_flags_keys_and_times_have_no_unit(written: Path) -> None:
     assert "looks like a measure" in inapplicable(target(written), ["unit_change"])["unit_change"]
 
 
-def test_sql_that_is_not_understood_leaves_the_drills_that_need_none(
-    written: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    edited(
-        written / "dbt" / "models" / "boilers_features.sql", "from ", "from nothing_of_the_kind where from "
-    )
+def test_sql_that_is_not_understood_leaves_the_drills_that_need_none(written: Path) -> None:
+    features = written / "dbt" / "models" / "boilers_features.sql"
+    edited(features, "from ", "from nothing_of_the_kind where from ")
     left_out = inapplicable(target(written), chosen([]))
     assert {"clean", "serving_skew", "label_redefinition"} == set(chosen([])) - set(left_out)
     assert "no lineage of columns is known: sqlglot does not understand" in left_out["null_spike"]
-
-    def refused(use_case: UseCase) -> CompiledViews:
-        raise ConfigError("dbt cannot compile the project")
-
-    monkeypatch.setattr(column_lineage, "compiled_views", refused)
+    edited(features, "nothing_of_the_kind", "{{ nothing('of_the_kind') }}")
     assert "dbt cannot compile" in inapplicable(target(written), ["unit_change"])["unit_change"]
 
 

@@ -7,10 +7,11 @@ from pathlib import Path
 import guarded
 import pytest
 from homes import made_once
-from library import Library, copy_home, open_library
+from library import Library, open_library
 
 from ml_platform.lifecycle import promotion
 from ml_platform.lifecycle.guard.replaying import replay
+from ml_platform.lifecycle.homes import copy_home
 from ml_platform.lifecycle.platform import Target
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from library import FOLDER, NAME, Library, copy_home, open_library
+from library import FOLDER, NAME, Library, open_library
 from sqlalchemy import select
 
 from ml_platform.config import UseCase
@@ -23,6 +23,7 @@ from ml_platform.ingestion.reader import load_reader, read_feed
 from ml_platform.lifecycle import scoring
 from ml_platform.lifecycle.guard.days import Day, describe
 from ml_platform.lifecycle.guard.diagnosing import Diagnosed, diagnose_now
+from ml_platform.lifecycle.homes import copy_home
 from ml_platform.lifecycle.ingesting import ingest
 from ml_platform.lifecycle.platform import FeatureServer, Outside, Platform, Target
 from ml_platform.partitions import Partition
