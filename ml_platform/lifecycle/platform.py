@@ -80,11 +80,13 @@ class Outside:
         feeds: Answers in place of a feed's reader: what some partitions held by an instant.
         served: What becomes of features, by partition, on their way from the views to the model.
         use_cases: Use cases in place of those that are found in the search path.
+        tracked: Whether MLflow follows. In a sandbox nobody looks, and making its tables costs seconds.
     """
 
     feeds: FeedSource | None = None
     served: FeatureServer | None = None
     use_cases: Mapping[str, UseCase] | None = None
+    tracked: bool = True
 
 
 class Platform:

@@ -242,6 +242,8 @@ def verify_bundle(platform: Platform, target: Target, evaluation: Evaluation) ->
 
 def _project(platform: Platform, target: Target, promotion: Promotion) -> str:
     """Let MLflow follow; when it is down the promotion stands, and the doctor catches up."""
+    if not platform.outside.tracked:
+        return ""
     model = promotions.model(platform.ledger, promotion.model_digest)
     try:
         platform.tracking.project_champion(target.key, promotion.model_digest, model.mlflow_run_id)

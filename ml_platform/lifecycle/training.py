@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ml_platform.datasets import versions
 from ml_platform.errors import NotReadyError, StoreError
@@ -16,10 +16,12 @@ from ml_platform.lifecycle.platform import Platform, Target
 from ml_platform.modeling import bundle, plots
 from ml_platform.modeling.train import LIBRARIES, TrainedModel, train
 from ml_platform.registry import promotions
-from ml_platform.registry.mlflow_projection import TrainingRun
 from ml_platform.storage.ledger import wall_now
 from ml_platform.storage.parquet import write_table
 from ml_platform.storage.tables import Dataset, Model
+
+if TYPE_CHECKING:
+    from ml_platform.registry.mlflow_projection import TrainingRun
 
 STAGE = "candidate_model"
 
@@ -116,10 +118,13 @@ def train_candidate(
     if baseline is not None:
         details |= _numbers(baseline, "baseline")
     run_id = None
-    try:
-        run_id = platform.tracking.log(target.key, _mlflow_run(target, dataset, candidate, baseline, image))
-    except StoreError as error:
-        details["warning"] = f"MLflow has no run of this training: {error.what}"
+    if platform.outside.tracked:
+        try:
+            run_id = platform.tracking.log(
+                target.key, _mlflow_run(target, dataset, candidate, baseline, image)
+            )
+        except StoreError as error:
+            details["warning"] = f"MLflow has no run of this training: {error.what}"
     details["run_id"] = run_id
     if baseline is not None:
         # One run holds both, so that a baseline that is promoted has a run to link to.
@@ -197,6 +202,8 @@ def _mlflow_run(
     baseline: TrainedModel | None,
     image: bytes,
 ) -> TrainingRun:
+    from ml_platform.registry.mlflow_projection import TrainingRun
+
     model, data = candidate.model, bundle.to_bytes(candidate.model)
     parameters = {f"{model.estimator}.{k}": str(v) for k, v in model.parameters.items()}
     metrics = _metrics(candidate)

@@ -2,7 +2,8 @@
 
 skops names arrays and objects after memory addresses and stamps its archive with the time; both are
 replaced. It also trusts far more types than one pipeline needs; here each type must be on our own list
-before skops sees the archive.
+before skops sees the archive. It is imported where an archive is made or read: that costs a CPU-second, and
+most bundles hold none.
 """
 
 from __future__ import annotations
@@ -13,9 +14,6 @@ import json
 import zipfile
 from collections.abc import Collection, Iterator
 from typing import Any
-
-import skops.io
-from skops.io.exceptions import UntrustedTypesFoundException
 
 from ml_platform.errors import IntegrityError
 
@@ -39,6 +37,8 @@ _LOADERS = frozenset(
 
 def dumps(value: Any) -> bytes:
     """The archive of a scikit-learn object, without times and memory addresses."""
+    import skops.io
+
     with zipfile.ZipFile(io.BytesIO(skops.io.dumps(value))) as archive:
         schema = json.loads(archive.read(SCHEMA))
         arrays = {name: archive.read(name) for name in archive.namelist() if name != SCHEMA}
@@ -63,6 +63,9 @@ def loads(data: bytes, allowed: Collection[str]) -> Any:
     Raises:
         IntegrityError: It is damaged, or names a type that is not allowed.
     """
+    import skops.io
+    from skops.io.exceptions import UntrustedTypesFoundException
+
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             schema = json.loads(archive.read(SCHEMA))

@@ -148,7 +148,9 @@ def _promoted(url: str, evaluation_id: int, gate: "Barrier", results: "multiproc
 
 def test_of_two_processes_that_promote_at_once_one_is_refused(ledger: Ledger) -> None:
     rows = [judged(ledger, name) for name in "ab"]
-    context = multiprocessing.get_context("spawn")
+    # Children that inherit no connection, and no need to import all modules again.
+    ledger.engine.dispose()
+    context = multiprocessing.get_context("fork")
     gate, results = context.Barrier(2), context.Queue()
     workers = [context.Process(target=_promoted, args=(ledger.url, r.id, gate, results)) for r in rows]
     for worker in workers:

@@ -12,7 +12,8 @@ from ml_platform.orchestration.demo import acts
 def live(folder: Path, home: Path, partitions: int) -> tuple[Platform, Target, list[Day]]:
     """Train the first champion when the use case's demo does, and serve and judge some partitions."""
     use_case = load_use_case(folder / "use_case.yaml")
-    platform = Platform({"ML_PLATFORM_HOME": str(home)}, Outside(use_cases={use_case.name: use_case}))
+    outside = Outside(use_cases={use_case.name: use_case}, tracked=False)
+    platform = Platform({"ML_PLATFORM_HOME": str(home)}, outside)
     target, scheme, demo = Target(use_case, use_case.config.models[0]), use_case.scheme, use_case.config.demo
     assert demo is not None
     _, served = acts(use_case, demo, [target.model.name])[0].partitions

@@ -71,7 +71,9 @@ def _race(url: str, number: int, results: "multiprocessing.Queue[str]") -> None:
 
 def test_of_two_processes_on_one_partition_exactly_one_wins(ledger: Ledger) -> None:
     ledger.heads("warm-up")
-    context = multiprocessing.get_context("spawn")
+    # Children that inherit no connection, and no need to import all modules again.
+    ledger.engine.dispose()
+    context = multiprocessing.get_context("fork")
     results = context.Queue()
     workers = [context.Process(target=_race, args=(ledger.url, n, results)) for n in range(4)]
     for worker in workers:
@@ -90,7 +92,7 @@ def _open(url: str, results: "multiprocessing.Queue[str]") -> None:
 
 
 def test_processes_that_open_an_empty_ledger_at_once_make_one_schema(ledger_url: str) -> None:
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("fork")
     results = context.Queue()
     workers = [context.Process(target=_open, args=(ledger_url, results)) for _ in range(3)]
     for worker in workers:

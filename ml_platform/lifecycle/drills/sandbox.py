@@ -77,7 +77,7 @@ def opened(home: Path, use_case: UseCase, feeds: Feeds, outside: Outside | None 
     outside = outside or Outside()
     return Platform(
         {HOME_VARIABLE: str(home)},
-        Outside(feeds=feeds, served=outside.served, use_cases={use_case.name: use_case}),
+        Outside(feeds=feeds, served=outside.served, use_cases={use_case.name: use_case}, tracked=False),
     )
 
 

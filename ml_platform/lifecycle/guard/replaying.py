@@ -6,16 +6,10 @@ bitemporal, and each day's stages see what had become visible by that day's cuto
 
 from __future__ import annotations
 
-import contextlib
-import multiprocessing
-import os
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from itertools import pairwise
-from queue import Empty
-from typing import Any
 
 from ml_platform.config import UseCase
 from ml_platform.errors import NotReadyError, PlatformError
@@ -23,17 +17,14 @@ from ml_platform.lifecycle import views
 from ml_platform.lifecycle.agenda import predictions_asset
 from ml_platform.lifecycle.guard.asked import mark_ended, running
 from ml_platform.lifecycle.guard.days import Day, feature_partitions, finish_day, first_champion, play_day
+from ml_platform.lifecycle.guard.ingesting_ahead import Ingestion
 from ml_platform.lifecycle.guard.live import Live
-from ml_platform.lifecycle.guard.policies import fit_calendars
 from ml_platform.lifecycle.guard.records import verdicts
 from ml_platform.lifecycle.guard.retraining import follow
 from ml_platform.lifecycle.ingesting import ingest
 from ml_platform.lifecycle.maturity import label_keys
 from ml_platform.lifecycle.platform import Platform, Target
 from ml_platform.registry.promotions import champion
-
-_NICENESS = 10
-"""How much less urgent the fits of the calendars are than what is being played."""
 
 
 def replay(
@@ -74,7 +65,7 @@ def replay(
         return
     _catch_up(platform, use_case, keys[0])
     with (
-        _Ingestion(platform, use_case, keys, ahead=ahead, fits=target if compare else None) as ingestion,
+        Ingestion(platform, use_case, keys, ahead=ahead, fits=target if compare else None) as ingestion,
         platform.keeping_feeds(),
         _ViewsAhead(platform, target, ingestion, keys) as views_ahead,
     ):
@@ -141,115 +132,6 @@ def _first(platform: Platform, target: Target, now: datetime, promote_at: dateti
         return f"no champion yet: {error.what}"
 
 
-class _Ingestion:
-    """Lands and accepts day by day, in another process where that is possible."""
-
-    def __init__(
-        self,
-        platform: Platform,
-        use_case: UseCase,
-        keys: Sequence[str],
-        *,
-        ahead: bool,
-        fits: Target | None = None,
-    ) -> None:
-        self.platform, self.use_case, self.keys = platform, use_case, keys
-        self.context = multiprocessing.get_context("spawn")
-        self.process: Any = None
-        self.done: set[str] = set()
-        self.failure: dict[str, str] | None = None
-        if ahead:
-            self.queue: Any = self.context.Queue()
-            self.process = self.context.Process(
-                target=ingest_days,
-                args=(
-                    dict(platform.environment),
-                    use_case.name,
-                    list(keys),
-                    self.queue,
-                    fits.model.name if fits else None,
-                ),
-                daemon=True,
-            )
-
-    def __enter__(self) -> _Ingestion:
-        if self.process is not None:
-            self.process.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.process is not None and self.process.is_alive():
-            self.process.terminate()
-            self.process.join()
-
-    def is_ahead_of(self, key: str) -> bool:
-        """Whether another process has already ingested a day."""
-        while self.process is not None and key not in self.done:
-            try:
-                word = self.queue.get_nowait()
-            except Empty:
-                return False
-            self._heard(word)
-        return key in self.done
-
-    def wait_for(self, key: str, now: datetime) -> None:
-        """Return when a day has been ingested.
-
-        Raises:
-            PlatformError: The other process failed; its error is passed on.
-        """
-        if self.process is None:
-            ingest(self.platform, self.use_case, [key], now)
-            return
-        while key not in self.done:
-            if self.failure is not None:
-                raise PlatformError(
-                    self.failure["what"], where=self.failure["where"], fix=self.failure["fix"]
-                )
-            try:
-                word = self.queue.get(timeout=1)
-            except Empty:
-                if not self.process.is_alive():
-                    raise PlatformError("the process that lands and accepts ended early", where=key) from None
-                continue
-            self._heard(word)
-
-    def _heard(self, word: str | dict[str, str]) -> None:
-        if isinstance(word, dict):
-            self.failure = word  # told when the day is due that it kept from being ingested
-        else:
-            self.done.add(word)
-
-
-def ingest_days(
-    environment: dict[str, str], use_case_name: str, keys: list[str], queue: Any, fits: str | None = None
-) -> None:
-    """Body of the process that ingests: each day as of its cutoff; tells the queue each day's key.
-
-    Then it makes the fits of a model's calendars, once the model has served its first day.
-    """
-    platform = Platform(environment)
-    try:
-        use_case = platform.use_case(use_case_name)
-        for key in keys:
-            ingest(platform, use_case, [key], use_case.cutoff(key))
-            queue.put(key)
-    except PlatformError as error:
-        queue.put({"what": error.what, "where": error.where, "fix": error.fix})
-        return
-    if fits is None:
-        return
-    os.nice(_NICENESS)  # what is being played comes first
-    target = Target(use_case, use_case.model(fits))
-    while not (served := platform.ledger.digests(predictions_asset(target))):
-        time.sleep(1)  # the process that plays ends this one where no champion comes
-    days = use_case.scheme.keys(min(served), keys[-1])
-    # What is wrong here is told where the fits are asked for.
-    with contextlib.suppress(PlatformError):
-        for _ in fit_calendars(platform, target, days, use_case.cutoff(keys[-1])):
-            pass
-
-
 class _ViewsAhead:
     """Computes the next day's features and labels while a day is being judged: they depend on no decision.
 
@@ -257,9 +139,7 @@ class _ViewsAhead:
     what was computed is left.
     """
 
-    def __init__(
-        self, platform: Platform, target: Target, ingestion: _Ingestion, keys: Sequence[str]
-    ) -> None:
+    def __init__(self, platform: Platform, target: Target, ingestion: Ingestion, keys: Sequence[str]) -> None:
         self.platform, self.target, self.ingestion = platform, target, ingestion
         self.next = dict(pairwise(keys))
         self.beside = ThreadPoolExecutor(1)

@@ -56,6 +56,7 @@ def test_the_prefix_is_served_up_to_the_onset_and_stays_as_it_is(prefix: Prefix)
     assert {k: v for k, v in after.items() if k.suffix != ".lock"} == {
         k: v for k, v in before.items() if k.suffix != ".lock"
     }
+    assert not any("mlflow" in f.name for f in before), "nobody looks up the runs of a sandbox"
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ from pydantic import ValidationError
 
 from ml_platform.guard_config import RetrainingConfig
 from ml_platform.lifecycle.guard import policies as other
+from ml_platform.lifecycle.guard.ingesting_ahead import ingest_days
 from ml_platform.lifecycle.guard.policies import fit_calendars, policies
-from ml_platform.lifecycle.guard.replaying import ingest_days
 from ml_platform.lifecycle.platform import Platform, Target
 from ml_platform.modeling.train import train
 

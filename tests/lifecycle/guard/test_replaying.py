@@ -14,6 +14,7 @@ from ml_platform.errors import PlatformError
 from ml_platform.lifecycle import views
 from ml_platform.lifecycle.guard import days, replaying
 from ml_platform.lifecycle.guard.asked import FAILED, RUNNING
+from ml_platform.lifecycle.guard.ingesting_ahead import Ingestion
 from ml_platform.lifecycle.guard.replaying import replay
 from ml_platform.lifecycle.guard.retraining import claim
 from ml_platform.lifecycle.ingesting import ingest
@@ -132,7 +133,7 @@ def test_what_was_computed_ahead_is_what_the_week_asks_for_and_changes_nothing(
     first, second, third = early.weeks(SNAPSHOT, LAST)[1:4]
     for week in (first, second, third):
         ingest(platform, use_case, [week], use_case.cutoff(week))
-    ingestion = replaying._Ingestion(platform, use_case, [first, second, third], ahead=True)
+    ingestion = Ingestion(platform, use_case, [first, second, third], ahead=True)
     ingestion.done |= {first, second}
     with (
         platform.keeping_feeds(),
