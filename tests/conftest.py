@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Iterator
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from homes import made_once
 from servers import aws, aws_endpoint, ledger_url, postgres_server, postgres_url, redis_port
+from warm_dbt import warm_dbt
 
 if TYPE_CHECKING:
     from library import Library
@@ -29,6 +31,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for file in sorted(files, key=lambda f: not any(i.get_closest_marker("slow") for i in files[f])):
         folders.setdefault(file.parent, []).append(file)
     items[:] = [i for turn in zip_longest(*folders.values()) for file in turn if file for i in files[file]]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _warm_dbt() -> Iterator[None]:
+    """dbt without its imports, where this process runs it; see :mod:`warm_dbt`."""
+    with pytest.MonkeyPatch.context() as patch, warm_dbt() as command:
+        patch.setattr("ml_platform.features.dbt.dbt_command", lambda: command)
+        yield
 
 
 @pytest.fixture

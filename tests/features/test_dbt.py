@@ -6,12 +6,25 @@ import pytest
 
 from ml_platform.config import UseCase, load_use_case
 from ml_platform.errors import ConfigError, NotFoundError
-from ml_platform.features.dbt import _run_dbt, compile_project, compiled_views, copy_project, manifest_path
+from ml_platform.features.dbt import (
+    _run_dbt,
+    compile_project,
+    compiled_views,
+    copy_project,
+    dbt_command,
+    manifest_path,
+)
 
 
 @pytest.fixture
 def use_case(own_use_case: Path) -> UseCase:
     return load_use_case(own_use_case / "use_case.yaml")
+
+
+@pytest.fixture
+def cold(monkeypatch: pytest.MonkeyPatch) -> None:
+    """dbt in an interpreter of its own, as the platform runs it."""
+    monkeypatch.setattr("ml_platform.features.dbt.dbt_command", dbt_command)
 
 
 def model(use_case: UseCase, name: str) -> Path:
@@ -28,7 +41,7 @@ def test_the_compiled_text_reads_relations_by_name_and_nothing_else(use_case: Us
     assert len({views.feature_version, views.label_version, views.features.version}) == 3
 
 
-def test_it_is_compiled_once_and_again_when_the_sql_changes(use_case: UseCase) -> None:
+def test_it_is_compiled_once_and_again_when_the_sql_changes(use_case: UseCase, cold: None) -> None:
     before = compiled_views(use_case)
     compiled = manifest_path(use_case.dbt_dir).stat().st_mtime_ns
     assert compiled_views(use_case) == before
@@ -57,7 +70,7 @@ def test_a_copy_has_all_but_the_output_and_is_not_parsed_anew(use_case: UseCase,
     assert "Partial parsing enabled" in log and "Unable to do partial parsing" not in log
 
 
-def test_a_model_that_dbt_refuses_is_told_in_dbts_words(use_case: UseCase) -> None:
+def test_a_model_that_dbt_refuses_is_told_in_dbts_words(use_case: UseCase, cold: None) -> None:
     model(use_case, "library_loans_labels").write_text("select * from {{ ref('no_such_model') }}")
     with pytest.raises(ConfigError, match="no_such_model") as caught:
         compile_project(use_case.dbt_dir)

@@ -1,0 +1,33 @@
+"""dbt for tests, in processes forked from one that has imported it: half of what a compile costs is imports.
+
+The same command with the same arguments, folder and environment; only the process is not a new interpreter.
+Where dbt's own answers are tested, and in all that runs from the command line, dbt is started as the platform
+does it.
+"""
+
+import contextlib
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+FOLDER = Path(__file__).parent
+
+
+@contextlib.contextmanager
+def warm_dbt() -> Iterator[list[str]]:
+    """In place of ``python -m dbt.cli.main``, while its server runs; that imports dbt when asked."""
+    with tempfile.TemporaryDirectory(prefix="dbt-") as folder, socket.socket(socket.AF_UNIX) as listener:
+        address = str(Path(folder) / "socket")
+        listener.bind(address)
+        listener.listen()
+        server = subprocess.Popen(
+            [sys.executable, str(FOLDER / "server.py"), str(listener.fileno())], pass_fds=[listener.fileno()]
+        )
+        try:
+            yield [sys.executable, "-I", "-S", str(FOLDER / "client.py"), address]
+        finally:
+            server.terminate()
+            server.wait(30)
