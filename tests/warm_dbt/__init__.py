@@ -6,6 +6,7 @@ does it.
 """
 
 import contextlib
+import os
 import socket
 import subprocess
 import sys
@@ -23,9 +24,9 @@ def warm_dbt() -> Iterator[list[str]]:
         address = str(Path(folder) / "socket")
         listener.bind(address)
         listener.listen()
-        server = subprocess.Popen(
-            [sys.executable, str(FOLDER / "server.py"), str(listener.fileno())], pass_fds=[listener.fileno()]
-        )
+        number = listener.fileno()
+        command = [sys.executable, str(FOLDER / "server.py"), str(number), str(os.getpid())]
+        server = subprocess.Popen(command, pass_fds=[number])
         try:
             yield [sys.executable, "-I", "-S", str(FOLDER / "client.py"), address]
         finally:

@@ -1,4 +1,4 @@
-"""Runs dbt in a child for each request on the socket whose number it is given."""
+"""Runs dbt in a child for each request on the socket whose number it is given, with its parent's id."""
 
 import contextlib
 import json
@@ -7,11 +7,18 @@ import socket
 import sys
 from typing import NoReturn
 
+_SECONDS = 5
+"""How often it looks whether the tests that started it are still there."""
 
-def serve(listener: socket.socket) -> None:
-    """Until it is ended. Children are forked from this one thread, after the imports."""
-    while True:
-        connection, _ = listener.accept()
+
+def serve(listener: socket.socket, parent: int) -> None:
+    """Until it is ended, or its parent is gone. Children are forked from one thread, after the imports."""
+    listener.settimeout(_SECONDS)
+    while os.getppid() == parent:
+        try:
+            connection, _ = listener.accept()
+        except TimeoutError:
+            continue
         with connection:
             import dbt.adapters.duckdb
             import dbt.cli.main  # noqa: F401
@@ -51,4 +58,4 @@ def _run(arguments: list[str]) -> int:
     return 0
 
 
-serve(socket.socket(fileno=int(sys.argv[1])))
+serve(socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2]))
