@@ -1,5 +1,6 @@
 """What all tests share: installations with the tiny library use case, empty or part of the way."""
 
+import contextlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -10,16 +11,28 @@ from typing import TYPE_CHECKING
 import pytest
 from homes import made_once
 from servers import aws, aws_endpoint, ledger_url, postgres_server, postgres_url, redis_port
-from warm_dbt import warm_dbt
+from warm_dbt import dbt_at, warm_dbt
+
+from ml_platform.lifecycle.homes import copy_home
 
 if TYPE_CHECKING:
     from library import Library
 
 __all__ = ["aws", "aws_endpoint", "ledger_url", "postgres_server", "postgres_url", "redis_port"]
 LIBRARY = Path(__file__).parent / "library_use_case"
+DBT_ADDRESS = "TESTS_DBT_ADDRESS"
 os.environ.setdefault("DO_NOT_TRACK", "true")
 os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
 os.environ["ML_PLATFORM_USE_CASES"] = str(LIBRARY)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Starts one dbt for this process and the workers that inherit its environment."""
+    if DBT_ADDRESS not in os.environ:
+        running = contextlib.ExitStack()
+        os.environ[DBT_ADDRESS] = running.enter_context(warm_dbt())
+        running.callback(os.environ.pop, DBT_ADDRESS)
+        config.add_cleanup(running.close)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -36,8 +49,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def _warm_dbt() -> Iterator[None]:
     """dbt without its imports, where this process runs it; see :mod:`warm_dbt`."""
-    with pytest.MonkeyPatch.context() as patch, warm_dbt() as command:
-        patch.setattr("ml_platform.features.dbt.dbt_command", lambda: command)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ml_platform.features.dbt.dbt_command", lambda: dbt_at(os.environ[DBT_ADDRESS]))
         yield
 
 
@@ -60,8 +73,6 @@ def _next_home(factory: pytest.TempPathFactory, name: str, before: Path | None, 
     """A home that is a copy of another one, or an empty one, on which a stage was run."""
     # Importing the stages costs 6 CPU-seconds, which tests of single modules should not pay.
     import library
-
-    from ml_platform.lifecycle.homes import copy_home
 
     def make(home: Path) -> None:
         opened = library.open_library(copy_home(before, home) if before else home)
@@ -105,8 +116,6 @@ def succeeded_home(tmp_path_factory: pytest.TempPathFactory, challenged_home: Pa
 
 def _copied(home: Path, folder: Path) -> "Library":
     import library
-
-    from ml_platform.lifecycle.homes import copy_home
 
     return library.open_library(copy_home(home, folder / "home"))
 

@@ -1,4 +1,4 @@
-"""Composing the graph imports nothing heavy: every process of Dagster pays for it."""
+"""What imports what: every process of Dagster pays for the graph, and each short command for its stages."""
 
 import json
 import subprocess
@@ -68,3 +68,32 @@ def test_stages_import_their_domain_only_when_they_run(loaded: dict[str, list[st
     }
 
     assert late.isdisjoint(loaded["ours"])
+
+
+ASK_IN_TURN = """
+import importlib, json, sys
+loaded = {}
+for module in sys.argv[1:]:
+    importlib.import_module(module)
+    loaded[module] = sorted({m.split(".")[0] for m in sys.modules})
+print(json.dumps(loaded))
+"""
+LEFT_OUT = {
+    # In this order, in one process: each stays without what those before it did not load either.
+    "ml_platform.lifecycle.guard.ingesting_ahead": {"lightgbm", "sklearn", "matplotlib", "mlflow", "skops"},
+    "ml_platform.modeling.bundle": {"mlflow", "skops"},
+    "ml_platform.lifecycle.training": {"mlflow", "skops"},
+    "ml_platform.lifecycle.drills.running": {"mlflow", "skops"},
+}
+"""What a process imports only where it uses it: the ingestion of a replay, a bundle, a training, a drill."""
+
+
+def test_short_processes_import_what_they_use() -> None:
+    command = [sys.executable, "-W", "ignore", "-c", ASK_IN_TURN, *LEFT_OUT]
+    answer = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    loaded = {module: set(packages) for module, packages in json.loads(answer.splitlines()[-1]).items()}
+
+    assert {module: loaded[module] & packages for module, packages in LEFT_OUT.items()} == {
+        module: set() for module in LEFT_OUT
+    }
+    assert "lightgbm" in loaded["ml_platform.lifecycle.drills.running"]

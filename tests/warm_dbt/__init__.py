@@ -18,8 +18,8 @@ FOLDER = Path(__file__).parent
 
 
 @contextlib.contextmanager
-def warm_dbt() -> Iterator[list[str]]:
-    """In place of ``python -m dbt.cli.main``, while its server runs; that imports dbt when asked."""
+def warm_dbt() -> Iterator[str]:
+    """The address of a server that runs dbt until this ends; it imports dbt when first asked."""
     with tempfile.TemporaryDirectory(prefix="dbt-") as folder, socket.socket(socket.AF_UNIX) as listener:
         address = str(Path(folder) / "socket")
         listener.bind(address)
@@ -28,7 +28,12 @@ def warm_dbt() -> Iterator[list[str]]:
         command = [sys.executable, str(FOLDER / "server.py"), str(number), str(os.getpid())]
         server = subprocess.Popen(command, pass_fds=[number])
         try:
-            yield [sys.executable, "-I", "-S", str(FOLDER / "client.py"), address]
+            yield address
         finally:
             server.terminate()
             server.wait(30)
+
+
+def dbt_at(address: str) -> list[str]:
+    """In place of ``python -m dbt.cli.main``: the same on the server at this address."""
+    return [sys.executable, "-I", "-S", str(FOLDER / "client.py"), address]
