@@ -19,8 +19,6 @@ need has_postgres postgresql
 "$bin"/ruff format --check .
 # Types and layers are looked at beside the tests, and told after them. Three workers keep two cores busy,
 # because tests wait for servers and files.
-# Each works with one thread: several each would wait for one another (a twentieth of the CPU time of three files).
-export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 typed=$(mktemp)
 { "$bin"/mypy && "$bin"/lint-imports; } >"$typed" 2>&1 &
 types=$! failed=0

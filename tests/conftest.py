@@ -24,6 +24,9 @@ DBT_ADDRESS = "TESTS_DBT_ADDRESS"
 os.environ.setdefault("DO_NOT_TRACK", "true")
 os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
 os.environ["ML_PLATFORM_USE_CASES"] = str(LIBRARY)
+# Workers with several threads each wait for one another: some tests take six times as long.
+for _threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(_threads, "1")
 
 
 def pytest_configure(config: pytest.Config) -> None:

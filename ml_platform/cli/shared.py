@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import getpass
+import os
+import sys
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime
 
@@ -13,7 +15,15 @@ from rich.table import Table
 from ml_platform.errors import PlatformError
 from ml_platform.lifecycle.platform import Platform, Target
 
-console = Console(soft_wrap=True)
+_WIDE = 160
+"""Columns of a table in a file or a log, where Rich would take 80 and break every other word."""
+
+
+def _width() -> int | None:
+    return None if sys.stdout.isatty() or "COLUMNS" in os.environ else _WIDE
+
+
+console = Console(soft_wrap=True, width=_width())
 errors = Console(stderr=True, soft_wrap=True)
 
 

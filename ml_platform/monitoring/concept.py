@@ -17,6 +17,9 @@ Prior shift or concept? A new base rate bends slopes and contrasts too. So when 
 tested again on residuals whose calibration was shifted (in logits; of a number along a line) to the current
 mean: what is left then is a changed rule (:mod:`ml_platform.monitoring.prior`). Several classes are shifted
 together: a new share of one moves the others' odds against the rest, and not by the same factor everywhere.
+A level that moved amid the window shows in slopes and contrasts before the bias can see it through the days'
+shocks. So one that fails while no bias does is a suspicion where a shifted calibration explains most of it.
+Of a number, whose level lies along a line, the slope over all rows is a part of the level.
 """
 
 from __future__ import annotations
@@ -159,14 +162,18 @@ def concept_change(
         )
         for i, name in enumerate(kind.channels)
     ]
-    level: Floats | None = None
-    if any(c.bias.state == "FAIL" for c in channels):
+    found = [_report(c, segmentations, shared) for c in channels]
+    if any(f.state == "FAIL" for r in found for f in (r.bias, *r.deciding)):
         expected = np.column_stack([c.expected for c in channels])
         level = to_level(expected, outcomes[1], channels[0].now.weight, bounded=kind.bounded)
-    found = [
-        _named(_report(c, segmentations, shared, None if level is None else level[:, i]), c.name)
-        for i, c in enumerate(channels)
-    ]
+        if not kind.bounded:
+            found = [_with_slope(r) for r in found]
+        moved = any(r.bias.state == "FAIL" for r in found)
+        found = [
+            _shifted(r, c, segmentations, shared, level[:, i], moved)
+            for i, (r, c) in enumerate(zip(found, channels, strict=True))
+        ]
+    found = [_named(r, c.name) for r, c in zip(found, channels, strict=True)]
     return found[0] if count == 1 else _merged(found)
 
 
@@ -296,23 +303,74 @@ def _cannot(reference: pd.DataFrame, current: pd.DataFrame, kind: Kind, label: s
     return ""
 
 
-def _report(
-    channel: _Channel, segmentations: list[Segmentation], settings: DiagnosisConfig, level: Floats | None
-) -> ConceptReport:
-    """Slopes and contrasts of a channel; again on residuals of ``level``, where a bias fails."""
+def _report(channel: _Channel, segmentations: list[Segmentation], settings: DiagnosisConfig) -> ConceptReport:
+    """Slopes and contrasts of a channel."""
     if channel.rare:
         return ConceptReport(channel.bias, reason=f"{channel.name}: {channel.rare}")
-    before, now = channel.before, channel.now
-    tests = series_of(before, now, channel.residuals, now.label - channel.expected, segmentations)
+    tests = _tests(channel, segmentations, channel.expected)
     slopes, contrasts = _split(tests, judge_series(tests, settings))
-    reason = "" if np.ptp(before.score) else "the score is constant in the reference, so it has no slope"
-    report = ConceptReport(channel.bias, slopes, contrasts, reason=reason)
-    if level is not None:
-        tests = series_of(before, now, channel.residuals, now.label - level, segmentations)
-        slopes, contrasts = _split(tests, judge_series(tests, settings))
+    reason = (
+        "" if np.ptp(channel.before.score) else "the score is constant in the reference, so it has no slope"
+    )
+    return ConceptReport(channel.bias, slopes, contrasts, reason=reason)
+
+
+def _shifted(
+    report: ConceptReport,
+    channel: _Channel,
+    segmentations: list[Segmentation],
+    settings: DiagnosisConfig,
+    level: Floats,
+    moved: bool,
+) -> ConceptReport:
+    """The report after slopes and contrasts were tested again on residuals of ``level``, with its onset.
+
+    Where the level has ``moved`` these decide. Else they only tell suspicions from failures.
+    """
+    if channel.rare:
+        return report
+    tests = _tests(channel, segmentations, level)
+    slopes, contrasts = _split(tests, judge_series(tests, settings))
+    if moved:
         report = replace(report, recalibrated_slopes=slopes, recalibrated_contrasts=contrasts)
+    else:
+        slopes = _explained(report.slopes, slopes, settings)
+        report = replace(report, slopes=slopes, contrasts=_explained(report.contrasts, contrasts, settings))
+        tests = _tests(channel, segmentations, channel.expected)
     failed = [t for t, f in zip(tests, report.deciding, strict=True) if f.state == "FAIL"]
-    return _dated(report, failed, channel.daily, now.names)
+    return _dated(report, failed, channel.daily, channel.now.names)
+
+
+def _with_slope(report: ConceptReport) -> ConceptReport:
+    """The report of a number: its level has moved where its mean did, or its slope over all rows."""
+    slope = next((f for f in report.slopes if f.subject == ALL and f.state == "FAIL"), None)
+    if slope is None or report.bias.state == "FAIL":
+        return report
+    return replace(
+        report, bias=replace(report.bias, state="FAIL", detail=f"{slope.detail} {report.bias.detail}")
+    )
+
+
+def _tests(channel: _Channel, segmentations: list[Segmentation], expected: Floats) -> list[Series]:
+    changed = channel.now.label - expected
+    return series_of(channel.before, channel.now, channel.residuals, changed, segmentations)
+
+
+def _explained(
+    found: tuple[Finding, ...], shifted: tuple[Finding, ...], settings: DiagnosisConfig
+) -> tuple[Finding, ...]:
+    """Failures that are not even significant alone on shifted residuals become suspicions."""
+    return tuple(
+        replace(
+            one,
+            state="UNDERPOWERED",
+            suspicion=True,
+            detail=f"{one.detail} A level that moved everywhere could explain it, and cannot be seen yet.",
+        )
+        if one.state == "FAIL" and other.facts.get("p_value_alone", 1.0) >= settings.p_value
+        else one
+        for one, other in zip(found, shifted, strict=True)
+    )
 
 
 def _dated(

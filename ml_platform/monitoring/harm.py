@@ -19,6 +19,7 @@ def judge_harm(
     partitions: Sequence[str],
     settings: DiagnosisConfig,
     loss: str = "log loss",
+    scale: float = 1.0,
 ) -> Findings:
     """The anytime-valid test of the loss; it may be asked every day without losing its level.
 
@@ -28,6 +29,7 @@ def judge_harm(
         current_losses: Matured daily mean losses since promotion, in order; NaN is left out.
         partitions: The current partitions, as many as current losses.
         loss: Name of the loss, for people.
+        scale: One unit of a loss's limits and worth, see :meth:`.Kind.loss_scale`; kept in the facts.
         settings: ``harm_alpha``; ``loss_floor`` as a share of the mean reference loss.
 
     Raises:
@@ -44,18 +46,17 @@ def judge_harm(
     level = sum(known) / len(known)
     floor = settings.loss_floor * level
     test = harm(reference_losses, current_losses, alpha=settings.harm_alpha, floor=floor)
-    return Findings.of(QUESTION, [_finding(test, level, floor, judged, settings.harm_alpha, loss)])
+    facts = {"reference": level, "alpha": settings.harm_alpha, "loss_scale": scale}
+    return Findings.of(QUESTION, [_finding(test, floor, judged, facts, loss)])
 
 
-def _finding(
-    test: HarmTest, level: float, floor: float, judged: list[str], alpha: float, loss: str
-) -> Finding:
+def _finding(test: HarmTest, floor: float, judged: list[str], facts: dict[str, float], loss: str) -> Finding:
     failed = test.state == "FAIL"
     return Finding(
         statistic="loss_change",
         subject="all",
         state=test.state,
-        detail=_detail(test, level, floor, len(judged), loss),
+        detail=_detail(test, facts["reference"], floor, len(judged), loss),
         estimate=finite(test.estimate),
         low=finite(test.lower),
         high=finite(test.upper),
@@ -63,7 +64,7 @@ def _finding(
         floor=floor,
         blocks=test.days,
         partitions=tuple(judged) if failed else (),
-        facts={"reference": level, "lag1": test.lag1, "alpha": alpha, "current_partitions": len(judged)},
+        facts=facts | {"lag1": test.lag1, "current_partitions": len(judged)},
     )
 
 

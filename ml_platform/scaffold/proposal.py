@@ -15,7 +15,7 @@ from ml_platform.guard_config import DiagnosisConfig
 from ml_platform.ingestion.placing import read_instants
 from ml_platform.partitions import PartitionScheme, Width
 from ml_platform.remarks import Remark
-from ml_platform.scaffold import timing
+from ml_platform.scaffold import edges, timing
 from ml_platform.scaffold.columns import ColumnProfile, FileProfile
 from ml_platform.scaffold.features import FeatureGuess, look_at_features
 from ml_platform.scaffold.label import Label, look_at_label
@@ -136,6 +136,9 @@ def propose(profile: FileProfile, wishes: Wishes) -> Proposal:
     if late:
         what = f"{late:,} label(s) come later than the {maturity} partitions that training waits"
         remarks.append(Remark("note", what, "", "raise label.maturity_partitions to wait for them"))
+    live = timing.is_live(scheme, events.max())
+    scheme, said = edges.whole(scheme, events, known.where(there) if delay is None else None, live=live)
+    remarks += said
     local = events.dt.tz_convert(wishes.timezone)
     return Proposal(
         wishes=wishes,
@@ -147,7 +150,7 @@ def propose(profile: FileProfile, wishes: Wishes) -> Proposal:
         scheme=scheme,
         width_reason=why,
         windows=timing.choose_windows(scheme, maturity),
-        live=timing.is_live(scheme, events.max()),
+        live=live,
         label_delay=delay,
         label_known_null=bool((known.isna() & ~np.isnan(label.values)).any()),
         times_of_day=bool(local.dt.hour.nunique() > 1),

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from ml_platform.datasets import versions
 from ml_platform.lifecycle import evaluation, monitors, scoring, training, training_data
 from ml_platform.lifecycle.guard.diagnosing import Diagnosed, diagnose_now
 from ml_platform.lifecycle.guard.effects import reckon
+from ml_platform.lifecycle.guard.retraining import guard_facts
 from ml_platform.lifecycle.reading import client
 from ml_platform.modeling import bundle
 from ml_platform.modeling.train import train
@@ -197,3 +198,28 @@ def test_every_question_of_the_diagnosis_has_an_answer(one: Lived) -> None:
 
 def test_what_actions_were_worth_can_be_asked(one: Lived) -> None:
     assert reckon(one.library.platform, one.library.target, one.library.now).effects == ()
+
+
+def test_what_a_retraining_could_save_is_in_units_of_the_kind(lived: dict[str, Lived]) -> None:
+    """A unit of loss is worth the same whatever the label's unit is: days, or hours, late."""
+    one = lived["days_late"]
+    diagnosis = one.diagnosed.diagnosis
+    (step,) = [s for s in diagnosis.steps if s.name == "harm"]
+    assert step.headline is not None
+    scale = step.headline.facts["loss_scale"]
+    assert scale == pytest.approx(
+        one.evaluation.metrics["squared_error"] / (1 - one.evaluation.metrics["r2"]), rel=0.5
+    )
+
+    def saved(rise: float) -> float | None:
+        assert step.headline is not None
+        harm = replace(step, headline=replace(step.headline, estimate=rise))
+        steps = tuple(harm if s.name == "harm" else s for s in diagnosis.steps)
+        facts = guard_facts(
+            one.library.platform, one.library.target, replace(diagnosis, steps=steps), one.library.now
+        )
+        return facts.value.loss_reduction
+
+    usual = one.library.target.model.retraining.value.usual_gain
+    assert saved(0.5 * scale) == pytest.approx(0.5)
+    assert saved(usual * scale / 2) == usual

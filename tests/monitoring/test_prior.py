@@ -186,3 +186,63 @@ def test_a_number_that_grows_everywhere_is_recalibrated_and_another_rule_is_not(
             settings=DiagnosisConfig(),
         )
         assert report.kind == kind, seed
+
+
+def bills(seed: int, *, growth: float = 1.0, inverted: bool = False) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """28 days and 14 more of amounts whose spread grows with them; in the last six days something changed."""
+    rng = np.random.default_rng(seed)
+    day = np.repeat(np.arange(42), 90)
+    depot, load, late = rng.integers(0, 6, day.size), rng.gamma(3, 1, day.size), day >= 36
+    expected = 2 + load + 1.2 * depot
+    truth = np.where(inverted & late & (depot < 2), 12 - expected, expected)
+    shock = 0.15 * rng.standard_normal(42)[day]
+    label = (truth * rng.gamma(12, 1 / 12, day.size) + shock) * np.where(late, growth, 1)
+    names = np.array([key(d) for d in range(42)])[day]
+    frame = pd.DataFrame(
+        {"partition_key": names, "label": label, "depot": DEPOTS[depot], "prediction": expected}
+    )
+    return frame[day < ONSET], frame[day >= ONSET]
+
+
+def of_bills(seed: int, *, growth: float = 1.0, inverted: bool = False) -> ConceptReport:
+    return concept_change(
+        *bills(seed, growth=growth, inverted=inverted),
+        label="label",
+        kind=Regression(),
+        features=FEATURES,
+        segments=["depot"],
+        settings=DiagnosisConfig(),
+    )
+
+
+def test_a_level_that_moves_amid_the_window_is_a_suspicion_before_the_days_can_tell() -> None:
+    """Segments that are larger grow by more, which contrasts see before the bias does."""
+    reports = [of_bills(seed, growth=1.5) for seed in range(12)]
+    assert not [r for r in reports if r.kind == "concept"]
+    suspicions = [f for r in reports for f in r.findings().suspicions]
+    assert any("A level that moved everywhere could explain it" in f.detail for f in suspicions)
+    assert all(f.state == "UNDERPOWERED" for f in suspicions)
+
+
+def test_another_rule_amid_the_window_is_found_as_before() -> None:
+    assert sum(of_bills(seed, inverted=True).kind == "concept" for seed in range(12)) >= 9
+
+
+def test_a_steeper_line_alone_is_recalibrated() -> None:
+    """What a calibrator mends, the mean unmoved: numbers lie along a line, so the slope is a part of it."""
+    reference, current = hours(1)
+    centre = reference["prediction"].mean()
+    steeper = current.assign(label=current["label"] + 0.6 * (current["prediction"] - centre))
+    report = concept_change(
+        reference,
+        steeper,
+        label="label",
+        kind=Regression(),
+        features=FEATURES,
+        segments=["depot"],
+        settings=DiagnosisConfig(),
+    )
+    assert report.kind == "prior"
+    assert abs(report.bias.estimate or 0) < report.bias.floor
+    assert report.bias.detail.startswith("The slope of residuals on the score changed by +")
+    assert report.findings().failed == (report.bias,)

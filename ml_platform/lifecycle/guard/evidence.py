@@ -281,6 +281,7 @@ class _Gatherer(Tables):
             list(losses),
             self.settings,
             self.target.kind.loss_words,
+            self.target.kind.loss_scale(self.reference_frame[self.model.label.column].to_numpy()),
         )
 
     def concept(self) -> Findings:

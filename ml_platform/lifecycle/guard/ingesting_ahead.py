@@ -8,6 +8,8 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import signal
+import sys
 import time
 from collections.abc import Sequence
 from datetime import datetime
@@ -22,6 +24,8 @@ from ml_platform.lifecycle.platform import Platform, Target
 
 _NICENESS = 10
 """How much less urgent the fits of the calendars are than what is being played."""
+_PATIENCE = 20
+"""Seconds in which the process may clean up when it is no longer needed."""
 
 
 class Ingestion:
@@ -44,7 +48,7 @@ class Ingestion:
         if ahead:
             self.queue: Any = self.context.Queue()
             self.process = self.context.Process(
-                target=ingest_days,
+                target=_process,
                 args=(
                     dict(platform.environment),
                     use_case.name,
@@ -63,6 +67,8 @@ class Ingestion:
     def __exit__(self, *_: object) -> None:
         if self.process is not None and self.process.is_alive():
             self.process.terminate()
+            self.process.join(_PATIENCE)
+            self.process.kill()
             self.process.join()
 
     def is_ahead_of(self, key: str) -> bool:
@@ -102,6 +108,12 @@ class Ingestion:
             self.failure = word  # told when the day is due that it kept from being ingested
         else:
             self.done.add(word)
+
+
+def _process(*given: Any) -> None:
+    """Ends as if by itself when told to: of what a killed one leaves behind Python would warn its user."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    ingest_days(*given)
 
 
 def ingest_days(

@@ -6,6 +6,7 @@ duplicate tick make one training. Every guard is judged again when the attempt b
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -179,12 +180,17 @@ def _after_onset(target: Target, diagnosis: Diagnosis, last: str) -> int | None:
 
 
 def _loss_reduction(diagnosis: Diagnosis, target: Target) -> float | None:
-    """What a retraining could save: the measured rise of the loss, at least what a renewal usually saves."""
+    """What a retraining could save: the measured rise of the loss, at least what a renewal usually saves.
+
+    In units of :meth:`.Kind.loss_scale`, as what a unit is worth.
+    """
     usual = target.model.retraining.value.usual_gain
-    if diagnosis.verdict.kind == "freshness":
-        return usual
     harm = next((s.headline for s in diagnosis.steps if s.name == "harm"), None)
-    return max(usual, harm.estimate) if harm is not None and harm.estimate is not None else usual
+    if diagnosis.verdict.kind == "freshness" or harm is None or harm.estimate is None:
+        return usual
+    # A diagnosis of a number from before its scale was kept says nothing about worth.
+    scale: float = harm.facts.get("loss_scale", 1.0 if target.kind.bounded else math.inf)
+    return max(usual, harm.estimate / scale)
 
 
 def _usual_seconds(platform: Platform, target: Target) -> float:
