@@ -63,6 +63,9 @@ class SourceConfig(Strict):
     missing: tuple[str, ...] = Field(
         default=(), description="Texts of CSV that mean missing, besides an empty cell; for example NA."
     )
+    decimal_comma: tuple[Identifier, ...] = Field(
+        default=(), description="Columns of CSV whose numbers have a decimal comma, such as 1.234,5."
+    )
     not_null: tuple[Identifier, ...] = Field(
         default=(), description="Rows without a value here are left out: they are not known yet."
     )

@@ -8,8 +8,10 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, cast, get_args
+from zoneinfo import available_timezones
 
 import typer
 from pydantic import TypeAdapter, ValidationError
@@ -83,6 +85,10 @@ def new(
         raise ConfigError(
             f"'{name}' is no name", where="NAME", fix="use lower-case letters, digits and underscores"
         )
+    if timezone not in available_timezones():
+        close = get_close_matches(timezone, available_timezones(), 1, 0.5)
+        fix = f"name an IANA zone such as {close[0] if close else 'Europe/Berlin'}"
+        raise ConfigError(f"there is no time zone '{timezone}'", where="--timezone", fix=fix)
     wishes = Wishes(
         name=name,
         entity=tuple(c.strip() for c in (entity or "").split(",") if c.strip()),

@@ -80,7 +80,7 @@ def run(
     Lands and accepts the feeds, builds features and labels, versions a dataset, trains, judges, promotes
     where the gates pass, scores, serves, monitors and diagnoses. On a replay clock it plays what `demo` in
     use_case.yaml says; on the wall clock, and after an edit, the lifecycle as of now. What has been done is
-    not done again.
+    not done again. The exit status is 1 where a model did not come to serve.
     """
     from ml_platform.lifecycle.loadable import require_loadable
 
@@ -183,14 +183,14 @@ def _played(stores: Platform, name: str, models: Sequence[str]) -> bool:
             contextlib.redirect_stdout(file),
             contextlib.redirect_stderr(file),
         ):
-            _play(stores, instance, name, models)
+            return _play(stores, instance, name, models)
     except PlatformError as error:
         console.print(f"[red]{name}: {escape(str(error))}[/]", highlight=False)
         return False
-    return True
 
 
-def _play(stores: Platform, instance: Any, name: str, models: Sequence[str]) -> None:
+def _play(stores: Platform, instance: Any, name: str, models: Sequence[str]) -> bool:
+    """Whether each model came to serve."""
     from ml_platform.cli.summary import print_summary
     from ml_platform.orchestration.demo import play
 
@@ -220,8 +220,8 @@ def _play(stores: Platform, instance: Any, name: str, models: Sequence[str]) -> 
 
         played = list(play(stores, _definitions, instance, use_case, models, say))
     if all(p.before for p in played):
-        console.print("[green]everything has been played already[/]: nothing was done again", highlight=False)
-    print_summary(stores, use_case, models, played, time.perf_counter() - started)
+        console.print("[green]all of it has been played already[/]: nothing was done again", highlight=False)
+    return print_summary(stores, use_case, models, played, time.perf_counter() - started)
 
 
 def _definitions() -> Any:

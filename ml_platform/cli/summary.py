@@ -37,8 +37,12 @@ _STAGES = (
 
 def print_summary(
     stores: Platform, use_case: UseCase, models: Sequence[str], played: Sequence[Any], seconds: float
-) -> None:
-    """Print what playing some models of a use case did, and how the others are played."""
+) -> bool:
+    """Print what playing some models of a use case did, and how the others are played.
+
+    Returns:
+        Whether each of them has a champion; without one nothing was served, and there is no verdict.
+    """
     console.print()
     _feeds(stores, use_case)
     for name in models:
@@ -52,6 +56,7 @@ def print_summary(
             highlight=False,
         )
     _times(played, seconds)
+    return all(promotions.champion(stores.ledger, f"{use_case.name}/{m}") for m in models)
 
 
 def _feeds(stores: Platform, use_case: UseCase) -> None:
@@ -101,11 +106,24 @@ def _model(stores: Platform, target: Target) -> None:
             )
         console.print(made)
     if champion is None:
-        console.print("[yellow]No champion[/]: a gate failed, and a failed gate is never relaxed.")
+        _no_champion(target, [] if judged is None else judged.gates)
         return
     console.print(
         f"Champion [bold]version {champion.version}[/] ({champion.action}, {champion.who}), "
         f"model {champion.model_digest[:12]}, as of {champion.as_of:%Y-%m-%d %H:%M} UTC",
+        highlight=False,
+    )
+
+
+def _no_champion(target: Target, gates: Sequence[Mapping[str, Any]]) -> None:
+    """Why nothing serves, and what can be done: a gate that did not pass is never relaxed."""
+    failed = [f"{g['name']} {g['state']}" for g in gates if g["state"] != "PASS"]
+    settings = target.use_case.folder / "use_case.yaml"
+    console.print(
+        f"[yellow]No champion[/]: {', '.join(failed) or 'nothing was judged'}. A gate that is not passed is "
+        "never relaxed, so nothing was scored, and there is no verdict.\n"
+        f"  fix:   change what is learned (features, training, windows) in {escape(str(settings))} and run "
+        "again; where too few blocks could tell, give more history",
         highlight=False,
     )
 
@@ -207,6 +225,7 @@ def print_next(stores: Platform, played: Mapping[str, Sequence[str]], seconds: f
     per_model = [
         command
         for key in keys
+        if promotions.champion(stores.ledger, key) is not None
         for command in (
             (f"ml-platform verdict show {key}", "what is wrong with the model, and how sure that is"),
             (f"ml-platform retrain {key} --explain", "every guard on a retraining"),
@@ -220,7 +239,7 @@ def print_next(stores: Platform, played: Mapping[str, Sequence[str]], seconds: f
         ("ml-platform dataset list", "the versions it was trained on"),
         ("ml-platform pages", "reports, charts and the catalogue on " + stores.pages_url),
         ("ml-platform serve", "predictions over HTTP on 127.0.0.1:8080"),
-        ("make clean-demo", "start afresh"),
+        ("make clean-demo", "start afresh: lake, ledger, cache and runs of all use cases are deleted"),
     ):
         console.print(f"  {command:58} {why}", highlight=False)
     console.print(f"  (ml-platform is .venv/bin/ml-platform; state lies in {stores.home})", highlight=False)

@@ -89,7 +89,12 @@ def _data_draft(
 ) -> Draft:
     found = tuple(failed)
     names = subjects_of(found) if subjects is None else subjects
-    if step == "label_definition":
+    if found and all(f.statistic == "label_before_prediction" for f in found):
+        sentence = (
+            f"Labels were known when they were predicted ({listed(names)}): the cutoff is too late for them, "
+            "or the feed's known_at too early."
+        )
+    elif step == "label_definition":
         sentence = "The label's meaning changed: labels rebuilt with the training version are different."
     else:
         sentence = f"{capital(_WHAT[step])} {_WHERE[side]} ({listed(names)})."

@@ -6,6 +6,7 @@ of a whole column.
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import fnmatch
 import glob
@@ -145,18 +146,42 @@ def read_file(
     """One file; every column of CSV is text, and an empty cell is missing, as are the texts named.
 
     Raises:
-        pyarrow.ArrowException, OSError: It cannot be read; a row of another length is an error, because
-            rows that are skipped in silence are lost.
+        pyarrow.ArrowException, OSError: It cannot be read, is not UTF-8, or has a row of another length: rows
+            that are skipped in silence are lost.
     """
     if kind == "parquet":
         return _without_times(pq.read_table(path))
     parsing = csv.ParseOptions(delimiter=delimiter or _delimiter(path), newlines_in_values=True)
-    with csv.open_csv(path, parse_options=parsing) as opened:
-        names = opened.schema.names
-    converting = csv.ConvertOptions(
-        column_types=dict.fromkeys(names, pa.string()), null_values=["", *missing], strings_can_be_null=True
-    )
-    return csv.read_csv(path, parse_options=parsing, convert_options=converting)
+    try:
+        with csv.open_csv(path, parse_options=parsing) as opened:
+            names = opened.schema.names
+        types = dict.fromkeys(names, pa.string())
+        converting = csv.ConvertOptions(
+            column_types=types, null_values=["", *missing], strings_can_be_null=True
+        )
+        return csv.read_csv(path, parse_options=parsing, convert_options=converting)
+    except (UnicodeDecodeError, pa.ArrowInvalid):
+        _require_utf8(path)
+        raise
+
+
+def _require_utf8(path: Path) -> None:
+    """Says where a file that cannot be read is not UTF-8.
+
+    Raises:
+        OSError: It is not.
+    """
+    decoder, number = codecs.getincrementaldecoder("utf-8")(), 0
+    with pa.input_stream(path) as stream:
+        while block := stream.read(1 << 22):
+            try:
+                number += decoder.decode(block).count("\n")
+            except UnicodeDecodeError as error:
+                line = number + 1 + error.object[: error.start].count(b"\n")
+                raise OSError(
+                    f"it is not UTF-8 (line {line}: {error.object[error.start : error.start + 1]!r}); "
+                    "save it as UTF-8, or convert it: iconv -f WINDOWS-1252 -t UTF-8"
+                ) from error
 
 
 def _without_times(table: pa.Table) -> pa.Table:
@@ -290,10 +315,25 @@ def _selected(table: pa.Table, feed: FeedConfig, source: SourceConfig) -> pa.Tab
         kept = [ARRIVED] if ARRIVED in table.column_names else []
         names = [*source.columns, *kept]
         table = table.select([*source.columns.values(), *kept]).rename_columns(names)
+    _require(table, source.decimal_comma, feed)
+    for name in source.decimal_comma:
+        table = table.set_column(table.column_names.index(name), name, with_points(table[name]))
     _require(table, source.not_null, feed)
     for name in source.not_null:
         table = table.filter(present(table[name]))
     return table
+
+
+DECIMAL_COMMA = r"^\s*[+-]?(\d{1,3}(\.\d{3})+|\d+)(,\d+)?\s*$"
+"""A number with a decimal comma, its thousands with points or without."""
+
+
+def with_points(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Numbers with a decimal comma as others write them; what is none stays as it is."""
+    if not pa.types.is_string(column.type):
+        return column
+    written = pc.replace_substring(pc.replace_substring(column, ".", ""), ",", ".")
+    return pc.if_else(pc.match_substring_regex(column, DECIMAL_COMMA), written, column)
 
 
 def present(column: pa.ChunkedArray) -> pa.ChunkedArray:

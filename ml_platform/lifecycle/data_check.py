@@ -40,6 +40,8 @@ def look(environment: Mapping[str, str], use_case: UseCase) -> Iterator[Remark]:
 
     Rows with a time that cannot be read are told, and the rest is looked at without them.
     """
+    for model in use_case.config.models:
+        yield from _training(use_case, model)
     faults: list[FeedError] = []
     outside = Outside(feeds=partial(read_feed, faults=faults), use_cases={use_case.name: use_case})
     platform = Platform(environment, outside)
@@ -147,12 +149,30 @@ def _point_in_time(
             return
 
 
+def _training(use_case: UseCase, model: ModelConfig) -> Iterator[Remark]:
+    """What would stop the training after minutes of building features."""
+    from ml_platform.modeling.estimators import resolve_parameters
+    from ml_platform.modeling.task import Task
+
+    where, training = f"{use_case.folder / 'use_case.yaml'}: model {model.name}", model.training
+    try:
+        resolve_parameters(training.estimator, training.parameters, Task.of(model))
+    except ConfigError as error:
+        yield Remark("error", error.what, f"{where}, {error.where}", error.fix)
+    if training.estimator == training.baseline:
+        what = f"the baseline is {training.baseline} too: the gate against it compares a model with itself"
+        yield Remark(
+            "warning", what, f"{where}, training.baseline", "take another, or leave the baseline out"
+        )
+
+
 def _equal(one: pa.ChunkedArray, other: pa.ChunkedArray) -> bool:
     return bool(one.combine_chunks().equals(other.combine_chunks()))
 
 
 def _columns(use_case: UseCase, model: ModelConfig, rows: pa.Table) -> Iterator[Remark]:
     where = f"{use_case.folder / 'use_case.yaml'}: model {model.name}"
+    past = {f.name for f in use_case.config.feeds if f.lookback}
     for feature in model.features:
         if feature.name not in rows.column_names:
             fix = f"select it in the SQL of {use_case.config.views.features}, or take it out"
@@ -166,6 +186,8 @@ def _columns(use_case: UseCase, model: ModelConfig, rows: pa.Table) -> Iterator[
         if column.null_count == len(column):
             fix = "look at its join, or leave it out"
             yield Remark("warning", f"feature {feature.name} is empty in all rows looked at", where, fix)
+        elif feature.runs_with_time or past & set(feature.feeds):
+            pass  # a few partitions have one weekday, and no past
         elif pc.count_distinct(column).as_py() < 2:
             what = f"feature {feature.name} is constant in the {len(column):,} rows looked at"
             yield Remark("note", what, where, "leave it out if it always is")

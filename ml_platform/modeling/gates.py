@@ -263,6 +263,7 @@ def _baseline(contender: Evidence, baseline: Evidence, settings: GateConfig) -> 
     require_days(difference)
     upper = difference.upper(settings.confidence)
     words = f"{settings.confidence:.0%} upper bound of {_words(model)} over the baseline's, paired by block"
+    words += _point(difference, "more" if difference.value > 0 else "less", upper < limit)
     return _gate("baseline", upper < limit, upper, limit, words, **_numbers(difference))
 
 
@@ -275,7 +276,16 @@ def _champion(contender: Evidence, champion: Evidence, settings: GateConfig) -> 
     words = (
         f"{settings.confidence:.0%} lower bound of {_words(model)} saved over the champion, paired by block"
     )
+    words += _point(gain, "saved" if gain.value > 0 else "lost", lower > limit)
     return _gate("champion", lower > limit, lower, limit, words, **_numbers(gain))
+
+
+def _point(difference: DayMean, sense: str, passed: bool) -> str:
+    """The point estimate of what could not be shown: too few blocks is another matter than being worse."""
+    if passed:
+        return ""
+    spread = f"standard error {difference.se:.2g} over {difference.days} blocks"
+    return f"; point estimate {abs(difference.value):.4g} {sense}, {spread}"
 
 
 def _slices(

@@ -17,9 +17,10 @@ Prior shift or concept? A new base rate bends slopes and contrasts too. So when 
 tested again on residuals whose calibration was shifted (in logits; of a number along a line) to the current
 mean: what is left then is a changed rule (:mod:`ml_platform.monitoring.prior`). Several classes are shifted
 together: a new share of one moves the others' odds against the rest, and not by the same factor everywhere.
-A level that moved amid the window shows in slopes and contrasts before the bias can see it through the days'
-shocks. So one that fails while no bias does is a suspicion where a shifted calibration explains most of it.
-Of a number, whose level lies along a line, the slope over all rows is a part of the level.
+
+Of a number the level lies along a line, so that its slope over all rows is a part of the level. And where all
+amounts grow amid the window, those of large segments grow by more: contrasts show it before the bias sees it
+through the days' shocks. One that fails while no bias does is a suspicion where a shifted line explains it.
 """
 
 from __future__ import annotations
@@ -164,13 +165,15 @@ def concept_change(
     ]
     found = [_report(c, segmentations, shared) for c in channels]
     if any(f.state == "FAIL" for r in found for f in (r.bias, *r.deciding)):
-        expected = np.column_stack([c.expected for c in channels])
-        level = to_level(expected, outcomes[1], channels[0].now.weight, bounded=kind.bounded)
         if not kind.bounded:
             found = [_with_slope(r) for r in found]
         moved = any(r.bias.state == "FAIL" for r in found)
+        level: Floats | None = None
+        if moved or not kind.bounded:
+            expected = np.column_stack([c.expected for c in channels])
+            level = to_level(expected, outcomes[1], channels[0].now.weight, bounded=kind.bounded)
         found = [
-            _shifted(r, c, segmentations, shared, level[:, i], moved)
+            _decided(r, c, segmentations, shared, None if level is None else level[:, i], moved)
             for i, (r, c) in enumerate(zip(found, channels, strict=True))
         ]
     found = [_named(r, c.name) for r, c in zip(found, channels, strict=True)]
@@ -315,28 +318,31 @@ def _report(channel: _Channel, segmentations: list[Segmentation], settings: Diag
     return ConceptReport(channel.bias, slopes, contrasts, reason=reason)
 
 
-def _shifted(
+def _decided(
     report: ConceptReport,
     channel: _Channel,
     segmentations: list[Segmentation],
     settings: DiagnosisConfig,
-    level: Floats,
+    level: Floats | None,
     moved: bool,
 ) -> ConceptReport:
-    """The report after slopes and contrasts were tested again on residuals of ``level``, with its onset.
+    """The report with its kind and onset, slopes and contrasts tested again on residuals of a ``level``.
 
     Where the level has ``moved`` these decide. Else they only tell suspicions from failures.
     """
     if channel.rare:
         return report
-    tests = _tests(channel, segmentations, level)
-    slopes, contrasts = _split(tests, judge_series(tests, settings))
-    if moved:
-        report = replace(report, recalibrated_slopes=slopes, recalibrated_contrasts=contrasts)
-    else:
-        slopes = _explained(report.slopes, slopes, settings)
-        report = replace(report, slopes=slopes, contrasts=_explained(report.contrasts, contrasts, settings))
-        tests = _tests(channel, segmentations, channel.expected)
+    tests = _tests(channel, segmentations, channel.expected)
+    if level is not None:
+        shifted = _tests(channel, segmentations, level)
+        slopes, contrasts = _split(shifted, judge_series(shifted, settings))
+        if moved:
+            report = replace(report, recalibrated_slopes=slopes, recalibrated_contrasts=contrasts)
+            tests = shifted
+        else:
+            slopes = _explained(report.slopes, slopes, settings)
+            contrasts = _explained(report.contrasts, contrasts, settings)
+            report = replace(report, slopes=slopes, contrasts=contrasts)
     failed = [t for t, f in zip(tests, report.deciding, strict=True) if f.state == "FAIL"]
     return _dated(report, failed, channel.daily, channel.now.names)
 

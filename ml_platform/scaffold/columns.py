@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -15,7 +16,7 @@ import pyarrow as pa
 
 from ml_platform.errors import FeedError
 from ml_platform.ingestion.placing import read_instants
-from ml_platform.ingestion.sources import file_format, read_file
+from ml_platform.ingestion.sources import DECIMAL_COMMA, file_format, read_file, with_points
 from ml_platform.storage.memory import scratch
 
 Kind = Literal["integer", "number", "boolean", "timestamp", "string"]
@@ -44,6 +45,8 @@ _RESERVED = {
     *("on", "off", "yes", "no", "true", "false", "null", "y", "n"),
 }
 """Columns of the platform's own, and words that YAML takes for something else."""
+_SPELLED = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss", "æ": "ae", "ø": "oe", "å": "aa"})
+"""Letters that are more than one with a mark; of others the mark is left out."""
 _MOSTLY = 0.95
 _SAMPLE = 2000
 
@@ -67,6 +70,7 @@ class ColumnProfile:
         strange_rows: How many there are.
         mixed: Whether too many values are of another type to say what the column is.
         missing_words: Texts that stand for missing.
+        decimal_comma: Whether its numbers are written with a decimal comma.
         unusable: Type of Parquet that is no single value, such as a list; empty for all others.
     """
 
@@ -85,6 +89,7 @@ class ColumnProfile:
     strange_rows: int = 0
     mixed: bool = False
     missing_words: tuple[str, ...] = ()
+    decimal_comma: bool = False
     unusable: str = ""
 
     @property
@@ -156,6 +161,7 @@ def profile_file(path: Path, delimiter: str | None = None) -> FileProfile:
     ]
     words = tuple(sorted({w for p in profiles for w in p.missing_words}))
     columns = [_without(c, p.missing_words) for c, p in zip(plain, profiles, strict=True)]
+    columns = [with_points(c) if p.decimal_comma else c for c, p in zip(columns, profiles, strict=True)]
     return FileProfile(path, pa.table(columns, names=names), tuple(profiles), words)
 
 
@@ -163,7 +169,8 @@ def identifiers(names: Sequence[str]) -> list[str]:
     """Names as a contract allows them, each once."""
     found: list[str] = []
     for name in names:
-        plain = re.sub(r"[^a-z0-9]+", "_", name.strip().lower()).strip("_") or "column"
+        latin = unicodedata.normalize("NFKD", name.strip().lower().translate(_SPELLED))
+        plain = re.sub(r"[^a-z0-9]+", "_", latin.encode("ascii", "ignore").decode()).strip("_") or "column"
         plain = plain if plain[0].isalpha() else f"c_{plain}"
         plain = (f"{plain}_given" if plain in _RESERVED else plain)[:56]
         candidate, number = plain, 2
@@ -217,6 +224,9 @@ def _text_profile(column: pa.ChunkedArray, source: str, name: str) -> ColumnProf
     known = rows - nulls
     if not known:
         return ColumnProfile(source, name, "string", rows, nulls, 0, missing_words=words)
+    if _has_decimal_commas(column):
+        written = _text_profile(with_points(column), source, name)
+        return replace(written, decimal_comma=True, missing_words=words)
     numeric = _numbers(column)
     readable = numeric.is_valid()
     share = (rows - numeric.null_count) / known
@@ -257,6 +267,16 @@ def _numbers(column: pa.ChunkedArray) -> pa.ChunkedArray:
     with scratch() as connection:
         connection.register("given", pa.table({"v": column}))
         return connection.sql("SELECT TRY_CAST(trim(v) AS DOUBLE) AS v FROM given").to_arrow_table()["v"]
+
+
+def _has_decimal_commas(column: pa.ChunkedArray) -> bool:
+    """Nearly all values are numbers with a decimal comma, and at least one has it."""
+    import pyarrow.compute as pc
+
+    fits = pc.match_substring_regex(column, DECIMAL_COMMA)
+    if not pc.any(pc.and_(fits, pc.match_substring(column, ","))).as_py():
+        return False
+    return bool(pc.mean(fits).as_py() >= _MOSTLY)
 
 
 def _all_whole(column: pa.ChunkedArray, numbers: pa.ChunkedArray) -> bool:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator
 
 from ml_platform.scaffold.columns import ColumnProfile
 from ml_platform.scaffold.proposal import Proposal
+from ml_platform.scaffold.quoting import yaml_text
 from ml_platform.scaffold.sql import outcomes, records
 
 _FEW = 30
@@ -41,12 +41,12 @@ def _contract(p: Proposal, name: str, purpose: str, properties: list[str], quali
 # a guess should lose no row. Once you know them, take the onBreach away: rows that break them go to quarantine.
 apiVersion: v3.1.0
 kind: DataContract
-id: {json.dumps(name.replace("_", "-"))}
+id: {yaml_text(name.replace("_", "-"))}
 name: {name}
 version: 1.0.0
 status: active
-team: {{name: {json.dumps(p.wishes.team)}, members: [{{username: {p.wishes.email}, role: owner}}]}}
-description: {{purpose: {json.dumps(purpose)}}}
+team: {{name: {yaml_text(p.wishes.team)}, members: [{{username: {p.wishes.email}, role: owner}}]}}
+description: {{purpose: {yaml_text(purpose)}}}
 slaProperties:
   - {{property: latency, value: {width[p.scheme.width]}}}
 schema:
@@ -74,7 +74,7 @@ def _property(
         yield f"        primaryKey: true\n        primaryKeyPosition: {position}"
     yield "        classification: internal"
     shown = f"Column '{column.source}' of the file."
-    yield f"        description: {json.dumps(shown)}"
+    yield f"        description: {yaml_text(shown)}"
     if position or required:
         return
     guessed = False
@@ -83,7 +83,7 @@ def _property(
         yield f"        logicalTypeOptions: {{minimum: {low}, maximum: {high}}}"
         guessed = True
     elif column.kind == "string" and 0 < len(column.values) <= _FEW:
-        values = ", ".join(f"{{value: {json.dumps(v)}}}" for v in column.values)
+        values = ", ".join(f"{{value: {yaml_text(v)}}}" for v in column.values)
         yield f"        enum: [{values}]"
         guessed = True
     if guessed:

@@ -117,6 +117,9 @@ def propose(profile: FileProfile, wishes: Wishes) -> Proposal:
         raise Refusal(remarks, str(profile.path))
     width, why = _width(events, known, wishes)
     scheme = timing.scheme_of(width, wishes.timezone, events.min(), events.max())
+    if width == "hourly" and wishes.timezone not in ("UTC", "Etc/UTC"):
+        what = f"hourly partitions are hours of UTC, not of {wishes.timezone}: a local hour may occur twice"
+        remarks.append(Remark("note", what, f"column '{roles.time.source}'"))
     if known is None:
         delay = wishes.label_delay or _usual_delay(scheme)
         known = events + delay
@@ -218,10 +221,16 @@ def _instants(profile: FileProfile, column: ColumnProfile, wishes: Wishes) -> pd
         read = read_instants(profile.table[column.name], wishes.timezone, "")
     found: pd.Series = read.to_pandas()
     if column.nulls == 0 and found.isna().any():
-        rows = list(np.flatnonzero(found.isna().to_numpy())[:3] + 1)
-        what = f"{int(found.isna().sum())} value(s) cannot be read as {chosen or 'ISO'}"
-        raise Refusal([Remark("error", what, f"column '{column.source}', rows {rows}", "mend them")], "")
+        what = f"{int(found.isna().sum()):,} value(s) cannot be read as {chosen or 'ISO'}"
+        where = f"column '{column.source}', rows {_first_rows(found.isna().to_numpy())}"
+        fix = f"say --time-format '{column.time_format}', or mend them" if column.time_format else "mend them"
+        raise Refusal([Remark("error", what, where, fix)], str(profile.path))
     return found
+
+
+def _first_rows(wrong: np.ndarray) -> list[int]:
+    """Numbers, from 1, of the first rows that are wrong."""
+    return [int(i) + 1 for i in np.flatnonzero(wrong)[:3]]
 
 
 def _texts(profile: FileProfile, column: ColumnProfile) -> pd.Series:
@@ -237,7 +246,7 @@ def _label_known(
     """When each label was known, the rule where one is asked for, and remarks."""
     remarks: list[Remark] = []
     if events.isna().any():
-        rows = list(np.flatnonzero(events.isna().to_numpy())[:3] + 1)
+        rows = _first_rows(events.isna().to_numpy())
         what = f"{int(events.isna().sum())} row(s) have no event time"
         where = f"column '{roles.time.source}', rows {rows}"
         remarks.append(Remark("error", what, where, "fill them in: a row without one is in no partition"))
@@ -288,14 +297,14 @@ def _repeated(profile: FileProfile, roles: Roles, keys: pd.Series, events: pd.Se
     where = ", ".join(c.source for c in roles.entity)
     empty = frame[names].isna().any(axis=1)
     if empty.any():
-        rows = list(np.flatnonzero(empty.to_numpy())[:3] + 1)
+        rows = _first_rows(empty.to_numpy())
         what = f"{int(empty.sum())} row(s) have no entity"
         yield Remark("error", what, f"column(s) {where}, rows {rows}", "fill them in, or leave the rows out")
     everything = profile.table.to_pandas().astype(str).assign(__key=keys)
     same = everything.duplicated(keep="first")
     if same.any():
         what = f"{int(same.sum())} row(s) repeat another row exactly: of each the first will be kept"
-        yield Remark("warning", what, f"rows {list(np.flatnonzero(same.to_numpy())[:3] + 1)}")
+        yield Remark("warning", what, f"rows {_first_rows(same.to_numpy())}")
     left = frame[~same]
     again = left.duplicated([*names, "__key"], keep=False)
     if again.any():

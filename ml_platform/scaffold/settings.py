@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from datetime import timedelta
@@ -14,6 +13,7 @@ from ml_platform.guard_config import RetrainingConfig
 from ml_platform.partitions import PartitionScheme
 from ml_platform.scaffold.columns import ColumnProfile
 from ml_platform.scaffold.proposal import Proposal
+from ml_platform.scaffold.quoting import yaml_text
 from ml_platform.scaffold.sql import calendar, description_of, outcomes, past, records
 from ml_platform.scaffold.timing import span
 
@@ -40,9 +40,9 @@ def use_case_yaml(p: Proposal, folder: Path) -> str:
 # then run `ml-platform use-case check {name}`. `ml-platform schema` prints the format.
 schema_version: 1
 name: {name}
-title: {json.dumps(name.replace("_", " ").capitalize())}
-description: {json.dumps(_question(p))}
-owner: {{team: {json.dumps(wishes.team)}, email: {wishes.email}}}
+title: {yaml_text(name.replace("_", " ").capitalize())}
+description: {yaml_text(_question(p))}
+owner: {{team: {yaml_text(wishes.team)}, email: {wishes.email}}}
 
 {_timeline(p)}
 # {p.width_reason}.
@@ -65,11 +65,11 @@ views:
 
 models:
   - name: {label.name}
-    title: {json.dumps(label.source)}
+    title: {yaml_text(label.source)}
     kind: {p.label.kind}
     label:
       column: {label.name}
-      description: {json.dumps(_meaning(p))}{_classes(p)}
+      description: {yaml_text(_meaning(p))}{_classes(p)}
       # {_maturity(p)}
       maturity_partitions: {windows.maturity}
     features:
@@ -140,13 +140,16 @@ def _feed(p: Proposal, name: str, folder: Path, *, labels: bool) -> str:
     lines = [
         f"  - name: {name}",
         "    source:",
-        f"      path: {json.dumps(data_path(p, folder))}",
+        f"      path: {yaml_text(data_path(p, folder))}",
         "      columns:",
-        *(f"        {c.name}: {json.dumps(c.source)}" for c in columns),
+        *(f"        {c.name}: {yaml_text(c.source)}" for c in columns),
     ]
     words = sorted({w for c in columns for w in c.missing_words})
     if words:
-        lines.append(f"      missing: {json.dumps(words)}")
+        lines.append(f"      missing: {yaml_text(words)}")
+    commas = [c.name for c in columns if c.decimal_comma]
+    if commas:
+        lines.append(f"      decimal_comma: [{', '.join(commas)}]")
     if labels:
         empty = [column.name, *([p.roles.known_at.name] if p.label_known_null and p.roles.known_at else [])]
         lines += [
@@ -157,7 +160,7 @@ def _feed(p: Proposal, name: str, folder: Path, *, labels: bool) -> str:
     if p.wishes.timezone != "UTC":
         lines.append(f"    timezone: {p.wishes.timezone}")
     if p.wishes.time_format:
-        lines.append(f"    time_format: {json.dumps(p.wishes.time_format)}")
+        lines.append(f"    time_format: {yaml_text(p.wishes.time_format)}")
     others = [c.name for c in _timestamps(columns) if c.name != time.name]
     if others:
         lines.append(f"    timestamps: [{', '.join(others)}]")
@@ -224,15 +227,15 @@ def _features(p: Proposal) -> Iterator[str]:
     for guess in p.used:
         kind = "categorical" if guess.use == "categorical" else "numeric"
         moving = ", runs_with_time: true" if guess.runs_with_time else ""
-        told = json.dumps(description_of(guess.column.source, guess.why))
+        told = yaml_text(description_of(guess.column.source, guess.why))
         yield f"      - {{name: {guess.name}, kind: {kind}, feeds: [{feed}]{moving}, description: {told}}}"
     for name, _, told in calendar(p):
         moving = ", runs_with_time: true" if name == "event_weekday" else ""
-        yield f"      - {{name: {name}, feeds: [{feed}]{moving}, description: {json.dumps(told)}}}"
+        yield f"      - {{name: {name}, feeds: [{feed}]{moving}, description: {yaml_text(told)}}}"
     for column, rate, count in past(p):
-        told = json.dumps(f"Past outcomes of {column.source} that were known at the cutoff, smoothed.")
+        told = yaml_text(f"Past outcomes of {column.source} that were known at the cutoff, smoothed.")
         yield f"      - {{name: {rate}, feeds: [{later}], description: {told}}}"
-        told = json.dumps(f"How many past outcomes of {column.source} were known; it only grows.")
+        told = yaml_text(f"How many past outcomes of {column.source} were known; it only grows.")
         yield f"      - {{name: {count}, feeds: [{later}], runs_with_time: true, description: {told}}}"
     for guess in p.features:
         if guess.use == "dropped":
@@ -319,8 +322,8 @@ def _decision(p: Proposal) -> str:
     threshold = round(min(0.5, max(0.05, 2 * rate)), 2)
     # Below a half what is said is not what is expected.
     verb = "expect" if threshold >= 0.5 else "watch out for"
-    positive = json.dumps(f"{verb} {_outcome(p, p.label.positive)}")
-    negative = json.dumps(f"expect {_outcome(p, p.label.negative)}")
+    positive = yaml_text(f"{verb} {_outcome(p, p.label.positive)}")
+    negative = yaml_text(f"expect {_outcome(p, p.label.negative)}")
     return (
         f"      # {rate:.0%} are positive. Put the threshold where a wrong yes costs what a wrong no does.\n"
         f"      decision: {{threshold: {threshold}, positive: {positive}, negative: {negative}}}\n"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 
 import numpy as np
@@ -10,6 +9,7 @@ import numpy as np
 from ml_platform.scaffold.columns import ColumnProfile
 from ml_platform.scaffold.label import Label
 from ml_platform.scaffold.proposal import Proposal
+from ml_platform.scaffold.quoting import yaml_text
 
 WEIGHT = 20
 """Rows by which a rate of the past is drawn towards its prior."""
@@ -249,7 +249,7 @@ def _column(name: str, description: str, *, of: str = "") -> str:
     """A column's line; with a check that it is never null where ``of`` names the view."""
     named = f"{{name: {of}_have_{name}, description: No row lacks its {name}.}}"
     tests = f", data_tests: [{{not_null: {named}}}]" if of else ""
-    return f"      - {{name: {name}, description: {json.dumps(description)}{tests}}}"
+    return f"      - {{name: {name}, description: {yaml_text(description)}{tests}}}"
 
 
 def lines_of(text: str, indent: str) -> Iterator[str]:

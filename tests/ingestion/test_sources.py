@@ -164,6 +164,28 @@ def test_bad_files_say_what_where_and_how_to_fix_it(
     assert caught.value.fix
 
 
+def test_numbers_with_a_decimal_comma_are_read_where_they_are_declared(folder: Path) -> None:
+    text = CSV.replace("1.5", '"1.234,5"').replace("2.5", '"-7,25"')
+    (folder / "data" / "crates_1.csv").write_text(text)
+    source = FILES["source"] | {"decimal_comma": ["weight"]}
+    rows = read(folder, {"source": source}, ["2024-03-01", "2024-03-02", "2024-03-03"])
+    assert [r["weight"] for r in rows] == ["1234.5", None, "-7.25", "heavy"]
+    as_it_is = read(folder, FILES, ["2024-03-01"])
+    assert as_it_is[0]["weight"] == "1.234,5"
+    with pytest.raises(FeedError, match="no column heaviness"):
+        read(folder, {"source": source | {"decimal_comma": ["heaviness"]}}, ["2024-03-01"])
+
+
+@pytest.mark.parametrize("line", [1, 3])
+def test_a_file_that_is_not_utf_8_says_where_and_how_to_convert_it(folder: Path, line: int) -> None:
+    lines = CSV.splitlines()
+    lines[line - 1] = lines[line - 1].replace("crate", "kr\u00e4te").replace("b,", "b\u00e4,")
+    (folder / "data" / "crates_1.csv").write_text("\n".join(lines), encoding="cp1252")
+    with pytest.raises(FeedError, match=rf"not UTF-8 \(line {line}: b'\\xe4'\).*iconv") as caught:
+        read(folder, FILES, ["2024-03-01"])
+    assert "crates_1.csv" in caught.value.where
+
+
 # --- a database -------------------------------------------------------------------------------------
 
 

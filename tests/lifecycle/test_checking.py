@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+import yaml
 
 from ml_platform.config import UseCase, load_use_case
 from ml_platform.lifecycle import data_check
@@ -111,6 +112,21 @@ def test_one_thing_that_is_wrong_with_the_data_is_told(
     (found,) = [r for r in looked(own_use_case, tmp_path) if why in r.what]
     assert where in found.where
     assert found.fix
+
+
+def test_what_would_stop_the_training_is_told_before_it(own_use_case: Path, tmp_path: Path) -> None:
+    file = own_use_case / "use_case.yaml"
+    config = yaml.safe_load(file.read_text(encoding="utf-8"))
+    config["models"][0]["training"] = {"estimator": "logistic", "parameters": {"num_leaves": 8}}
+    file.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+
+    told = looked(own_use_case, tmp_path)
+
+    (unknown,) = [r for r in told if r.level == "error"]
+    assert unknown.what == "logistic has no parameter num_leaves"
+    assert unknown.where.endswith("model late_return, training.parameters")
+    assert unknown.fix.startswith("choose from: ")
+    assert any("compares a model with itself" in r.what for r in told)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Gates pass what is shown, fail what is shown, and never pass what cannot be judged."""
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -104,7 +105,9 @@ def test_a_candidate_just_better_than_the_baseline_passes_and_a_wide_margin_is_n
     better, worse = (tied, FAIR) if tied.loss < FAIR.loss else (FAIR, tied)
     found = _assess(better, baseline=worse, settings=strict)
     assert found.contender == "candidate"
-    assert _gate(found, "baseline").state == "FAIL"
+    failed = _gate(found, "baseline")
+    assert failed.state == "FAIL"
+    assert re.search(r"; point estimate \S+ less, standard error \S+ over \d+ blocks$", failed.description)
     assert _gate(_assess(better, baseline=worse), "baseline").state == "PASS"
 
 

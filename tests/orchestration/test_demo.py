@@ -145,8 +145,10 @@ def test_a_refused_first_candidate_ends_in_the_summary_and_is_not_trained_again(
     for _ in range(2):
         result = CliRunner().invoke(app, ["demo", NAME])
 
-        assert result.exit_code == 0, result.output
-        assert "No champion" in result.output
+        assert result.exit_code == 1, result.output
+        assert "No champion: auc FAIL" in result.output
+        assert "change what is learned" in result.output
+        assert "verdict show" not in result.output, "there is none"
         assert "FAIL" in result.output
         with DagsterInstance.get() as instance:
             (run,) = instance.get_runs()

@@ -229,6 +229,50 @@ def test_words_for_missing_and_another_format_are_found(tmp_path: Path) -> None:
     assert p.profile.column("inspected_at").time_format == "%d.%m.%Y %H:%M"
 
 
+def test_german_numbers_and_names_are_read_and_written_down(tmp_path: Path) -> None:
+    """A decimal comma, semicolons and umlauts, as a spreadsheet writes them there."""
+    rows_ = [
+        f"B{i % 80:03};2023-{1 + i // 700:02}-{1 + i // 25 % 28:02} 09:00;{1000 + i % 700}.{i % 10}".replace(
+            ".", ","
+        )
+        + f";{'ja' if i % 3 else 'nein'};"
+        for i in range(1400)
+    ]
+    file = tmp_path / "kessel.csv"
+    file.write_text(
+        "Kessel;geprüft am;Wohnfläche (m²);Größe ok;bekannt\n" + "\n".join(rows_), encoding="utf-8"
+    )
+    p = proposed(
+        file,
+        label="Größe ok",
+        entity=("Kessel",),
+        time="geprüft am",
+        positive="nein",
+        label_delay=timedelta(days=2),
+    )
+    area = p.profile.column("Wohnfläche (m²)")
+    assert (area.name, area.kind, area.decimal_comma, area.low) == ("wohnflaeche_m2", "number", True, 1000.0)
+    assert [c.name for c in p.profile.columns][:4] == [
+        "kessel",
+        "geprueft_am",
+        "wohnflaeche_m2",
+        "groesse_ok",
+    ]
+    text = use_case_yaml(p, tmp_path / "case")
+    assert "decimal_comma: [wohnflaeche_m2]" in text
+    assert "Wohnfläche (m²)" in text
+    assert yaml.safe_load(text)["feeds"][0]["source"]["columns"]["wohnflaeche_m2"] == "Wohnfläche (m²)"
+
+
+def test_commas_in_texts_are_no_numbers(tmp_path: Path) -> None:
+    file = tmp_path / "a.csv"
+    file.write_text("code;share;thousands\n" + "1,2,3;1,5;1.234\nx,1;2,0;5.678\n" * 20)
+    code, share, thousands = profile_file(file).columns
+    assert (code.kind, code.decimal_comma) == ("string", False)
+    assert (share.kind, share.decimal_comma, share.high) == ("number", True, 2.0)
+    assert (thousands.decimal_comma, thousands.high) == (False, 5.678), "nothing says that it is a thousand"
+
+
 @pytest.mark.parametrize(
     ("name", "text", "why"),
     [
