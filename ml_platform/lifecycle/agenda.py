@@ -57,8 +57,9 @@ def left_out(platform: Platform, target: Target, *, needs: Literal["champion", "
         return ""
     if champion(platform.ledger, target.key) is None:
         return (
-            f"{target.key} has no champion yet, and is left out: run the job train_and_promote; "
-            "`ml-platform champion history` tells what was refused"
+            f"{target.key} has no champion yet, and is left out: run the job "
+            f"{target.use_case.name}_train_and_promote; `ml-platform champion history` tells what "
+            "was refused"
         )
     return f"{target.key} has no predictions yet, and is left out until its champion scores a partition"
 

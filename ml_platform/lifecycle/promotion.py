@@ -103,7 +103,7 @@ def promote_candidate(platform: Platform, target: Target, as_of: datetime) -> Pr
         raise NotReadyError(
             "no candidate has been evaluated, and without an evaluation nothing is promoted",
             where=target.key,
-            fix="run the job that trains and promotes",
+            fix=f"`ml-platform run {target.use_case.name}`, or its job train_and_promote",
         )
     current = promotions.champion(platform.ledger, target.key)
     if current is not None and current.model_digest == evaluation.model_digest:

@@ -55,11 +55,12 @@ def require_champion(ledger: Ledger, model_key: str, as_of: datetime | None = No
     """
     found = champion(ledger, model_key, as_of)
     if found is None:
-        when = f" as of {as_of.isoformat()}" if as_of else ""
+        when, use_case = f" as of {as_of.isoformat()}" if as_of else "", model_key.split("/", maxsplit=1)[0]
         raise NoChampionError(
             f"{model_key} has no champion{when}",
             where="ledger",
-            fix="run the job `train_and_promote`; `ml-platform champion history` tells what was refused",
+            fix=f"`ml-platform run {use_case}` (in the UI the job {use_case}_train_and_promote); "
+            f"`ml-platform champion history {model_key}` tells what was refused",
         )
     return found
 

@@ -18,7 +18,7 @@ _FEWEST_TO_TRAIN = 8
 _FEWEST_TO_GATE = 5
 _LONGEST_TRAIN: dict[Width, int] = {"hourly": 90 * 24, "daily": 365, "weekly": 365, "monthly": 365}
 _LONGEST_GATE: dict[Width, int] = {"hourly": 14 * 24, "daily": 28, "weekly": 28, "monthly": 28}
-_MOST_SERVED: dict[Width, int] = {"hourly": 24, "daily": 14, "weekly": 14, "monthly": 14}
+_MOST_SERVED: dict[Width, int] = {"hourly": 4 * 24, "daily": 14, "weekly": 14, "monthly": 14}
 _FILLED = 0.5
 """Partitions of a width are wider than rows are apart where at least this share of them has a row."""
 _CERTAIN = 0.999

@@ -259,7 +259,8 @@ def nothing_published(model_key: str, where: str) -> NotReadyError:
     return NotReadyError(
         f"{model_key} has no published generation yet",
         where=where,
-        fix="promote a champion and score a partition; `ml-platform doctor` repairs a lost pointer",
+        fix=f"`ml-platform run {model_key.split('/', maxsplit=1)[0]}` promotes a champion and scores; "
+        "`ml-platform doctor` repairs a lost pointer",
     )
 
 

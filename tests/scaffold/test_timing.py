@@ -41,7 +41,9 @@ def test_hours_count_by_the_day_where_there_are_days_enough() -> None:
     scheme = scheme_of("hourly", "UTC", hours(20)[0], hours(20)[-1])
     windows = choose_windows(scheme, maturity=6)
     assert (windows.block, windows.gate) == (24, 120)
-    assert windows.train + windows.gate + 2 * windows.maturity + 24 - 1 == 480
+    served = scheme.distance(*windows.served) + 1
+    assert windows.train + windows.gate + 2 * windows.maturity + served - 1 == 480
+    assert served >= 3 * windows.block, "a look back on one block could judge nothing"
     short = choose_windows(scheme_of("hourly", "UTC", hours(5)[0], hours(5)[-1]), maturity=6)
     assert short.block == 1
 

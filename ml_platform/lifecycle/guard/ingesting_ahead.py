@@ -10,9 +10,11 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from datetime import datetime
+from multiprocessing import connection
 from queue import Empty
 from typing import Any
 
@@ -111,9 +113,20 @@ class Ingestion:
 
 
 def _process(*given: Any) -> None:
-    """Ends as if by itself when told to: of what a killed one leaves behind Python would warn its user."""
+    """Ends when told to, as if by itself: of what a killed one leaves behind Python would warn its user.
+
+    It ends when the replay was killed, too: nobody would hear what it ingests, and feed code may loop.
+    """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     ingest_days(*given)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
 
 
 def ingest_days(

@@ -54,7 +54,7 @@ def latest_verdict(platform: Platform, target: Target, as_of: datetime | None = 
         raise NotFoundError(
             f"no verdict on {target.key} has been given" + (f" by {as_of.isoformat()}" if as_of else ""),
             where="ledger",
-            fix=f"run the job {target.use_case.name}_monitor, or `ml-platform replay`",
+            fix=f"`ml-platform run {target.use_case.name}`, or the job {target.use_case.name}_monitor",
         )
     return found[-1]
 

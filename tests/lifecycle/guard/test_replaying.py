@@ -1,7 +1,12 @@
 """A stretch of production played week by week: verdicts, and resumption."""
 
-from collections.abc import Sequence
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from pathlib import Path
 from threading import current_thread
 from typing import Any
 
@@ -151,3 +156,60 @@ def test_what_was_computed_ahead_is_what_the_week_asks_for_and_changes_nothing(
     assert not {(view, as_of) for view, as_of, thread in computed if thread == here} & beside
     played = rows_of(ledger_verdicts(early))
     assert played == rows_of(ledger_verdicts(lived))[: len(played)]
+
+
+PARENT = """
+import sys, time
+from ml_platform.lifecycle.guard.ingesting_ahead import Ingestion
+from ml_platform.lifecycle.platform import Platform
+
+if __name__ == "__main__":
+    platform = Platform()
+    use_case = platform.use_case("library_loans")
+    with Ingestion(platform, use_case, [sys.argv[1]], ahead=True):
+        time.sleep(120)
+"""
+LOOP = """
+    import os
+    open({file!r}, "w").write(str(os.getpid()))
+    while True:
+        pass
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_feed_code_that_loops_does_not_outlive_a_replay_that_was_killed(
+    own_use_case: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: signal.Signals
+) -> None:
+    told, feeds = tmp_path / "pid", own_use_case / "feeds.py"
+    text, head = feeds.read_text(), "def read_loans(request):\n"
+    assert head in text
+    feeds.write_text(text.replace(head, head + LOOP.format(file=str(told))))
+    monkeypatch.setenv("ML_PLATFORM_HOME", str(tmp_path / "home"))
+    script = tmp_path / "parent.py"
+    script.write_text(PARENT)
+    parent = subprocess.Popen([sys.executable, str(script), FIRST])
+    child = int(eventually(lambda: told.exists() and told.read_text()))
+    assert works(child)
+
+    parent.send_signal(how)
+    parent.wait(30)
+
+    eventually(lambda: not works(child))
+
+
+def works(process: int) -> bool:
+    """Whether a process is there and has not ended."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().split(") ")[1][0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def eventually(found: Callable[[], Any], seconds: float = 60) -> Any:
+    """What is found within some seconds."""
+    until = time.monotonic() + seconds
+    while not (there := found()):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    return there
