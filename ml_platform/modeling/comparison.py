@@ -79,7 +79,7 @@ def require_days(mean: DayMean) -> None:
         CannotJudgeError: It has no standard error.
     """
     if not math.isfinite(mean.value) or not math.isfinite(mean.se):
-        raise CannotJudgeError(f"{mean.days} day(s) say too little; at least {MINIMUM_DAYS} are needed")
+        raise CannotJudgeError(f"{mean.days} block(s) say too little; at least {MINIMUM_DAYS} are needed")
 
 
 def segment_harm(

@@ -183,7 +183,7 @@ _NOTHING = {
 def _detail(test: Series, value: float, adjusted: float | None, detectable: float, floor: float) -> str:
     what = {
         "slope": "The slope of residuals on the score",
-        "contrast": "The mean residual against the rest of the day",
+        "contrast": "The mean residual against the rest of the partition",
     }[test.statistic]
     if adjusted is None:
         return f"{what} changed by {value:+.3f} in {test.subject}; {test.rows:.0f} rows are too few to test."

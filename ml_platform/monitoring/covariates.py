@@ -311,7 +311,8 @@ def _domain(
         statistic="domain_auc",
         subject="all",
         state=state,
-        detail=f"with whole days held out a classifier tells the windows apart with an AUC of {auc:.3f}",
+        detail="with whole partitions held out a classifier tells the windows apart with an "
+        f"AUC of {auc:.3f}",
         estimate=auc,
         low=finite(0.5 + low),
         high=finite(0.5 + high),

@@ -88,8 +88,9 @@ def live_gap(backtest: Mapping[str, float], live: Mapping[str, float], settings:
         statistic="live_gap",
         subject="all",
         state=state,
-        detail=f"the loss of the first {new.size} live day(s) is {estimate.value:+.3f} from the back-test's, "
-        f"{errors:.1f} standard errors" + (f", {since}" if errors > settings.leakage_errors else ""),
+        detail=f"the loss of the first {new.size} live partition(s) is {estimate.value:+.3f} from the "
+        f"back-test's, {errors:.1f} standard errors"
+        + (f", {since}" if errors > settings.leakage_errors else ""),
         estimate=finite(estimate.value),
         low=finite(low),
         high=finite(high),

@@ -200,8 +200,8 @@ def older_model(
         statistic=OLDER_MODEL,
         subject=name,
         state=state,
-        detail=f"on the same {len(days)} matured days {name}, which was trained on this season of an earlier "
-        f"year, would have lost {gain.value:.3f} less than the champion",
+        detail=f"on the same {len(days)} matured partitions {name}, which was trained on this season of an "
+        f"earlier year, would have lost {gain.value:.3f} less than the champion",
         estimate=finite(gain.value),
         low=finite(low),
         high=finite(high),

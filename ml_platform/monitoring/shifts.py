@@ -209,7 +209,7 @@ def null_jump(
     first = int(broken[0])
     detail = (
         f"{rates[first]:.1%} of the values are null on {keys[first]}; the worst reference day has "
-        f"{float((reference.nulls / reference.rows).max()):.1%}; {broken.size} day(s) are broken"
+        f"{float((reference.nulls / reference.rows).max()):.1%}; {broken.size} partition(s) are broken"
     )
     limit = base + NULL_STEP
     return (DataBreak("null rate", keys[first], float(rates[first]), limit, detail),)

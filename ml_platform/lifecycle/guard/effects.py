@@ -153,7 +153,7 @@ def _worth(platform: Platform, target: Target, attempt: Attempt, until: datetime
         rows.num_rows,
         worth,
         cost,
-        f"{words}, on the same {len(keys)} matured days",
+        f"{words}, on the same {len(keys)} matured partitions",
     )
 
 
