@@ -7,7 +7,7 @@ Every model forbids unknown keys, so a typing error is an error; every field has
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property
@@ -41,6 +41,8 @@ SCHEMA_VERSION = 1
 """Version of the format of ``use_case.yaml`` that this platform reads."""
 RESERVED_NAMES = frozenset({"feed", "platform", "broken_use_cases", "demo"})
 """First parts of the platform's own asset keys, which no use case can be named."""
+NAMES_OF_SQL = frozenset({"information_schema", "main", "memory", "pg_catalog", "system", "temp"})
+"""Schemas that DuckDB keeps for itself; ``ml-platform sql`` has one of each use case's name."""
 HOME_VARIABLE = "ML_PLATFORM_HOME"
 
 
@@ -450,6 +452,8 @@ class UseCaseConfig(Strict):
             raise ValueError("hourly partitions have no time of day in their cutoff: write 'before: PT1H'")
         if self.name in RESERVED_NAMES:
             raise ValueError(f"'{self.name}' is a name of the platform's own")
+        if self.name in NAMES_OF_SQL:
+            raise ValueError(f"'{self.name}' is a name that SQL keeps for itself")
         for what, names in (
             ("feed", [f.name for f in self.feeds]),
             ("model", [m.name for m in self.models]),
@@ -611,6 +615,13 @@ def load_use_case(path: Path) -> UseCase:
         ) from error
     except yaml.YAMLError as error:
         raise ConfigError(f"this is not YAML: {error}", where=str(path), fix="mend the syntax") from error
+    except ValueError as error:  # of a scalar that looks like a date and is none
+        raise ConfigError(
+            f"a date or time cannot be: {error}",
+            where=f"{path}:{_impossible_time(node)}",
+            fix="correct it; a text that looks like a date is written in quotes",
+        ) from error
+    _require_each_key_once(path, node)
     _require_known_version(path, data)
     try:
         return UseCase(UseCaseConfig.model_validate(data), path.resolve().parent)
@@ -635,6 +646,44 @@ def _require_known_version(path: Path, data: object) -> None:
             where=str(path),
             fix="upgrade the platform, or write the file in the older format (`ml-platform schema`)",
         )
+
+
+def _scalars(node: yaml.Node | None) -> Iterator[yaml.ScalarNode]:
+    if isinstance(node, yaml.ScalarNode):
+        yield node
+    for part in node.value if isinstance(node, yaml.CollectionNode) else ():
+        for each in part if isinstance(part, tuple) else (part,):
+            yield from _scalars(each)
+
+
+def _impossible_time(node: yaml.Node | None) -> int:
+    """The line of the first scalar that looks like a date and is none."""
+    for scalar in _scalars(node):
+        if scalar.tag.endswith(":timestamp"):
+            try:
+                yaml.constructor.SafeConstructor().construct_yaml_timestamp(scalar)
+            except ValueError:
+                return int(scalar.start_mark.line) + 1
+    return 1
+
+
+def _require_each_key_once(path: Path, node: yaml.Node | None) -> None:
+    """YAML would keep the last of two, in silence."""
+    if isinstance(node, yaml.MappingNode):
+        lines: dict[str, int] = {}
+        for key, value in node.value:
+            line = key.start_mark.line + 1
+            if str(key.value) in lines:
+                raise ConfigError(
+                    f"'{key.value}' stands twice, first in line {lines[str(key.value)]}",
+                    where=f"{path}:{line}",
+                    fix="keep one of them",
+                )
+            lines[str(key.value)] = line
+            _require_each_key_once(path, value)
+    elif isinstance(node, yaml.SequenceNode):
+        for value in node.value:
+            _require_each_key_once(path, value)
 
 
 def _causes(error: ValidationError) -> list[ErrorDetails]:

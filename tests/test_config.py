@@ -7,7 +7,10 @@ import pytest
 import yaml
 
 from ml_platform.config import json_schema, load_use_case
+from ml_platform.discovery import discover
 from ml_platform.errors import ConfigError, NotFoundError
+
+LIBRARY = Path(__file__).parent / "library_use_case" / "library_loans" / "use_case.yaml"
 
 
 @pytest.fixture
@@ -75,6 +78,7 @@ def test_all_errors_are_told_at_once(file: Path) -> None:
     [
         ("  - name: returns", "  - name: loans", "feed named twice: loans"),
         ("\nname: library_loans", "\nname: platform", "name of the platform's own"),
+        ("\nname: library_loans", "\nname: temp", "'temp' is a name that SQL keeps for itself"),
         ("schema_version: 1", "schema_version: 2", "schema_version 2, and this platform reads up to 1"),
         ("feeds: [returns]}", "feeds: [retuns]}", "not declared: retuns"),
         ("- {column: branch}", "- {column: colour}", "slices of no feature: colour"),
@@ -108,6 +112,27 @@ def test_all_errors_are_told_at_once(file: Path) -> None:
 )
 def test_what_does_not_fit_together_is_told(file: Path, old: str, new: str, why: str) -> None:
     assert why in edited(file, old, new).what
+
+
+@pytest.mark.parametrize("when", ["2024-13-08", "2024-06-31T10:00:00+00:00", "2024-01-01T25:00:00"])
+def test_a_date_that_cannot_be_is_told_with_its_line(file: Path, when: str) -> None:
+    error = edited(file, "\ntitle: ", f"\ntitle: {when} # ")
+    assert error.what.startswith("a date or time cannot be: ")
+    assert error.where == f"{file}:{line_of(file, 'title:')}"
+
+
+def test_a_use_case_with_such_a_date_stops_no_other(file: Path) -> None:
+    edited(file, "\ntitle: ", "\ntitle: 2024-13-08 # ")
+    found = discover([LIBRARY, file])
+    assert list(found.use_cases) == ["library_loans"]
+    assert [b.path for b in found.broken] == [file]
+
+
+def test_a_key_that_stands_twice_is_told(file: Path) -> None:
+    error = edited(file, "    lookback: 4\n", "    lookback: 4\n    lookback: 5\n")
+    first = line_of(file, "lookback: 4")
+    assert error.what == f"'lookback' stands twice, first in line {first}"
+    assert error.where == f"{file}:{first + 1}"
 
 
 @pytest.mark.parametrize(

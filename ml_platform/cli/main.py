@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from rich.markup import escape
@@ -120,5 +120,14 @@ def main() -> None:
     try:
         app()
     except PlatformError as error:
-        errors.print(f"[bold red]{type(error).__name__}[/]: {escape(str(error))}", highlight=False)
-        sys.exit(2)
+        _fail(error)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        fix = "check the path, its rights, and whether there is room"
+        _fail(PlatformError(str(error.strerror), where=str(error.filename), fix=fix))
+
+
+def _fail(error: PlatformError) -> NoReturn:
+    errors.print(f"[bold red]{type(error).__name__}[/]: {escape(str(error))}", highlight=False)
+    sys.exit(2)

@@ -18,7 +18,8 @@ from pydantic import TypeAdapter, ValidationError
 from rich.markup import escape
 
 from ml_platform.cli.shared import console, table
-from ml_platform.config import SEARCH_PATH_VARIABLE
+from ml_platform.config import NAMES_OF_SQL, RESERVED_NAMES, SEARCH_PATH_VARIABLE, use_case_files
+from ml_platform.discovery import discover
 from ml_platform.errors import ConfigError
 from ml_platform.partitions import Width
 from ml_platform.remarks import Remark
@@ -85,6 +86,7 @@ def new(
         raise ConfigError(
             f"'{name}' is no name", where="NAME", fix="use lower-case letters, digits and underscores"
         )
+    _require_free(name)
     if timezone not in available_timezones():
         close = get_close_matches(timezone, available_timezones(), 1, 0.5)
         fix = f"name an IANA zone such as {close[0] if close else 'Europe/Berlin'}"
@@ -118,6 +120,19 @@ def new(
     folder = write_use_case(proposal, into or _usual_place())
     show_remarks(proposal.remarks)
     _tell(proposal, folder)
+
+
+def _require_free(name: str) -> None:
+    """A name that no use case has, and that SQL does not keep for itself."""
+    taken = {path.parent.name: path.parent for path in use_case_files()}
+    taken |= {each.name: each.folder for each in discover().use_cases.values()}
+    if name in taken:
+        raise ConfigError(
+            f"there is a use case '{name}' already", where=str(taken[name]), fix="choose another name"
+        )
+    if name in RESERVED_NAMES | NAMES_OF_SQL:
+        whose = "SQL keeps for itself" if name in NAMES_OF_SQL else "the platform keeps for itself"
+        raise ConfigError(f"'{name}' is a name that {whose}", where="NAME", fix="choose another name")
 
 
 def show_remarks(remarks: Sequence[Remark]) -> None:

@@ -16,6 +16,7 @@ from ml_platform.contracts.accept import AcceptanceContext, PartitionAcceptance,
 from ml_platform.contracts.model import Contract, RuleResult
 from ml_platform.feed_config import FeedConfig
 from ml_platform.ingestion.history import MergeCounts, MergeResult, merge
+from ml_platform.lifecycle.contract_changes import refuse_breaking
 from ml_platform.lifecycle.feed_contracts import contract_of
 from ml_platform.lifecycle.kept_contracts import contract_item
 from ml_platform.lifecycle.platform import Platform
@@ -122,7 +123,7 @@ def accept(platform: Platform, use_case: UseCase, feed: FeedConfig, as_of: datet
     """Judge everything that has landed and was not judged yet; good partitions go on, others are held back.
 
     Raises:
-        ContractError: The contract is malformed.
+        ContractError: The contract is malformed, or breaks with the one that judged what was accepted.
         ConflictError: Another run accepted one of the partitions meanwhile; nothing of this call counts.
     """
     with platform.ledger.begin() as session:
@@ -161,6 +162,7 @@ def judge(
     """
     contract = contract_of(use_case, feed.name)
     heads = platform.ledger.heads(accepted_asset(feed.name))
+    refuse_breaking(platform, use_case, contract, heads.values())
     quarantine_heads = platform.ledger.heads(quarantine_asset(feed.name), deliveries)
     verdicts = _verdicts(platform, use_case, feed, contract, deliveries, heads, as_of)
     merged = _merge(platform, contract, feed, verdicts, heads, previous, as_of)

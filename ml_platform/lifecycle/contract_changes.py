@@ -7,7 +7,7 @@ contract that judged anything is kept in the lake beside its digest's name.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import func, select
@@ -15,13 +15,14 @@ from sqlalchemy import func, select
 from ml_platform.config import UseCase
 from ml_platform.contracts.model import Contract, Rule
 from ml_platform.datasets.versions import versions
+from ml_platform.errors import ContractError
 from ml_platform.lifecycle.feed_contracts import contract_of
 from ml_platform.lifecycle.kept_contracts import kept_contract
 from ml_platform.lifecycle.platform import Platform, Target
 from ml_platform.lifecycle.views import accepted_asset
 from ml_platform.registry import promotions
 from ml_platform.remarks import Remark
-from ml_platform.storage.tables import Acceptance
+from ml_platform.storage.tables import Acceptance, Publication
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,31 @@ def contract_changes(platform: Platform, use_case: UseCase) -> list[ContractChan
             if digest and digest != new.digest:
                 found.append(_change(platform, use_case, new, digest, keys))
     return found
+
+
+def refuse_breaking(
+    platform: Platform, use_case: UseCase, new: Contract, heads: Iterable[Publication]
+) -> None:
+    """Keep accepted history from being mixed with deliveries that it cannot be merged with.
+
+    Args:
+        platform: The stores.
+        use_case: Whose feed.
+        new: The contract that is about to judge.
+        heads: The feed's accepted partitions.
+
+    Raises:
+        ContractError: One of them was judged by a contract with another key or type.
+    """
+    for digest in {str(h.details.get("contract", "")) for h in heads} - {new.digest, ""}:
+        old = kept_contract(platform, new.name, digest)
+        if old is not None and is_breaking(old, new):
+            raise ContractError(
+                f"the contract of {new.name} has another key or type than that under which its history was "
+                f"accepted: {'; '.join(differences(old, new))}",
+                where=str(use_case.contracts_dir / f"{new.name}.yaml"),
+                fix="declare a feed with a new name for it, or take the change back; what was accepted stays",
+            )
 
 
 def contract_remarks(platform: Platform, use_case: UseCase) -> Iterator[Remark]:

@@ -6,7 +6,7 @@ import pytest
 from library import MODEL, NAME, Library
 from typer.testing import CliRunner, Result
 
-from ml_platform.cli.main import app
+from ml_platform.cli.main import app, main
 from ml_platform.cli.shared import console
 from ml_platform.errors import NotFoundError, PlatformError
 from ml_platform.lifecycle.guard.diagnosing import diagnose_now
@@ -113,6 +113,33 @@ def test_roi_says_what_it_cannot_know(judged: Library) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("first", "last", "why"),
+    [
+        ("nonsense", "2020-09-21", "'nonsense' is not a partition key"),
+        ("2020-09-21", "2020-09-22", "not the first day of a weekly partition"),
+        ("2031-09-22", "2031-09-29", "is outside"),
+        ("2020-09-21", "2020-09-14", "the first partition, 2020-09-21, is after the last, 2020-09-14"),
+    ],
+)
+def test_a_stretch_that_is_none_is_told(home: Library, first: str, last: str, why: str) -> None:
+    with pytest.raises(PlatformError, match=why):
+        run("replay", MODEL, "--from", first, "--to", last)
+
+
+def test_a_file_that_cannot_be_written_is_told(
+    judged: Library, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(
+        "sys.argv", ["ml-platform", "verdict", "show", MODEL, "--html", "/proc/nothing/a.html"]
+    )
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    told = capsys.readouterr().err
+    assert "No such file or directory" in told and "where: /proc/nothing/a.html" in told
+
+
 def test_a_replay_goes_on_where_the_timeline_stands(home: Library) -> None:
     words = (NAME, "--from", "2020-09-07", "--to", "2020-09-21", "--no-compare")
 

@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
+import pytest
 from library import Library, open_library
 
+from ml_platform.errors import ContractError
 from ml_platform.lifecycle.contract_changes import ContractChange, contract_changes, contract_remarks
+from ml_platform.lifecycle.views import accepted_asset
 
 WEEKS = ["2020-01-06", "2020-01-13"]
 
@@ -64,6 +67,15 @@ def test_a_key_or_type_that_changed_is_an_error_and_needs_a_new_feed(
     (remark,) = contract_remarks(library.platform, library.use_case)
     assert remark.level == "error"
     assert "version 1.0.0 still, raise it" in remark.what
+
+    before = library.platform.ledger.digests(accepted_asset("loans"))
+    with pytest.raises(
+        ContractError, match=r"another key or type .*column loan_no: integer → string"
+    ) as caught:
+        library.deliver("loans", [WEEKS[0]], edits={WEEKS[0]: {"pages": {0: 99}}})
+    assert caught.value.where.endswith("contracts/loans.yaml") and "feed with a new name" in caught.value.fix
+    assert library.platform.ledger.digests(accepted_asset("loans")) == before
+    assert [c.breaking for c in contract_changes(library.platform, library.use_case)] == [True], "still told"
 
 
 def test_words_for_people_change_nothing_that_is_judged(own_use_case: Path, tmp_path: Path) -> None:

@@ -127,6 +127,39 @@ def test_the_folder_says_what_was_assumed_and_is_valid(home: Path) -> None:
         )
 
 
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("flight_delay", "there is a use case 'flight_delay' already"),
+        ("main", "SQL keeps for itself"),
+        ("feed", "the platform keeps"),
+    ],
+)
+def test_a_name_that_is_taken_is_refused(home: Path, name: str, why: str) -> None:
+    file = write(home / "inspections.csv", rows(days=50, per_day=25))
+    with pytest.raises(ConfigError, match=why) as caught:
+        run("use-case", "new", name, "--from", str(file), "--label", "failed")
+    assert caught.value.fix == "choose another name"
+    assert list((home / "cases").iterdir()) == []
+
+
+def test_an_unknown_time_zone_names_one_that_is_meant(home: Path) -> None:
+    file = write(home / "inspections.csv", rows(days=50, per_day=25))
+    with pytest.raises(ConfigError, match="no time zone 'Europa/Berlin'") as caught:
+        run(
+            "use-case",
+            "new",
+            "boilers",
+            "--from",
+            str(file),
+            "--label",
+            "failed",
+            "--timezone",
+            "Europa/Berlin",
+        )
+    assert "Europe/Berlin" in caught.value.fix
+
+
 def test_a_refusal_writes_nothing(home: Path) -> None:
     file = write(home / "inspections.csv", rows(days=50, per_day=25), lambda _i, r: r.update(failed="no"))
     with pytest.raises(ConfigError, match="constant"):

@@ -53,9 +53,15 @@ def replay(
         compare: Let that process then make the fits that :func:`.policies.policies` is going to ask for.
 
     Raises:
-        PlatformError: The timeline follows the wall clock.
+        PlatformError: The timeline follows the wall clock, or a partition is none or beyond the other.
     """
     use_case = target.use_case
+    for key in (first, last):
+        use_case.scheme.day(key)
+    if first > last:
+        raise PlatformError(
+            f"the first partition, {first}, is after the last, {last}", where="replay", fix="exchange them"
+        )
     keys = _to_play(platform, target, use_case.scheme.keys(first, last))
     _close_attempts(platform, target)
     left = finish_day(platform, target, platform.clock(use_case).now(), progress)
