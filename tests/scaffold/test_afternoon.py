@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from ml_platform.cli.main import app
-from ml_platform.config import load_use_case
+from ml_platform.config import load_use_case, use_case_files
 from ml_platform.errors import ConfigError
 from ml_platform.lifecycle.checking import check_files
 from ml_platform.lifecycle.data_check import look
@@ -19,6 +19,9 @@ from ml_platform.lifecycle.scoring import predictions
 
 from .boilers import Row, rows, write
 from .living import live
+
+
+TAKEN = next(file.parent.name for file in use_case_files())
 
 
 @pytest.fixture
@@ -130,7 +133,7 @@ def test_the_folder_says_what_was_assumed_and_is_valid(home: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "why"),
     [
-        ("flight_delay", "there is a use case 'flight_delay' already"),
+        (TAKEN, f"there is a use case '{TAKEN}' already"),
         ("main", "SQL keeps for itself"),
         ("feed", "the platform keeps"),
     ],
