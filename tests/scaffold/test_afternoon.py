@@ -20,7 +20,6 @@ from ml_platform.lifecycle.scoring import predictions
 from .boilers import Row, rows, write
 from .living import live
 
-
 TAKEN = next(file.parent.name for file in use_case_files())
 
 
