@@ -1,6 +1,5 @@
 """A stretch of production played week by week: verdicts, and resumption."""
 
-import signal
 import subprocess
 import sys
 import time
@@ -177,9 +176,8 @@ LOOP = """
 """
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_feed_code_that_loops_does_not_outlive_a_replay_that_was_killed(
-    own_use_case: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: signal.Signals
+    own_use_case: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told, feeds = tmp_path / "pid", own_use_case / "feeds.py"
     text, head = feeds.read_text(), "def read_loans(request):\n"
@@ -192,7 +190,7 @@ def test_feed_code_that_loops_does_not_outlive_a_replay_that_was_killed(
     child = int(eventually(lambda: told.exists() and told.read_text()))
     assert works(child)
 
-    parent.send_signal(how)
+    parent.kill()
     parent.wait(30)
 
     eventually(lambda: not works(child))
