@@ -46,6 +46,11 @@ NAMES_OF_SQL = frozenset({"information_schema", "main", "memory", "pg_catalog", 
 HOME_VARIABLE = "ML_PLATFORM_HOME"
 
 
+def keeper_of(name: str) -> str:
+    """Who keeps a name for itself, so that no use case can have it; empty where it is free."""
+    return "the platform" if name in RESERVED_NAMES else "SQL" if name in NAMES_OF_SQL else ""
+
+
 class OwnerConfig(Strict):
     """Who answers for a feed, use case or model."""
 
@@ -450,10 +455,8 @@ class UseCaseConfig(Strict):
     def _names_are_unique_and_known(self) -> UseCaseConfig:
         if self.partitions.width == "hourly" and self.cutoff.at != time(0):
             raise ValueError("hourly partitions have no time of day in their cutoff: write 'before: PT1H'")
-        if self.name in RESERVED_NAMES:
-            raise ValueError(f"'{self.name}' is a name of the platform's own")
-        if self.name in NAMES_OF_SQL:
-            raise ValueError(f"'{self.name}' is a name that SQL keeps for itself")
+        if keeper := keeper_of(self.name):
+            raise ValueError(f"'{self.name}' is a name that {keeper} keeps for itself")
         for what, names in (
             ("feed", [f.name for f in self.feeds]),
             ("model", [m.name for m in self.models]),

@@ -77,7 +77,7 @@ def test_all_errors_are_told_at_once(file: Path) -> None:
     ("old", "new", "why"),
     [
         ("  - name: returns", "  - name: loans", "feed named twice: loans"),
-        ("\nname: library_loans", "\nname: platform", "name of the platform's own"),
+        ("\nname: library_loans", "\nname: platform", "the platform keeps for itself"),
         ("\nname: library_loans", "\nname: temp", "'temp' is a name that SQL keeps for itself"),
         ("schema_version: 1", "schema_version: 2", "schema_version 2, and this platform reads up to 1"),
         ("feeds: [returns]}", "feeds: [retuns]}", "not declared: retuns"),

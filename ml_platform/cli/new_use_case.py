@@ -18,7 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 from rich.markup import escape
 
 from ml_platform.cli.shared import console, table
-from ml_platform.config import NAMES_OF_SQL, RESERVED_NAMES, SEARCH_PATH_VARIABLE, use_case_files
+from ml_platform.config import SEARCH_PATH_VARIABLE, keeper_of, use_case_files
 from ml_platform.discovery import discover
 from ml_platform.errors import ConfigError
 from ml_platform.partitions import Width
@@ -123,16 +123,16 @@ def new(
 
 
 def _require_free(name: str) -> None:
-    """A name that no use case has, and that SQL does not keep for itself."""
+    """A name that no use case has, and that neither SQL nor the platform keeps for itself."""
     taken = {path.parent.name: path.parent for path in use_case_files()}
     taken |= {each.name: each.folder for each in discover().use_cases.values()}
     if name in taken:
         raise ConfigError(
             f"there is a use case '{name}' already", where=str(taken[name]), fix="choose another name"
         )
-    if name in RESERVED_NAMES | NAMES_OF_SQL:
-        whose = "SQL keeps for itself" if name in NAMES_OF_SQL else "the platform keeps for itself"
-        raise ConfigError(f"'{name}' is a name that {whose}", where="NAME", fix="choose another name")
+    if keeper := keeper_of(name):
+        what = f"'{name}' is a name that {keeper} keeps for itself"
+        raise ConfigError(what, where="NAME", fix="choose another name")
 
 
 def show_remarks(remarks: Sequence[Remark]) -> None:

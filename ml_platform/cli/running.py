@@ -220,7 +220,7 @@ def _play(stores: Platform, instance: Any, name: str, models: Sequence[str]) -> 
 
         played = list(play(stores, _definitions, instance, use_case, models, say))
     if all(p.before for p in played):
-        console.print("[green]all of it has been played already[/]: nothing was done again", highlight=False)
+        console.print("[green]everything has been played already[/]: nothing was done again", highlight=False)
     return print_summary(stores, use_case, models, played, time.perf_counter() - started)
 
 

@@ -130,7 +130,7 @@ def _null_rate(before: Days, now: Days, column: str, groups: Sequence[Groups]) -
         statistic="null_rate",
         subject=column,
         state="FAIL" if bad.any() else "PASS",
-        detail=f"{rates[worst]:.1%} null on {now.keys[worst]}; the worst reference day has "
+        detail=f"{rates[worst]:.1%} null on {now.keys[worst]}; the worst of the reference has "
         f"{_worst_rate(before, old):.1%}",
         estimate=float(rates[worst]),
         floor=limit,

@@ -208,7 +208,7 @@ def null_jump(
         return ()
     first = int(broken[0])
     detail = (
-        f"{rates[first]:.1%} of the values are null on {keys[first]}; the worst reference day has "
+        f"{rates[first]:.1%} of the values are null on {keys[first]}; the worst of the reference has "
         f"{float((reference.nulls / reference.rows).max()):.1%}; {broken.size} partition(s) are broken"
     )
     limit = base + NULL_STEP

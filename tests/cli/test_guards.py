@@ -112,7 +112,6 @@ def test_roi_says_what_it_cannot_know(judged: Library) -> None:
     assert "retraining.value.decisions" in told
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("first", "last", "why"),
     [
@@ -140,6 +139,7 @@ def test_a_file_that_cannot_be_written_is_told(
     assert "No such file or directory" in told and "where: /proc/nothing/a.html" in told
 
 
+@pytest.mark.slow
 def test_a_replay_goes_on_where_the_timeline_stands(home: Library) -> None:
     words = (NAME, "--from", "2020-09-07", "--to", "2020-09-21", "--no-compare")
 

@@ -175,17 +175,19 @@ def test_a_number_that_grows_everywhere_is_recalibrated_and_another_rule_is_not(
     growth: float, inverted: bool, kind: str
 ) -> None:
     for seed in range(3):
-        reference, current = hours(seed, growth=growth, inverted=inverted)
-        report = concept_change(
-            reference,
-            current,
-            label="label",
-            kind=Regression(),
-            features=FEATURES,
-            segments=["depot"],
-            settings=DiagnosisConfig(),
-        )
-        assert report.kind == kind, seed
+        assert of_numbers(*hours(seed, growth=growth, inverted=inverted)).kind == kind, seed
+
+
+def of_numbers(reference: pd.DataFrame, current: pd.DataFrame) -> ConceptReport:
+    return concept_change(
+        reference,
+        current,
+        label="label",
+        kind=Regression(),
+        features=FEATURES,
+        segments=["depot"],
+        settings=DiagnosisConfig(),
+    )
 
 
 def bills(seed: int, *, growth: float = 1.0, inverted: bool = False) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -204,20 +206,9 @@ def bills(seed: int, *, growth: float = 1.0, inverted: bool = False) -> tuple[pd
     return frame[day < ONSET], frame[day >= ONSET]
 
 
-def of_bills(seed: int, *, growth: float = 1.0, inverted: bool = False) -> ConceptReport:
-    return concept_change(
-        *bills(seed, growth=growth, inverted=inverted),
-        label="label",
-        kind=Regression(),
-        features=FEATURES,
-        segments=["depot"],
-        settings=DiagnosisConfig(),
-    )
-
-
 def test_a_level_that_moves_amid_the_window_is_a_suspicion_before_the_days_can_tell() -> None:
     """Segments that are larger grow by more, which contrasts see before the bias does."""
-    reports = [of_bills(seed, growth=1.5) for seed in range(12)]
+    reports = [of_numbers(*bills(seed, growth=1.5)) for seed in range(12)]
     assert not [r for r in reports if r.kind == "concept"]
     suspicions = [f for r in reports for f in r.findings().suspicions]
     assert any("A level that moved everywhere could explain it" in f.detail for f in suspicions)
@@ -225,7 +216,7 @@ def test_a_level_that_moves_amid_the_window_is_a_suspicion_before_the_days_can_t
 
 
 def test_another_rule_amid_the_window_is_found_as_before() -> None:
-    assert sum(of_bills(seed, inverted=True).kind == "concept" for seed in range(12)) >= 9
+    assert sum(of_numbers(*bills(seed, inverted=True)).kind == "concept" for seed in range(12)) >= 9
 
 
 def test_a_steeper_line_alone_is_recalibrated() -> None:
@@ -233,15 +224,7 @@ def test_a_steeper_line_alone_is_recalibrated() -> None:
     reference, current = hours(1)
     centre = reference["prediction"].mean()
     steeper = current.assign(label=current["label"] + 0.6 * (current["prediction"] - centre))
-    report = concept_change(
-        reference,
-        steeper,
-        label="label",
-        kind=Regression(),
-        features=FEATURES,
-        segments=["depot"],
-        settings=DiagnosisConfig(),
-    )
+    report = of_numbers(reference, steeper)
     assert report.kind == "prior"
     assert abs(report.bias.estimate or 0) < report.bias.floor
     assert report.bias.detail.startswith("The slope of residuals on the score changed by +")

@@ -42,6 +42,10 @@ def run(*arguments: str, code: int = 0) -> str:
     return result.output
 
 
+def new(file: Path, *more: str, name: str = "boilers") -> str:
+    return run("use-case", "new", name, "--from", str(file), "--label", "failed", *more)
+
+
 def _hours(number: int, row: Row) -> None:
     """Instead of whether a boiler failed, the hours of its repair."""
     noise = np.random.default_rng(number).gamma(2, 0.5)
@@ -77,8 +81,7 @@ def test_a_number_and_a_class_come_as_far_as_a_yes_or_no(
     Bundles of every kind are checked in ``lifecycle/test_kinds.py``.
     """
     file = write(home / "inspections.csv", rows(days=45, per_day=25, boilers=80), change)
-    new = ["use-case", "new", "boilers", "--from", str(file), "--label", "failed", "--kind", kind]
-    run(*new, "--known-at", "failure known at")
+    new(file, "--kind", kind, "--known-at", "failure known at")
     folder = home / "cases" / "boilers"
     assert not list(folder.rglob("*.py")), "no Python is needed"
     (model,) = load_use_case(folder / "use_case.yaml").config.models
@@ -100,7 +103,7 @@ def test_a_number_and_a_class_come_as_far_as_a_yes_or_no(
 
 def test_the_folder_says_what_was_assumed_and_is_valid(home: Path) -> None:
     file = write(home / "inspections.csv", rows(days=50, per_day=25, boilers=80))
-    run("use-case", "new", "boilers", "--from", str(file), "--label", "failed", "--into", str(home / "other"))
+    new(file, "--into", str(home / "other"))
     folder = home / "other" / "boilers"
     use_case = load_use_case(folder / "use_case.yaml")
     assert use_case.dbt_dir == folder / "dbt"
@@ -116,17 +119,7 @@ def test_the_folder_says_what_was_assumed_and_is_valid(home: Path) -> None:
     assert "known before the cutoff" not in readme
     assert "| report no | ID" in readme
     with pytest.raises(ConfigError, match="something already"):
-        run(
-            "use-case",
-            "new",
-            "boilers",
-            "--from",
-            str(file),
-            "--label",
-            "failed",
-            "--into",
-            str(home / "other"),
-        )
+        new(file, "--into", str(home / "other"))
 
 
 @pytest.mark.parametrize(
@@ -140,7 +133,7 @@ def test_the_folder_says_what_was_assumed_and_is_valid(home: Path) -> None:
 def test_a_name_that_is_taken_is_refused(home: Path, name: str, why: str) -> None:
     file = write(home / "inspections.csv", rows(days=50, per_day=25))
     with pytest.raises(ConfigError, match=why) as caught:
-        run("use-case", "new", name, "--from", str(file), "--label", "failed")
+        new(file, name=name)
     assert caught.value.fix == "choose another name"
     assert list((home / "cases").iterdir()) == []
 
@@ -148,24 +141,14 @@ def test_a_name_that_is_taken_is_refused(home: Path, name: str, why: str) -> Non
 def test_an_unknown_time_zone_names_one_that_is_meant(home: Path) -> None:
     file = write(home / "inspections.csv", rows(days=50, per_day=25))
     with pytest.raises(ConfigError, match="no time zone 'Europa/Berlin'") as caught:
-        run(
-            "use-case",
-            "new",
-            "boilers",
-            "--from",
-            str(file),
-            "--label",
-            "failed",
-            "--timezone",
-            "Europa/Berlin",
-        )
+        new(file, "--timezone", "Europa/Berlin")
     assert "Europe/Berlin" in caught.value.fix
 
 
 def test_a_refusal_writes_nothing(home: Path) -> None:
     file = write(home / "inspections.csv", rows(days=50, per_day=25), lambda _i, r: r.update(failed="no"))
     with pytest.raises(ConfigError, match="constant"):
-        run("use-case", "new", "boilers", "--from", str(file), "--label", "failed")
+        new(file)
     assert list((home / "cases").iterdir()) == []
 
 
