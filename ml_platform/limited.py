@@ -1,15 +1,38 @@
-"""Runs a command in a process of its own that may take so long and so much memory, and no more."""
+"""Limits of time and memory: of a command in a process of its own, or of what this process does."""
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import subprocess
+import sys
 import tempfile
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
+from ml_platform.errors import PlatformError
+
+LIMIT_FIX = "make its slowest or largest step cheaper, or raise the limit; what was done before stays"
 _POLL_SECONDS = 0.1
+_WATCH_SECONDS = 0.5
+_GRACE_SECONDS = 30.0
+
+
+class Limits(NamedTuple):
+    """What something may take: wall time (s), resident memory (MiB), and the file that says so."""
+
+    seconds: float
+    megabytes: float
+    where: str = "use_case.yaml"
+
+
+class LimitError(PlatformError):
+    """Something took longer, or more memory, than it may."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +86,92 @@ def run_limited(
         errors.seek(0)
         said, complained = (f.read().decode(errors="replace") for f in (output, errors))
         return Ended(None if why else process.returncode, said, complained, why)
+
+
+@contextlib.contextmanager
+def within(what: str, limits: Limits) -> Iterator[None]:
+    """Let this process do something within limits.
+
+    Args:
+        what: What is done, for the error.
+        limits: What it may take.
+
+    Raises:
+        LimitError: It took more; it has been interrupted.
+    """
+    broken: list[LimitError] = []
+
+    def ended(error: LimitError, forced: bool) -> None:
+        broken.append(error)
+
+    try:
+        with watched(what, limits, ended):
+            yield
+    except KeyboardInterrupt:
+        if broken:
+            raise broken[0] from None
+        raise
+
+
+@contextlib.contextmanager
+def watched(what: str, limits: Limits, ended: Callable[[LimitError, bool], None]) -> Iterator[None]:
+    """Interrupt this process while it does more than limits allow.
+
+    The interrupt is raised in the main thread, as Ctrl-C would be. Code that does not give way to it ends
+    with the process, whose last words go to standard error.
+
+    Args:
+        what: What is done, for the error.
+        limits: What it may take.
+        ended: Told the error before the interrupt (False) and before the process is ended (True).
+    """
+    if min(limits.seconds, limits.megabytes) == float("inf"):
+        yield
+        return
+    done = threading.Event()
+    watch = threading.Thread(target=_watch, args=(done, what, limits, ended), name="limits", daemon=True)
+    watch.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watch.join(timeout=5)
+
+
+def _watch(
+    done: threading.Event, what: str, limits: Limits, ended: Callable[[LimitError, bool], None]
+) -> None:
+    end = time.monotonic() + limits.seconds
+    while not done.wait(_WATCH_SECONDS):
+        used = resident_megabytes()
+        if time.monotonic() > end:
+            error = _error(f"{what} took longer than {limits.seconds:g} s", "run_time", limits)
+        elif used > limits.megabytes:
+            took = f"{what} took {used:,.0f} MiB of memory, more than {limits.megabytes:,.0f}"
+            error = _error(took, "memory_mb", limits)
+        else:
+            continue
+        with contextlib.suppress(Exception):  # what cannot be told ends all the same
+            ended(error, False)
+        os.kill(os.getpid(), signal.SIGINT)
+        if not done.wait(_GRACE_SECONDS):
+            with contextlib.suppress(Exception):
+                ended(error, True)
+            print(
+                f"LimitError: {error}\nIts code did not give way, so the process was ended.",
+                file=sys.__stderr__,
+                flush=True,
+            )
+            os._exit(137)
+        return
+
+
+def _error(what: str, setting: str, limits: Limits) -> LimitError:
+    return LimitError(
+        f"{what}, so it was ended",
+        where=f"limits.{setting} in {limits.where}",
+        fix=LIMIT_FIX,
+    )
 
 
 def resident_megabytes(pid: int | str = "self") -> float:

@@ -1,10 +1,12 @@
 """A command that loops or eats memory is ended, and says so."""
 
+import subprocess
 import sys
+import time
 
 import pytest
 
-from ml_platform.limited import run_limited
+from ml_platform.limited import LimitError, Limits, run_limited, within
 
 
 @pytest.mark.parametrize(
@@ -28,3 +30,41 @@ def test_what_ends_by_itself_is_told_as_it_was() -> None:
     code = "import sys; print('out'); print('err', file=sys.stderr); sys.exit(4)"
     ended = run_limited([sys.executable, "-c", code], seconds=60, megabytes=4096)
     assert (ended.code, ended.output.strip(), ended.errors.strip(), ended.why) == (4, "out", "err", "")
+
+
+def test_what_this_process_does_past_its_limit_is_an_error_and_it_goes_on() -> None:
+    with (
+        pytest.raises(LimitError, match=r"counting took longer than 0\.2 s") as caught,
+        within("counting", Limits(0.2, float("inf"), "folder/use_case.yaml")),
+    ):
+        time.sleep(30)
+    assert caught.value.where == "limits.run_time in folder/use_case.yaml"
+    assert "raise the limit" in caught.value.fix
+    with within("counting", Limits(20, 2**20)):
+        time.sleep(0.1)
+
+
+def test_an_interrupt_by_its_user_is_no_limit() -> None:
+    with pytest.raises(KeyboardInterrupt), within("counting", Limits(20, 2**20)):
+        raise KeyboardInterrupt
+
+
+STUBBORN = """
+import time
+import ml_platform.limited as limited
+limited._GRACE_SECONDS = 0.5
+with limited.within("counting", limited.Limits(0.1, float("inf"))):
+    while True:
+        try:
+            time.sleep(60)
+        except KeyboardInterrupt:
+            pass
+"""
+
+
+def test_code_that_does_not_give_way_ends_with_its_process_and_says_so() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", STUBBORN], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 137
+    assert "counting took longer than 0.1 s" in done.stderr and "did not give way" in done.stderr

@@ -31,7 +31,9 @@ from ml_platform.errors import NotReadyError, PlatformError
 from ml_platform.features.dbt import compiled_views
 from ml_platform.lifecycle.feed_contracts import contract_digests
 from ml_platform.lifecycle.platform import Platform
+from ml_platform.limited import LIMIT_FIX
 from ml_platform.orchestration.jobs import MONITORING, job_name
+from ml_platform.orchestration.limits import ENDED_TAG
 from ml_platform.orchestration.local_runs import run_job
 from ml_platform.partitions import PartitionScheme
 
@@ -192,10 +194,12 @@ def play(
             on_event=lambda event, act=act: say(act, event),  # type: ignore[misc]
         )
         if run.status != DagsterRunStatus.SUCCESS:
+            limit = run.tags.get(ENDED_TAG)
             raise PlatformError(
-                f"the run of {name} failed: {_why(instance, run.run_id)}",
+                f"the run of {name} failed: {limit or _why(instance, run.run_id)}",
                 where=f"run {run.run_id}",
-                fix="`make dev` shows it; the same command goes on from there once the cause is mended",
+                fix=(f"{LIMIT_FIX}; " if limit else "")
+                + "`make dev` shows it; the same command goes on from there once the cause is mended",
             )
         wall = time.perf_counter() - started
         yield Played(act, run.run_id, _durations(instance, run.run_id), wall, before=False)

@@ -8,22 +8,16 @@ run's own process does the same for runs in a terminal, and for memory.
 from __future__ import annotations
 
 import contextlib
-import logging
-import os
-import signal
-import threading
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
-from dagster import MAX_RUNTIME_SECONDS_TAG
+from dagster import MAX_RUNTIME_SECONDS_TAG, DagsterInstance, DagsterRun
 
 from ml_platform.config import UseCase
-from ml_platform.limited import resident_megabytes
+from ml_platform.limited import LimitError, Limits, watched
 
 MEMORY_TAG = "ml_platform/max_memory_mb"
-_POLL_SECONDS = 0.5
-_GRACE_SECONDS = 30.0
-_log = logging.getLogger(__name__)
+ENDED_TAG = "ml_platform/ended"
+"""Why a run was ended: what a user reads instead of the interrupt that ended it."""
 
 
 def pool_of(use_case: UseCase) -> str:
@@ -41,40 +35,25 @@ def limit_tags(use_case: UseCase) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def watched(tags: Mapping[str, str]) -> Iterator[None]:
-    """Interrupt this process while it runs past the limits that some tags set.
+def watched_run(instance: DagsterInstance | None, run: DagsterRun | None) -> Iterator[None]:
+    """Interrupt this process while a run that it carries out is past the limits that its tags set.
 
-    The interrupt is raised in the main thread, as Ctrl-C would be, so that the run is recorded as failed.
-    Code that does not give way to it ends with the process.
+    The run is recorded as failed, and its log and its tag ``ml_platform/ended`` say why.
     """
-    seconds = float(tags.get(MAX_RUNTIME_SECONDS_TAG) or "inf")
-    megabytes = float(tags.get(MEMORY_TAG) or "inf")
-    if min(seconds, megabytes) == float("inf"):
+    if run is None or instance is None:
         yield
         return
-    done = threading.Event()
-    watch = threading.Thread(target=_watch, args=(done, seconds, megabytes), name="run-limits", daemon=True)
-    watch.start()
-    try:
+
+    def ended(error: LimitError, forced: bool) -> None:
+        if forced:
+            instance.report_run_failed(run, str(error))
+            return
+        instance.add_run_tags(run.run_id, {ENDED_TAG: f"{error.what} ({error.where})"})
+        instance.report_engine_event(str(error), run)
+
+    limits = Limits(
+        float(run.tags.get(MAX_RUNTIME_SECONDS_TAG) or "inf"),
+        float(run.tags.get(MEMORY_TAG) or "inf"),
+    )
+    with watched("the run", limits, ended):
         yield
-    finally:
-        done.set()
-        watch.join(timeout=5)
-
-
-def _watch(done: threading.Event, seconds: float, megabytes: float) -> None:
-    end = time.monotonic() + seconds
-    while not done.wait(_POLL_SECONDS):
-        used = resident_megabytes()
-        if time.monotonic() > end:
-            why = f"the run took longer than {seconds:g} s"
-        elif used > megabytes:
-            why = f"the run took {used:,.0f} MiB of memory, more than {megabytes:,.0f}"
-        else:
-            continue
-        _log.error("%s: it is ended (`limits` in use_case.yaml)", why)
-        os.kill(os.getpid(), signal.SIGINT)
-        if not done.wait(_GRACE_SECONDS):
-            _log.critical("%s and does not end: its process is", why)
-            os._exit(137)
-        return

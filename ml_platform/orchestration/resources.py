@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dagster import ConfigurableResource, InitResourceContext
 
 from ml_platform.lifecycle.platform import Platform
-from ml_platform.orchestration.limits import watched
+from ml_platform.orchestration.limits import watched_run
 
 
 class PlatformResource(ConfigurableResource[Platform]):
@@ -23,5 +23,5 @@ class PlatformResource(ConfigurableResource[Platform]):
         self, context: InitResourceContext
     ) -> Iterator[PlatformResource]:
         """While a run has it, the run's limits are watched."""
-        with watched(context.run.tags if context.run is not None else {}):
+        with watched_run(context.instance, context.run):
             yield self

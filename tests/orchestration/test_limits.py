@@ -1,5 +1,6 @@
 """One use case holds up no other: pools of its own, and runs that end when they take too long or too much."""
 
+import re
 import time
 from pathlib import Path
 
@@ -9,8 +10,9 @@ from dagster import DagsterInstance, Definitions, OpExecutionContext, job, op
 from library import FOLDER, NAME
 
 from ml_platform.config import load_use_case
+from ml_platform.limited import resident_megabytes
 from ml_platform.orchestration.jobs import asset_jobs
-from ml_platform.orchestration.limits import MEMORY_TAG, limit_tags, pool_of, resident_megabytes
+from ml_platform.orchestration.limits import ENDED_TAG, MEMORY_TAG, limit_tags, pool_of
 from ml_platform.orchestration.resources import PlatformResource
 
 ROOT = Path(__file__).parents[2]
@@ -56,13 +58,15 @@ LOCATION = Definitions(jobs=[looping, eating, working], resources={"platform": P
 
 
 @pytest.mark.parametrize(
-    ("name", "tags"),
+    ("name", "tags", "why"),
     [
-        ("looping", {"dagster/max_runtime": "1"}),
-        ("eating", {MEMORY_TAG: str(int(resident_megabytes()) + 400)}),
+        ("looping", {"dagster/max_runtime": "1"}, r"took longer than 1 s.*limits\.run_time"),
+        ("eating", {MEMORY_TAG: str(int(resident_megabytes()) + 400)}, r"MiB of memory.*limits\.memory_mb"),
     ],
 )
-def test_a_run_past_its_limit_ends_and_the_next_one_works(name: str, tags: dict[str, str]) -> None:
+def test_a_run_past_its_limit_ends_says_why_and_the_next_one_works(
+    name: str, tags: dict[str, str], why: str
+) -> None:
     with DagsterInstance.ephemeral() as instance:
         began = time.monotonic()
         with pytest.raises(BaseException, match=r".*") as caught:
@@ -71,6 +75,10 @@ def test_a_run_past_its_limit_ends_and_the_next_one_works(name: str, tags: dict[
         assert time.monotonic() - began < 50, "it was ended, not waited for"
         (run,) = instance.get_runs()
         assert run.is_finished and not run.is_success
+        assert re.search(why, run.tags[ENDED_TAG])
+        assert any(
+            run.tags[ENDED_TAG].split(",")[0] in entry.message for entry in instance.all_logs(run.run_id)
+        )
         done = LOCATION.resolve_job_def("working").execute_in_process(instance=instance, tags=tags)
         assert done.success
 

@@ -23,11 +23,18 @@ from ml_platform.errors import PlatformError
 from ml_platform.lifecycle.agenda import predictions_asset
 from ml_platform.lifecycle.ingesting import ingest
 from ml_platform.lifecycle.platform import Platform, Target
+from ml_platform.limited import Limits, within
 
 _NICENESS = 10
 """How much less urgent the fits of the calendars are than what is being played."""
 _PATIENCE = 20
 """Seconds in which the process may clean up when it is no longer needed."""
+
+
+def limits_of(use_case: UseCase) -> Limits:
+    """What playing one partition may take: no more than a run of the use case."""
+    limits = use_case.config.limits
+    return Limits(limits.run_time.total_seconds(), limits.memory_mb, f"{use_case.folder}/use_case.yaml")
 
 
 class Ingestion:
@@ -140,7 +147,8 @@ def ingest_days(
     try:
         use_case = platform.use_case(use_case_name)
         for key in keys:
-            ingest(platform, use_case, [key], use_case.cutoff(key))
+            with within(f"landing and accepting {key}", limits_of(use_case)):
+                ingest(platform, use_case, [key], use_case.cutoff(key))
             queue.put(key)
     except PlatformError as error:
         queue.put({"what": error.what, "where": error.where, "fix": error.fix})

@@ -17,13 +17,14 @@ from ml_platform.lifecycle import views
 from ml_platform.lifecycle.agenda import predictions_asset
 from ml_platform.lifecycle.guard.asked import mark_ended, running
 from ml_platform.lifecycle.guard.days import Day, feature_partitions, finish_day, first_champion, play_day
-from ml_platform.lifecycle.guard.ingesting_ahead import Ingestion
+from ml_platform.lifecycle.guard.ingesting_ahead import Ingestion, limits_of
 from ml_platform.lifecycle.guard.live import Live
 from ml_platform.lifecycle.guard.records import verdicts
 from ml_platform.lifecycle.guard.retraining import follow
 from ml_platform.lifecycle.ingesting import ingest
 from ml_platform.lifecycle.maturity import label_keys
 from ml_platform.lifecycle.platform import Platform, Target
+from ml_platform.limited import within
 from ml_platform.registry.promotions import champion
 
 
@@ -54,6 +55,7 @@ def replay(
 
     Raises:
         PlatformError: The timeline follows the wall clock, or a partition is none or beyond the other.
+        LimitError: A partition took longer, or more memory, than a run of the use case may.
     """
     use_case = target.use_case
     for key in (first, last):
@@ -69,7 +71,9 @@ def replay(
         yield left
     if not keys:
         return
-    _catch_up(platform, use_case, keys[0])
+    limits = limits_of(use_case)
+    with within("landing what came before", limits):
+        _catch_up(platform, use_case, keys[0])
     with (
         Ingestion(platform, use_case, keys, ahead=ahead, fits=target if compare else None) as ingestion,
         platform.keeping_feeds(),
@@ -77,11 +81,12 @@ def replay(
     ):
         for key in keys:
             now = use_case.cutoff(key)
-            ingestion.wait_for(key, now)
-            platform.clock(use_case).set(now, back=_fresh(platform, use_case))
-            note = _first(platform, target, now, promote_at)
-            views_ahead.foresee(key)
-            day = play_day(platform, target, key, now, progress)
+            with within(f"playing {key}", limits):
+                ingestion.wait_for(key, now)
+                platform.clock(use_case).set(now, back=_fresh(platform, use_case))
+                note = _first(platform, target, now, promote_at)
+                views_ahead.foresee(key)
+                day = play_day(platform, target, key, now, progress)
             yield Day(key, day.rows, day.diagnosed, day.attempt, day.refusal, note or day.note)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from guarded import FIRST, LAST, SNAPSHOT, Replayed, guarded, ledger_attempts, ledger_verdicts, rows_of
-from library import Library, killed
+from library import Library, killed, open_library
 
 from ml_platform.config import UseCase
 from ml_platform.errors import PlatformError
@@ -23,6 +23,8 @@ from ml_platform.lifecycle.guard.replaying import replay
 from ml_platform.lifecycle.guard.retraining import claim
 from ml_platform.lifecycle.ingesting import ingest
 from ml_platform.lifecycle.platform import Platform, Target
+from ml_platform.lifecycle.views import accepted_asset
+from ml_platform.limited import LimitError
 
 
 class Dead(BaseException):
@@ -176,13 +178,32 @@ LOOP = """
 """
 
 
+def looping(own_use_case: Path, code: str) -> None:
+    """The feed's code runs this first."""
+    feeds = own_use_case / "feeds.py"
+    text, head = feeds.read_text(), "def read_loans(request):\n"
+    assert head in text
+    feeds.write_text(text.replace(head, head + code))
+
+
+def test_a_replay_past_the_limits_of_a_run_ends_and_says_why(own_use_case: Path, tmp_path: Path) -> None:
+    looping(own_use_case, LOOP.format(file=str(tmp_path / "pid")))
+    with (own_use_case / "use_case.yaml").open("a") as file:
+        file.write("limits: {run_time: PT1S}\n")
+    library = open_library(tmp_path / "home")
+
+    with pytest.raises(LimitError, match="landing what came before took longer than 1 s") as caught:
+        list(replay(library.platform, guarded(library), FIRST, LAST))
+
+    assert caught.value.where == f"limits.run_time in {own_use_case / 'use_case.yaml'}"
+    assert library.platform.ledger.heads(accepted_asset("loans")) == {}
+
+
 def test_feed_code_that_loops_does_not_outlive_a_replay_that_was_killed(
     own_use_case: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told, feeds = tmp_path / "pid", own_use_case / "feeds.py"
-    text, head = feeds.read_text(), "def read_loans(request):\n"
-    assert head in text
-    feeds.write_text(text.replace(head, head + LOOP.format(file=str(told))))
+    told = tmp_path / "pid"
+    looping(own_use_case, LOOP.format(file=str(told)))
     monkeypatch.setenv("ML_PLATFORM_HOME", str(tmp_path / "home"))
     script = tmp_path / "parent.py"
     script.write_text(PARENT)
