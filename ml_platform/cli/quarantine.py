@@ -36,9 +36,15 @@ def show(
 
 
 @app.command()
-def replay(feed: Feed, partition: Partition = None) -> None:
+def replay(
+    feed: Feed,
+    partition: Partition = None,
+    accepted: Annotated[
+        bool, typer.Option(help="Check what another contract accepted, too; what fails now is withdrawn.")
+    ] = False,
+) -> None:
     """Check quarantined rows and held partitions again; what passes now is accepted as of now."""
     from ml_platform.lifecycle.quarantine import replay as again
 
-    report = again(platform(), feed, partition)
+    report = again(platform(), feed, partition, accepted=accepted)
     console.print(report.sentence())

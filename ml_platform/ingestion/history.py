@@ -1,6 +1,6 @@
 """Bitemporal history of a feed: which value of each key was visible at each instant.
 
-Rows are never changed, only superseded. A version is visible at ``t`` when
+Rows are never changed, only superseded or withdrawn. A version is visible at ``t`` when
 ``visible_from <= t < visible_to``. Method: append-only revisions on knowledge time, as in bitemporal
 databases (Snodgrass 1999, "Developing Time-Oriented Database Applications in SQL", ch. 10).
 """
@@ -103,7 +103,8 @@ def merge(
     A key that is delivered as it stands changes nothing (null equals null, NaN equals NaN; known_at is
     not compared). A new key that no earlier delivery could have brought is accepted at ``known_at +
     lag``, so that history loaded today looks as it would have day by day; any other new key, and each
-    changed payload, is accepted at ``clock``. A key that is no longer delivered stays.
+    changed payload, is accepted at ``clock``, and so is a key that had been withdrawn. A key that is no
+    longer delivered stays.
 
     Args:
         history: What an earlier merge returned, of these or more partitions; None at first. Columns
@@ -124,13 +125,31 @@ def merge(
     delivery = delivery.select([*keys, *payload, KNOWN_AT])
     _require_keys(delivery, keys)
     schema = pa.schema([*delivery.schema, *_TIMES]).remove_metadata()
-    past: pa.Table = _aligned(history, schema, keys)
+    past: pa.Table = _aligned(history, schema.append(_VISIBLE.field("visible_to")), keys)
     if past.num_rows:
         merged, counts = _upsert(past, delivery, keys, payload, lag, clock, previous)
     else:
         merged, counts = _first_revisions(delivery, keys, lag, clock, previous)
     table = merged.cast(pa.schema([*schema, *_VISIBLE])).combine_chunks()
     return MergeResult(table, counts, tuple(k for k in counts if k not in previous))
+
+
+def withdraw(history: pa.Table, refused: pa.Table, *, key: Sequence[str], clock: datetime) -> pa.Table:
+    """End some keys' last versions: from the clock on they are not seen, until then they were.
+
+    Args:
+        history: What :func:`merge` returned.
+        refused: partition_key and key columns, in the types of the history.
+        key: Key columns besides partition_key.
+        clock: The timeline's instant now.
+    """
+    keys = [PARTITION_KEY, *key]
+    with scratch() as db:
+        db.register("history", history)
+        db.register("refused", refused.select(keys))
+        clauses = _clauses(keys, [])
+        table = db.sql(_WITHDRAW.format(**clauses), params=[FAR_FUTURE, clock]).to_arrow_table()
+    return table.cast(history.schema).combine_chunks()
 
 
 def as_of_view(history: pa.Table, instant: datetime) -> pa.Table:
@@ -188,7 +207,7 @@ def _upsert(
         db.register("history", past)
         db.register("delivery", delivery)
         db.register("previous", _previous_table(previous))
-        db.execute(_COMPARE.format(**clauses), [lag, clock])
+        db.execute(_COMPARE.format(**clauses), [FAR_FUTURE, lag, clock])
         counts = {row[0]: MergeCounts(*row[1:]) for row in db.execute(_COUNT).fetchall()}
         merged = db.sql(_UNITE.format(**clauses), params=[FAR_FUTURE]).to_arrow_table()
     return merged, counts
@@ -202,7 +221,7 @@ WITH current AS (
 ), judged AS (
     SELECT d.*, coalesce(c.revision, 0) AS _last_revision,
         c.revision IS NULL AS _is_new,
-        c.revision IS NOT NULL AND ({differs}) AS _is_changed,
+        c.revision IS NOT NULL AND ({differs} OR c.visible_to < ?) AS _is_changed,
         d.known_at + CAST(? AS INTERVAL) AS _arrival,
         p.as_of AS _previous_as_of
     FROM delivery d
@@ -217,17 +236,25 @@ FROM judged
 
 _UNITE = """
 WITH united AS (
-    SELECT {columns}, accepted_at, revision FROM history
+    SELECT {columns}, accepted_at, revision, visible_to AS _until FROM history
     UNION ALL
-    SELECT {columns}, accepted_at, CAST(_last_revision + 1 AS INTEGER)
+    SELECT {columns}, accepted_at, CAST(_last_revision + 1 AS INTEGER), NULL
     FROM compared WHERE _is_new OR _is_changed
 ), dated AS (
     SELECT *, greatest(known_at, accepted_at) AS visible_from FROM united
 )
-SELECT *, coalesce(min(visible_from) OVER (
+SELECT * EXCLUDE (_until), least(min(visible_from) OVER (
     PARTITION BY {keys} ORDER BY revision ROWS BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING
-), CAST(? AS TIMESTAMPTZ)) AS visible_to
+), _until, CAST(? AS TIMESTAMPTZ)) AS visible_to
 FROM dated ORDER BY {keys}, revision
+"""
+
+_WITHDRAW = """
+SELECT h.* REPLACE (
+    CASE WHEN r.partition_key IS NULL OR h.visible_to < ? THEN h.visible_to
+         ELSE greatest(h.visible_from, CAST(? AS TIMESTAMPTZ)) END AS visible_to)
+FROM history h LEFT JOIN refused r ON {same_refused}
+ORDER BY {own_keys}, h.revision
 """
 
 _COUNT = """
@@ -244,6 +271,8 @@ def _clauses(keys: Sequence[str], payload: Sequence[str]) -> dict[str, str]:
     return {
         "keys": ", ".join(map(quoted, keys)),
         "columns": ", ".join(map(quoted, [*keys, *payload, KNOWN_AT])),
+        "own_keys": ", ".join(f"h.{quoted(n)}" for n in keys),
+        "same_refused": " AND ".join(f"h.{quoted(n)} = r.{quoted(n)}" for n in keys),
         "same_key": " AND ".join(f"c.{quoted(n)} = d.{quoted(n)}" for n in keys),
         "differs": " OR ".join(f"c.{quoted(n)} IS DISTINCT FROM d.{quoted(n)}" for n in payload) or "false",
     }

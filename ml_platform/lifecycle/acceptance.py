@@ -90,6 +90,8 @@ class AcceptanceReport:
     contract: Contract
     partitions: tuple[AcceptedPartition, ...]
     rules: tuple[RuleSummary, ...]
+    withdrawn: int = 0
+    """Rows that had been accepted under another contract, and are no longer seen."""
 
     def total(self, *names: str) -> int:
         """Sum of some numbers over all partitions."""
@@ -106,6 +108,7 @@ class AcceptanceReport:
             f"{self.feed}: {len(self.partitions)} partition(s), {self.total('landed'):,} rows landed = "
             f"{self.total('accepted'):,} accepted + {self.total('quarantined'):,} quarantined "
             f"+ {self.total('held'):,} held back"
+            + (f"; {self.withdrawn:,} accepted rows are withdrawn from now on" if self.withdrawn else "")
         )
 
 

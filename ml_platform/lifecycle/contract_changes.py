@@ -30,6 +30,7 @@ class ContractChange:
     """One earlier contract of a feed, against the one that stands in the file.
 
     Attributes:
+        use_case: The use case whose contract it is.
         feed: The feed.
         old_version, new_version: Their own versions.
         old_digest, new_digest: Of their content.
@@ -40,6 +41,7 @@ class ContractChange:
         models: Models of the use case that have been trained already.
     """
 
+    use_case: str
     feed: str
     old_version: str
     new_version: str
@@ -63,11 +65,12 @@ class ContractChange:
                 "then land, accept, features, labels, dataset and candidate from the new feed",
             ]
         steps = [
-            f"land and accept {self.feed} again, {span} (`ml-platform quarantine replay {self.feed}` for "
-            "rows that the old contract refused)",
-            f"features and labels, {span}",
+            f"judge {span} again with `ml-platform quarantine replay {self.feed} --accepted`: rows that pass "
+            "now come in and rows that are refused now are withdrawn, from now on (past features stay)",
+            f"then labels, {span}",
         ]
-        return steps + [f"dataset version and candidate of {m}" for m in self.models]
+        steps += [f"dataset version and candidate of {m}" for m in self.models]
+        return [*steps[:-1], f"{steps[-1]}, with `ml-platform run {self.use_case}`"]
 
 
 def contract_changes(platform: Platform, use_case: UseCase) -> list[ContractChange]:
@@ -150,6 +153,7 @@ def _change(
 ) -> ContractChange:
     old = kept_contract(platform, new.name, digest)
     return ContractChange(
+        use_case=use_case.name,
         feed=new.name,
         old_version=_version_of(platform, new.name, digest),
         new_version=new.version,
@@ -213,7 +217,7 @@ def _rules(old: Sequence[Rule], new: Sequence[Rule]) -> Iterator[str]:
         one, other = before[name], after[name]
         if one.on_breach != other.on_breach:
             yield f"rule {name}: {one.on_breach} → {other.on_breach}"
-        elif one.check != other.check:
+        if one.check != other.check:
             yield f"rule {name}: {one.requirement} → {other.requirement}"
 
 

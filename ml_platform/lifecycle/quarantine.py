@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
 
 import pyarrow as pa
 from sqlalchemy import func, select
 
 from ml_platform.config import UseCase
+from ml_platform.contracts.accept import AcceptanceContext, check
+from ml_platform.contracts.model import KNOWN_AT, PARTITION_KEY
 from ml_platform.errors import NotFoundError
 from ml_platform.feed_config import FeedConfig
+from ml_platform.ingestion.history import as_of_view, withdraw
 from ml_platform.lifecycle.acceptance import AcceptanceReport, judge, quarantine_asset
+from ml_platform.lifecycle.contract_changes import refuse_breaking
+from ml_platform.lifecycle.feed_contracts import contract_of
 from ml_platform.lifecycle.platform import Platform
-from ml_platform.storage.parquet import read_table
+from ml_platform.lifecycle.views import accepted_asset
+from ml_platform.storage.ledger import NewPublication
+from ml_platform.storage.parquet import read_table, write_table
 from ml_platform.storage.tables import Acceptance, Delivery
 
 
@@ -72,25 +81,77 @@ def rows(platform: Platform, feed: str, partition: str | None = None) -> pa.Tabl
     return chosen.rename_columns(["partition_key", "rule", "column", "value", "reason", "row"])
 
 
-def replay(platform: Platform, feed: str, partition: str | None = None) -> AcceptanceReport:
+def replay(
+    platform: Platform, feed: str, partition: str | None = None, *, accepted: bool = False
+) -> AcceptanceReport:
     """Judge quarantined rows and held partitions again, by the contract as it stands now.
 
     What passes now becomes visible now: ``accepted_at`` is the timeline's present, so no past feature
-    changes. What was accepted before stays as it is.
+    changes. What was accepted before stays as it is; with ``accepted`` that is judged again too, where
+    another contract judged it: rows that are refused now are withdrawn from now on, and features of the past
+    stay as they were for them, too.
 
     Raises:
         NotFoundError: There is no such feed, or nothing of it waits.
+        ContractError: The contract is malformed, or breaks with the one that judged what was accepted.
     """
     use_case, config = find_feed(platform, feed)
     waiting = {s.partition for s in summary(platform, feed)}
-    chosen = waiting & {partition} if partition else waiting
+    older = set(_under_another_contract(platform, use_case, feed)) if accepted else set()
+    found = waiting | older
+    chosen = found & {partition} if partition else found
     if not chosen:
-        raise NotFoundError(
-            "nothing waits to be replayed", where=feed, fix="`ml-platform quarantine list` shows what does"
-        )
+        fix = "`ml-platform quarantine list` shows what does"
+        if not accepted:
+            fix += "; --accepted judges what was accepted under another contract"
+        raise NotFoundError("nothing waits to be replayed", where=feed, fix=fix)
     now = platform.clock(use_case).now()
+    withdrawn = _withdraw(platform, use_case, config, sorted(chosen & older), now)
     deliveries = _last_deliveries(platform, feed, chosen)
-    return judge(platform, use_case, config, deliveries, dict.fromkeys(chosen, now), now)
+    report = judge(platform, use_case, config, deliveries, dict.fromkeys(chosen, now), now)
+    return replace(report, withdrawn=withdrawn)
+
+
+def _under_another_contract(platform: Platform, use_case: UseCase, feed: str) -> Iterator[str]:
+    """Accepted partitions that a contract judged which is not the one of the file."""
+    digest = contract_of(use_case, feed).digest
+    for key, head in platform.ledger.heads(accepted_asset(feed)).items():
+        if head.details.get("contract", digest) != digest:
+            yield key
+
+
+def _withdraw(
+    platform: Platform, use_case: UseCase, feed: FeedConfig, keys: Sequence[str], now: datetime
+) -> int:
+    """Withdraw accepted rows that the contract refuses now; how many there are.
+
+    Where it holds a whole partition back, that keeps what it has: a person is to look.
+    """
+    if not keys:
+        return 0
+    contract = contract_of(use_case, feed.name)
+    heads = platform.ledger.heads(accepted_asset(feed.name), keys)
+    refuse_breaking(platform, use_case, contract, heads.values())
+    platform.lake.paths(h.digest for h in heads.values())
+    histories = {k: read_table(platform.lake.get(h.digest)) for k, h in heads.items()}
+    wanted, names = {PARTITION_KEY, KNOWN_AT, *contract.column_names}, [PARTITION_KEY, *contract.key]
+    seen = [as_of_view(history, now) for history in histories.values()]
+    told = pa.concat_tables(
+        [t.select([n for n in t.column_names if n in wanted]) for t in seen], promote_options="default"
+    )
+    verdicts = check(contract, told, AcceptanceContext(tuple(histories))).partitions
+    items, count = [], 0
+    for (key, history), rows in zip(histories.items(), seen, strict=True):
+        verdict, head = verdicts[key], heads[key]
+        if verdict.is_held or not verdict.quarantined.num_rows:
+            continue
+        refused = rows.select(names).join(verdict.accepted.select(names), names, join_type="left anti")
+        table = withdraw(history, refused, key=contract.key, clock=now)
+        digest = platform.lake.put(write_table(table))
+        items.append(NewPublication(head.asset, key, digest, table.num_rows, head.details, head.id))
+        count += refused.num_rows
+    platform.ledger.publish(items, now)
+    return count
 
 
 def _held(platform: Platform, feed: str) -> list[Acceptance]:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml_platform.errors import IntegrityError
-from ml_platform.ingestion.history import FAR_FUTURE, MergeResult, as_of_view, merge
+from ml_platform.ingestion.history import FAR_FUTURE, MergeResult, as_of_view, merge, withdraw
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 LAG = timedelta(hours=1)
@@ -131,6 +131,24 @@ def test_a_revision_that_is_visible_before_an_earlier_one_ends_all_before_it() -
     ]
     assert as_of_view(third.table, hour(35))["value"].to_pylist() == [7.0]
     assert as_of_view(third.table, hour(45))["value"].to_pylist() == [7.0]
+
+
+def test_a_withdrawn_row_is_not_seen_from_then_on_and_comes_back_when_it_is_accepted_again() -> None:
+    first = add(None, delivery((1, 5.0, 0), (2, 6.0, 0), (1, 5.0, 0, "b")), clock=10).table
+    refused = first.slice(0, 1).select(["partition_key", "id"])
+    gone = withdraw(first, refused, key=["id"], clock=hour(20))
+    later = add(gone, delivery((3, 7.0, 24)), clock=25, previous=10).table
+    back = add(later, delivery((1, 5.0, 0)), clock=30, previous=25)
+
+    def seen(at: float) -> list[tuple[str, int]]:
+        rows = as_of_view(back.table, hour(at)).to_pylist()
+        return [(r["partition_key"], r["id"]) for r in rows]
+
+    assert gone.schema == first.schema
+    assert seen(15) == [("2024-01-01", 1), ("2024-01-01", 2), ("b", 1)], "as it was seen then"
+    assert seen(26) == [("2024-01-01", 2), ("2024-01-01", 3), ("b", 1)], "later deliveries keep it withdrawn"
+    assert ("2024-01-01", 1) in seen(30) and back.changed_rows == 1
+    assert [v[3:] for v in versions(back.table, 1)][:2] == [(hour(1), hour(20)), (hour(30), FAR_FUTURE)]
 
 
 def test_partitions_are_apart_and_those_not_delivered_stay() -> None:

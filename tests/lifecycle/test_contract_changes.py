@@ -48,10 +48,22 @@ def test_a_change_is_told_with_versions_diff_and_what_to_recompute(
     assert "column branch: values -station" in told
     assert "rule pages_in_range" in told
     assert not change.breaking
-    assert change.to_recompute[0].startswith("land and accept loans again, 2020-01-06 to 2020-01-13")
+    assert change.to_recompute[0].startswith(
+        "judge 2020-01-06 to 2020-01-13 again with `ml-platform quarantine replay loans --accepted`"
+    )
     (remark,) = contract_remarks(library.platform, library.use_case)
     assert remark.level == "warning"
     assert "1.0.0 → 1.1.0" in remark.what
+
+
+def test_a_limit_that_changed_with_what_a_breach_does_is_told_too(own_use_case: Path, tmp_path: Path) -> None:
+    breach = "max_value: 2000}}\n            customProperties: [{property: onBreach, value: quarantine}]"
+    other = breach.replace("2000", "500").replace("quarantine", "warn")
+    change = changed(own_use_case, opened(tmp_path), (breach, other))
+    assert change.differences is not None
+    what, limit = change.differences
+    assert what == "rule pages_in_range: quarantine → warn"
+    assert "2000" in limit and "500" in limit
 
 
 def test_a_key_or_type_that_changed_is_an_error_and_needs_a_new_feed(

@@ -3,11 +3,14 @@
 from datetime import timedelta
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from library import Library, open_library
 
 from ml_platform.errors import NotFoundError
+from ml_platform.ingestion.history import FAR_FUTURE
 from ml_platform.lifecycle import quarantine
+from ml_platform.lifecycle.contract_changes import contract_changes
 from ml_platform.lifecycle.homes import copy_home
 from ml_platform.lifecycle.views import accepted_asset, compute
 from ml_platform.storage.parquet import read_table, write_table
@@ -119,3 +122,29 @@ def test_a_replay_of_nothing_says_so(library: Library) -> None:
         quarantine.replay(library.platform, "returns")
     with pytest.raises(NotFoundError, match=r"choose one of: .*\bbranches"):
         quarantine.replay(library.platform, "no_such_feed")
+
+
+def test_what_another_contract_accepted_is_judged_again_and_withdrawn_from_now_on(
+    library: Library, own_use_case: Path
+) -> None:
+    before, weeks = features(library), library.weeks("2020-01-06", "2020-04-06")
+    contract = own_use_case / "contracts" / "loans.yaml"
+    contract.write_text(contract.read_text().replace("max_value: 2000", "max_value: 500"))
+    library.advance()
+    with pytest.raises(NotFoundError, match="--accepted judges what was accepted"):
+        quarantine.replay(library.platform, "loans", weeks[0])
+
+    report = quarantine.replay(library.platform, "loans", accepted=True)
+
+    assert report.held == [SHORT] and len(report.partitions) == len(weeks)
+    heads = library.platform.ledger.heads(accepted_asset("loans"))
+    history = pa.concat_tables(read_table(library.platform.lake.get(h.digest)) for h in heads.values())
+    too_long = [r for r in history.to_pylist() if r["pages"] > 500]
+    assert report.withdrawn == len(too_long) > 0
+    assert f"{report.withdrawn:,} accepted rows are withdrawn" in report.sentence()
+    assert {r["visible_to"] for r in too_long} == {library.now}
+    assert {r["visible_to"] for r in history.to_pylist() if r["pages"] <= 500} == {FAR_FUTURE}
+    assert features(library) == before, "what was served then stays"
+    assert contract_changes(library.platform, library.use_case) == []
+    assert sum(s.rows for s in quarantine.summary(library.platform, "loans")) == report.withdrawn + 2 + 20
+    assert quarantine.replay(library.platform, "loans", accepted=True).withdrawn == 0
