@@ -17,7 +17,6 @@ from typing import NamedTuple
 
 from ml_platform.errors import PlatformError
 
-LIMIT_FIX = "make its slowest or largest step cheaper, or raise the limit; what was done before stays"
 _POLL_SECONDS = 0.1
 _WATCH_SECONDS = 0.5
 _GRACE_SECONDS = 30.0
@@ -170,7 +169,7 @@ def _error(what: str, setting: str, limits: Limits) -> LimitError:
     return LimitError(
         f"{what}, so it was ended",
         where=f"limits.{setting} in {limits.where}",
-        fix=LIMIT_FIX,
+        fix="make its slowest or largest step cheaper, or raise the limit; what was done before stays",
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -27,6 +28,8 @@ TARGET = "target"
 anew where its database has another path than the last time."""
 _OUTPUT = (TARGET, "logs")
 
+_FAILED = ("error", "fail", "runtime error")
+_FIX = "correct the model or YAML that dbt names"
 _SOURCES = (".sql", ".yml", ".yaml", ".csv", ".md")
 
 
@@ -162,8 +165,36 @@ def _run_dbt(dbt_dir: Path, *arguments: str) -> None:
         raise ConfigError(
             f"dbt cannot compile the project:\n{words[-2000:]}",
             where=str(dbt_dir),
-            fix="correct the model or YAML that dbt names",
+            fix=_FIX,
         )
+
+
+def build_error(dbt_dir: Path, target: Path, words: str) -> ConfigError:
+    """What ``dbt build`` could not build, or which of its tests failed, and in which file.
+
+    Args:
+        dbt_dir: The project.
+        target: Where dbt left its ``run_results.json``.
+        words: What dbt said, told where it left no results.
+    """
+    results = target / "run_results.json"
+    found = json.loads(results.read_text(encoding="utf-8"))["results"] if results.exists() else []
+    wrong = [r for r in found if r["status"] in _FAILED]
+    if not wrong:
+        return ConfigError(f"dbt build failed:\n{words[-2000:]}", where=str(dbt_dir), fix=_FIX)
+    nodes = json.loads((target / "manifest.json").read_text(encoding="utf-8"))["nodes"]
+    files = [str(dbt_dir / nodes[r["unique_id"]]["original_file_path"]) for r in wrong]
+    told = [f"{nodes[r['unique_id']]['name']}: {_plain(r['message'])}" for r in wrong]
+    return ConfigError(
+        "dbt build failed: " + "\n".join(told), where=", ".join(dict.fromkeys(files)), fix=_FIX
+    )
+
+
+def _plain(message: str) -> str:
+    """dbt's message without its first line, which repeats name and file, and lines of what dbt made of it."""
+    head, _, rest = message.strip().partition("\n")
+    lines = [line.strip() for line in rest.splitlines()] if " in " in head and rest else [message.strip()]
+    return " ".join(line for line in lines if line.strip("^ ") and not re.match(r"LINE \d+:", line))
 
 
 def _sources_hash(dbt_dir: Path) -> str:

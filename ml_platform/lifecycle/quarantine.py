@@ -60,7 +60,9 @@ def summary(platform: Platform, feed: str | None = None) -> list[QuarantineSumma
                 table = read_table(platform.lake.get(head.digest))
                 rules = sorted(set(table["rule"].to_pylist()))
                 found.append(QuarantineSummary(name, key, head.rows, ", ".join(rules)))
-        found += [QuarantineSummary(name, r.partition, r.held, "held back") for r in _held(platform, name)]
+        found += [
+            QuarantineSummary(name, r.partition, r.held, "held back") for r in held_back(platform, name)
+        ]
     return found
 
 
@@ -154,7 +156,8 @@ def _withdraw(
     return count
 
 
-def _held(platform: Platform, feed: str) -> list[Acceptance]:
+def held_back(platform: Platform, feed: str) -> list[Acceptance]:
+    """The partitions of a feed whose last delivery was held back, in order."""
     last = select(func.max(Acceptance.id)).where(Acceptance.feed == feed).group_by(Acceptance.partition)
     query = (
         select(Acceptance)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -21,6 +22,7 @@ from ml_platform.lifecycle.contract_changes import contract_changes, summary
 from ml_platform.lifecycle.feed_contracts import contract_digests
 from ml_platform.lifecycle.maturity import label_keys, maturity_of
 from ml_platform.lifecycle.platform import Platform, Target
+from ml_platform.lifecycle.quarantine import held_back
 from ml_platform.storage.parquet import read_table
 from ml_platform.storage.tables import Dataset, Hold, Incident, Publication
 
@@ -130,7 +132,7 @@ def assemble(
                 left_out[key] = reason
             else:
                 parts.append(_part(platform, target, role, features[key], labels[key]))  # type: ignore[arg-type]
-    _enough(target, parts, window, left_out)
+    _enough(platform, target, parts, window, left_out)
     manifest = _manifest(platform, target, parts)
     details = _details(manifest, left_out) | _code(platform, views_) | _older_contracts(platform, target)
     row, new = versions.publish(platform.lake, platform.ledger, manifest, as_of, details)
@@ -242,19 +244,34 @@ def _part(
 
 
 def _enough(
-    target: Target, parts: Sequence[PartitionObjects], window: Windows, left_out: dict[str, str]
+    platform: Platform,
+    target: Target,
+    parts: Sequence[PartitionObjects],
+    window: Windows,
+    left_out: dict[str, str],
 ) -> None:
     train = sum(p.role == "train" for p in parts)
     gate = sum(p.role == "gate" for p in parts)
     least_gate = max(2, len(window.gate) // 2)
     if train >= target.model.windows.minimum_train and gate >= least_gate:
         return
-    first = next(iter(left_out.items()), ("", "the range begins too late"))
+    asked = {*window.train, *window.gate}
+    held = {
+        feed.name: len(keys)
+        for feed in target.use_case.config.feeds
+        if (keys := [a for a in held_back(platform, feed.name) if feed.static or a.partition in asked])
+    }
+    reasons = [f"{count} × {reason}" for reason, count in Counter(left_out.values()).most_common(3)]
+    reasons += [f"feed {feed} is held back in {count} of them" for feed, count in held.items()]
     raise NotReadyError(
         f"{train} training and {gate} gate partitions can be used, "
-        f"at least {target.model.windows.minimum_train} and {least_gate} are needed",
-        where=f"{target.key}, {window.train[0]} to {window.gate[-1]} (for example {first[0]}: {first[1]})",
-        fix="materialise features and labels over that range, then build the dataset again",
+        f"at least {target.model.windows.minimum_train} and {least_gate} are needed: "
+        + ("; ".join(reasons) or "the range begins too late"),
+        where=f"{target.key}, {window.train[0]} to {window.gate[-1]}",
+        fix=f"`ml-platform quarantine list --feed {next(iter(held))}` shows why; correct the contract or the "
+        f"source, then `ml-platform quarantine replay {next(iter(held))}`"
+        if held
+        else "materialise features and labels over that range, then build the dataset again",
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -31,13 +32,14 @@ from ml_platform.errors import NotReadyError, PlatformError
 from ml_platform.features.dbt import compiled_views
 from ml_platform.lifecycle.feed_contracts import contract_digests
 from ml_platform.lifecycle.platform import Platform
-from ml_platform.limited import LIMIT_FIX
 from ml_platform.orchestration.jobs import MONITORING, job_name
 from ml_platform.orchestration.limits import ENDED_TAG
 from ml_platform.orchestration.local_runs import run_job
 from ml_platform.partitions import PartitionScheme
 
 TAG = "ml_platform.demo"
+_OWN = re.compile(r"ml_platform\.[\w.]*Error: ")
+_CLASS = re.compile(r"^[\w.]+(Error|Exception): ")
 
 
 @dataclass(frozen=True)
@@ -194,12 +196,10 @@ def play(
             on_event=lambda event, act=act: say(act, event),  # type: ignore[misc]
         )
         if run.status != DagsterRunStatus.SUCCESS:
-            limit = run.tags.get(ENDED_TAG)
+            why = _why(instance, run)
             raise PlatformError(
-                f"the run of {name} failed: {limit or _why(instance, run.run_id)}",
-                where=f"run {run.run_id}",
-                fix=(f"{LIMIT_FIX}; " if limit else "")
-                + "`make dev` shows it; the same command goes on from there once the cause is mended",
+                f"the run of {name} failed: {why}\n  run:   {run.run_id}, which `make dev` shows; once the "
+                "cause is mended the same command goes on from there"
             )
         wall = time.perf_counter() - started
         yield Played(act, run.run_id, _durations(instance, run.run_id), wall, before=False)
@@ -256,12 +256,16 @@ def _durations(instance: DagsterInstance, run_id: str) -> dict[str, float]:
     return {s.step_key: s.end_time - s.start_time for s in stats if s.start_time and s.end_time}
 
 
-def _why(instance: DagsterInstance, run_id: str) -> str:
-    for entry in instance.all_logs(run_id):
+def _why(instance: DagsterInstance, run: DagsterRun) -> str:
+    """The first cause of a run's end, as the platform's errors tell it: what, where, fix."""
+    if ENDED_TAG in run.tags:
+        return run.tags[ENDED_TAG]
+    for entry in instance.all_logs(run.run_id):
         event = entry.dagster_event
         if event is not None and event.is_step_failure:
             error = event.step_failure_data.error
-            while error is not None and error.cause is not None:
+            # Dagster wraps what a step raises, and puts the class before the words.
+            while error is not None and error.cause is not None and not _OWN.match(error.message):
                 error = error.cause
-            return error.message.strip() if error else "no message"
+            return _CLASS.sub("", error.message.strip()) if error else "no message"
     return "no step failed; see the run"

@@ -48,7 +48,7 @@ def watched_run(instance: DagsterInstance | None, run: DagsterRun | None) -> Ite
         if forced:
             instance.report_run_failed(run, str(error))
             return
-        instance.add_run_tags(run.run_id, {ENDED_TAG: f"{error.what} ({error.where})"})
+        instance.add_run_tags(run.run_id, {ENDED_TAG: str(error)})
         instance.report_engine_event(str(error), run)
 
     limits = Limits(

@@ -72,6 +72,14 @@ def test_without_any_features_it_says_what_to_do(fresh: Library) -> None:
         build(fresh)
 
 
+def test_a_feed_that_is_held_back_is_named_with_what_brings_it_in(fresh: Library) -> None:
+    fresh.deliver("loans", fresh.weeks("2020-01-06", "2020-07-27"), rows={"2020-07-06": 20})
+    with pytest.raises(NotReadyError, match="feed loans is held back in 1 of them") as caught:
+        build(fresh)
+    assert "`ml-platform quarantine list --feed loans` shows why" in caught.value.fix
+    assert "`ml-platform quarantine replay loans`" in caught.value.fix
+
+
 def test_a_feature_that_the_sql_lacks_is_named(trained: Library) -> None:
     features = trained.target.model.features
     wanted = (*features, features[0].model_copy(update={"name": "colour"}))

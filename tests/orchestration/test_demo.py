@@ -153,3 +153,28 @@ def test_a_refused_first_candidate_ends_in_the_summary_and_is_not_trained_again(
         with DagsterInstance.get() as instance:
             (run,) = instance.get_runs()
         assert run.status == DagsterRunStatus.SUCCESS
+
+
+@pytest.mark.slow
+def test_a_run_that_fails_says_what_where_and_how_to_mend_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "use_cases" / NAME
+    use_case = write_use_case(folder)
+    enter(monkeypatch, tmp_path / "home", tmp_path / "use_cases")
+    monkeypatch.setattr(running, "_definitions", build)
+    features = folder / "dbt" / "models" / f"{use_case.config.views.features}.sql"
+    text, number = features.read_text(), "cast(e.pages as double)"
+    assert number in text
+    features.write_text(text.replace(number, "cast(e.genre as integer)"))
+
+    result = CliRunner().invoke(app, ["run", NAME])
+
+    assert result.exit_code == 1
+    failed = (
+        f"the run of {NAME}_lifecycle failed: dbt build failed: {features.stem}: Conversion Error: Could not"
+    )
+    assert failed in result.output
+    assert f"  where: {features}\n  fix:   correct the model" in result.output
+    assert "the same command goes on from there" in result.output
+    assert "\x1b" not in result.output and "dbt.log" not in result.output and "LINE" not in result.output

@@ -27,7 +27,7 @@ from dagster_dbt import DagsterDbtTranslator, DbtCliResource, dbt_assets
 from packaging.version import Version
 
 from ml_platform.config import UseCase
-from ml_platform.features.dbt import DIRECTORY_VARIABLE, TARGET, compile_project, copy_project
+from ml_platform.features.dbt import DIRECTORY_VARIABLE, TARGET, build_error, compile_project, copy_project
 from ml_platform.features.lineage import ViewLineage
 from ml_platform.features.relations import feed_of
 from ml_platform.lifecycle.column_lineage import column_lineage
@@ -159,7 +159,7 @@ def _build_views(use_case: UseCase, manifest: Mapping[str, Any], select: str) ->
             with open_warehouse(stores, use_case, keys, now, file=file):
                 pass
             dbt = context.resources.original_resource_dict[dbt_resource_key(use_case)]
-            events = _run_dbt(context, dbt, Path(folder))
+            events = _run_dbt(context, dbt, Path(folder), use_case.dbt_dir)
             published = publish_built(stores, use_case, keys, now, file)
         for view, results in published.items():
             made = [each for each in results if each.digest is not None]
@@ -214,12 +214,23 @@ class InstalledDbt(DbtCliResource):  # type: ignore[misc]
         return Version(version("dbt-core"))
 
 
-def _run_dbt(context: AssetExecutionContext, dbt: DbtCliResource, folder: Path) -> list[Any]:
-    """Build and test in a copy of the project; dbt's tests come back as asset checks."""
+def _run_dbt(context: AssetExecutionContext, dbt: DbtCliResource, folder: Path, dbt_dir: Path) -> list[Any]:
+    """Build and test in a copy of the project; dbt's tests come back as asset checks.
+
+    Raises:
+        ConfigError: A model could not be built, or a test failed.
+    """
     copy = InstalledDbt(project_dir=str(folder), profiles_dir=str(folder), dbt_executable=dbt.dbt_executable)
     # dbt's profile reads it, and the child inherits the environment.
     os.environ[DIRECTORY_VARIABLE] = TARGET
-    return list(copy.cli(["build"], context=context, target_path=folder / TARGET).stream())
+    target = folder / TARGET
+    (target / "run_results.json").unlink(missing_ok=True)
+    invocation = copy.cli(["build"], context=context, target_path=target, raise_on_error=False)
+    events = list(invocation.stream())
+    error = invocation.get_error()
+    if error is not None:
+        raise build_error(dbt_dir, target, str(error))
+    return events
 
 
 def _done(context: AssetExecutionContext, events: list[Any]) -> Iterator[Any]:
