@@ -94,6 +94,8 @@ def _data_draft(
             f"Labels were known when they were predicted ({listed(names)}): the cutoff is too late for them, "
             "or the feed's known_at too early."
         )
+    elif step == "label_definition" and all(f.statistic == "constant_label" for f in found):
+        sentence = f"The label tells nothing any more: {found[0].detail}. Its feed or SQL is the incident."
     elif step == "label_definition":
         sentence = "The label's meaning changed: labels rebuilt with the training version are different."
     else:

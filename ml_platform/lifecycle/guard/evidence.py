@@ -31,6 +31,7 @@ from ml_platform.lifecycle.scoring import load_champion
 from ml_platform.lifecycle.training_data import held_partitions
 from ml_platform.monitoring.breaks import data_breaks
 from ml_platform.monitoring.concept import ConceptReport, concept_change
+from ml_platform.monitoring.constant_label import constant_label
 from ml_platform.monitoring.covariates import Contributions, CovariateReport, covariate_shift
 from ml_platform.monitoring.estimated import EstimatedReport, estimated_loss
 from ml_platform.monitoring.harm import judge_harm
@@ -215,14 +216,26 @@ class _Gatherer(Tables):
         return self.reports.skew.findings
 
     def label_definition(self) -> Findings:
-        """Labels of the current code against those of the code that the champion was trained with."""
+        """Labels of the current code against those of the champion's, and whether they tell anything."""
+        keys = [k for k in self.label_keys if k <= self.live.last_mature][-self.settings.concept_partitions :]
+        stored = self.labels.filter(pc.is_in(self.labels["partition_key"], pa.array(keys, pa.string())))
+        replayed, label = self.label_replay(keys, stored), self.model.label.column
+        try:
+            stuck = constant_label(self.reference_frame, stored, label=label)
+        except PlatformError as error:  # what the replay found stays
+            stuck = Finding("constant_label", label, "UNKNOWN", error.what)
+            return Findings.of("label_definition", [*replayed.items, stuck], error.what)
+        if stuck is None or (stuck.state != "FAIL" and replayed.state == "UNKNOWN"):
+            return replayed
+        return Findings.of("label_definition", [*replayed.items, stuck], replayed.reason)
+
+    def label_replay(self, keys: Sequence[str], stored: pa.Table) -> Findings:
+        """Labels of some partitions against those that the champion's training code makes."""
         trained = promotions.model(self.platform.ledger, self.live.promotion.model_digest)
         dataset = versions.find(self.platform.ledger, trained.dataset_version)
         code = views.kept_views(self.platform, dataset)
         if code is None:
             return Findings.unknown("label_definition", "the champion's training SQL was not kept")
-        keys = [k for k in self.label_keys if k <= self.live.last_mature][-self.settings.concept_partitions :]
-        stored = self.labels.filter(pc.is_in(self.labels["partition_key"], pa.array(keys, pa.string())))
         rebuilt = stored
         if code.label_version != compiled_views(self.target.use_case).label_version:
             tables = views.compute(

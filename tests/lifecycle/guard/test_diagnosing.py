@@ -220,13 +220,18 @@ def test_without_any_label_nothing_is_judged(trained: Library, unchecked: None) 
     assert states(found)["volume"] != "PASS"
 
 
-def test_labels_of_one_class_are_not_judged(early: Library) -> None:
+def test_labels_of_one_class_are_not_judged_and_more_of_them_than_chance_are_an_incident(
+    early: Library,
+) -> None:
     target = guarded(early)
     same = within(early, world(returns=returns(early.weeks(FIRST, LAST), BRANCHES, late=False)))
-    live(same, target, early.weeks("2020-09-21", "2020-10-19"))
-    found = diagnosed(same, target)
-    assert states(found)["volume"] == "UNDERPOWERED" and found.verdict.verdict == "wait_for_labels"
-    assert "0 matured positives" in headline(found, "volume")
+    found = [play(same, target, w) for w in early.weeks("2020-09-21", "2020-10-19")]
+    few, last = found[2], found[-1]
+    assert states(few)["volume"] == "UNDERPOWERED" and few.verdict.verdict == "wait_for_labels"
+    assert "0 matured positives" in headline(few, "volume")
+    assert (last.verdict.verdict, last.verdict.cause) == ("fix_data", "data:label_definition")
+    assert "all 360 labels of the last 4 partitions are 0" in last.verdict.sentence
+    assert last.incident is not None and last.diagnosis.verdict.onset == FIRST
 
 
 def test_a_corrupted_reference_is_unknown_and_never_retrains(lived: Library) -> None:
@@ -254,7 +259,10 @@ def test_evidence_that_stays_away_goes_to_a_person_and_ends_when_it_is_back(earl
         assert {s for s, state in states(found).items() if state == "UNKNOWN"} >= {"contract", "units"}
     assert one.verdict.cause == two.verdict.cause == "volume" and one.incident is None
     assert (three.verdict.verdict, three.verdict.cause) == ("escalate", "unknown_evidence")
-    assert "contract, units for 3 partitions (since 2020-09-14, limit 2)" in three.verdict.sentence
+    assert (
+        "contract, units, label_definition for 3 partitions (since 2020-09-14, limit 2)"
+        in three.verdict.sentence
+    )
     assert "reference cannot be read" in three.verdict.sentence
     assert three.incident is not None and three.incident.status == "open"
     assert held_partitions(early.platform, target) == {}, "nothing says that data are broken"
