@@ -71,13 +71,14 @@ class Settings:
 
 @dataclass(frozen=True)
 class DayTold:
-    """What was said of one partition."""
+    """What was said of one partition, and whether that was before anything could show."""
 
     partition: str
     verdict: str
     cause: str
     sentence: str
     done: str
+    premature: bool = False
 
 
 @dataclass(frozen=True)
@@ -412,8 +413,12 @@ def _days(
                 ingest(platform, use_case, [key], now)
                 platform.clock(use_case).set(now)
                 days.append(play_day(platform, target, key, now))
+                blind = scenario.shows_in_labels and use_case.last_mature(target.model, now) < context.onset
                 told.append(_told(days[-1]))
-                if told[-1].verdict in settling(type(scenario)) or _is_wrong(scenario, told[-1].verdict):
+                if told[-1].verdict in settling(type(scenario)):
+                    told[-1] = replace(told[-1], premature=blind)
+                    break
+                if _is_wrong(scenario, told[-1]):
                     break
     except Exception as error:  # a stage that fails is a result: the drill prints it as wrong
         return told, days, f"{type(error).__name__}: {error}"
@@ -434,8 +439,8 @@ def _told(day: Day) -> DayTold:
     )
 
 
-def _is_wrong(scenario: Scenario, verdict: str) -> bool:
-    return verdict not in scenario.right | scenario.meanwhile
+def _is_wrong(scenario: Scenario, told: DayTold) -> bool:
+    return told.premature or told.verdict not in scenario.right | scenario.meanwhile
 
 
 def _judged(
@@ -449,10 +454,12 @@ def _judged(
 ) -> Result:
     final = told[-1] if told else DayTold(context.onset, "nothing", "", "no day could be played", "")
     settles = settling(type(scenario))
-    right = not error and final.verdict in scenario.right and not _is_wrong(scenario, final.verdict)
+    right = not error and final.verdict in scenario.right and not _is_wrong(scenario, final)
     if error:
         why = f"a stage failed: {error}"
-    elif _is_wrong(scenario, final.verdict):
+    elif final.premature:
+        why = f"{final.verdict} is a false alarm: no label of the onset or later was mature yet"
+    elif _is_wrong(scenario, final):
         why = f"{final.verdict} is wrong where the truth is {scenario.cause}"
     elif final.verdict in settles:
         why = f"{final.verdict} is right"
@@ -468,7 +475,7 @@ def _judged(
             )
     visible = scenario.visible(context)
     least = scenario.identifiable_after(context)
-    open_ = not (right or error or _is_wrong(scenario, final.verdict))
+    open_ = not (right or error or _is_wrong(scenario, final))
     ended = len(told) <= least and final.partition == context.scheme.last_key
     missed = open_ and (ended or (len(told) > least and visible < 1))
     if missed and ended:

@@ -137,6 +137,8 @@ class Scenario:
         meanwhile: Verdicts that are neither right nor wrong; everything else is a wrong one.
         settles: Verdicts that end the drill as right; when None, those of ``right`` that act. An empty set
             means that all days are played and nothing wrong may be said in any of them.
+        shows_in_labels: Nothing but matured labels can show it, so that a verdict that acts before the first
+            changed one has matured is a false alarm that happens to be right.
         needs: Keys of the :class:`DrillMap` without which it does not apply to a use case.
         needs_of: The same for a kind of target of which it asks something else.
     """
@@ -147,6 +149,7 @@ class Scenario:
     right: ClassVar[frozenset[str]]
     meanwhile: ClassVar[frozenset[str]] = PATIENCE | {"escalate"}
     settles: ClassVar[frozenset[str] | None] = None
+    shows_in_labels: ClassVar[bool] = False
     needs: ClassVar[tuple[str, ...]] = ()
     needs_of: ClassVar[Mapping[KindName, tuple[str, ...]]] = {}
 

@@ -62,6 +62,7 @@ class PriorShift(Scenario):
         "multiclass": ("outcome", "positive", "entity"),
     }
     cause = "prior_shift"
+    shows_in_labels = True
     summary = (
         "Negative outcomes become positive at random; of several classes positive cases take the place of "
         "negative ones; of a number all amounts grow."
@@ -208,6 +209,7 @@ class ConceptDrift(Scenario):
     name = "concept_drift"
     needs = ("outcome", "positive", "flip", "segment")
     cause = "concept"
+    shows_in_labels = True
     summary = "In some values of a segment, outcomes are inverted in many rows."
     right = frozenset({"retrain"})
     meanwhile = PATIENCE | {"escalate", FRESHNESS}

@@ -85,6 +85,17 @@ def test_a_wrong_verdict_is_wrong(prefix: Prefix) -> None:
     assert result.why == "fix_data is wrong where the truth is data:contract"
 
 
+def test_what_only_labels_can_show_is_a_false_alarm_before_they_are_mature(prefix: Prefix) -> None:
+    class Guessed(type(scenarios_of()["null_spike"]())):  # type: ignore[misc]
+        name, shows_in_labels = "guessed", True
+
+    result = played(prefix, Guessed())
+
+    assert (result.verdict, result.right, result.missed) == ("fix_data", False, False)
+    assert result.why == "fix_data is a false alarm: no label of the onset or later was mature yet"
+    assert scenarios_of()["prior_shift"].shows_in_labels and scenarios_of()["concept_drift"].shows_in_labels
+
+
 def test_a_stage_that_fails_is_a_wrong_drill(prefix: Prefix) -> None:
     class Broken(Scenario):
         name, cause, right = "broken", "none", PATIENCE
