@@ -32,6 +32,7 @@ from ml_platform.monitoring.style import (
     draw_header,
     draw_plain,
     left_margin,
+    name_partitions,
 )
 from ml_platform.pictures import png
 from ml_platform.statistics.blocks import Floats
@@ -271,9 +272,7 @@ def _mark_rows(axis: Axes, distance: DailyDistance, columns: list[int]) -> None:
 
 
 def _days(axis: Axes, keys: list[str], *, labelled: bool) -> None:
-    step = max(1, -(-len(keys) // 12))
-    places = list(range(0, len(keys), step))
-    axis.set_xticks(places, [keys[i] for i in places] if labelled else [""] * len(places), size=8)
+    name_partitions(axis, keys, 12)
     axis.set_xlim(-0.5, max(len(keys), 1) - 0.5)
-    axis.tick_params(colors=MUTED, length=3 if labelled else 0)
+    axis.tick_params(colors=MUTED, length=3 if labelled else 0, labelbottom=labelled)
     draw_plain(axis)

@@ -20,6 +20,7 @@ from ml_platform.monitoring.style import (
     WIDTH,
     draw_header,
     draw_plain,
+    name_partitions,
 )
 from ml_platform.pictures import png
 
@@ -69,9 +70,7 @@ def _cohorts(axis: Axes, report: LabelMaturity) -> None:
     axis.bar(places, [c.share_known for c in cohorts], width=0.82, color=colours, alpha=0.75)
     expected = [(i, c.expected) for i, c in enumerate(cohorts) if c.expected is not None]
     axis.plot([i for i, _ in expected], [e for _, e in expected], "_", color=INK, ms=7, mew=1.4)
-    step = max(1, -(-len(cohorts) // 6))
-    shown = list(places)[::step]
-    axis.set_xticks(shown, [cohorts[i].partition_key for i in shown], size=8)
+    name_partitions(axis, [c.partition_key for c in cohorts], 6)
     axis.set_ylim(0, 1.02)
     present = [m for m in _COLOURS if any(c.maturity == m for c in cohorts)]
     axis.legend(

@@ -57,3 +57,13 @@ def draw_plain(axis: Axes) -> None:
     for label in axis.get_yticklabels():
         label.set_color(INK)
         label.set_fontsize(LABEL)
+
+
+def name_partitions(axis: Axes, keys: Sequence[str], most: int) -> None:
+    """Ticks at some of the partitions, at most so many; of hours the day is named where it begins."""
+    places = range(0, len(keys), max(1, -(-len(keys) // most)))
+    names, before = [], ""
+    for day, _, hour in (keys[i].partition("T") for i in places):
+        names.append(f"{hour} h\n{day if day != before else ''}" if hour else day)
+        before = day
+    axis.set_xticks(list(places), names, size=LABEL)
