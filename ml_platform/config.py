@@ -7,34 +7,37 @@ Every model forbids unknown keys, so a typing error is an error; every field has
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar
 from zoneinfo import ZoneInfoNotFoundError
 
-import yaml
-from pydantic import (
-    Field,
-    ValidationError,
-    model_validator,
-)
-from pydantic_core import ErrorDetails
+from pydantic import Field, ValidationError, field_validator, model_validator
 
+from ml_platform.config_errors import YamlFile, dotted, nearest, read_yaml, require_each_key_once, told
 from ml_platform.errors import ConfigError, NotFoundError
 from ml_platform.feed_config import FeedConfig
 from ml_platform.guard_config import DiagnosisConfig, RetrainingConfig
 from ml_platform.partitions import STATIC_KEY, Partition, PartitionScheme, Width, key_time
-from ml_platform.strict import Identifier, Strict
+from ml_platform.strict import (
+    Day,
+    DayOrInstant,
+    Duration,
+    Identifier,
+    Instant,
+    LocalTime,
+    Misfits,
+    Place,
+    Strict,
+)
 
 _Named = TypeVar("_Named", "FeedConfig", "ModelConfig")
 KindName: TypeAlias = Literal["binary", "regression", "multiclass"]
 EstimatorName: TypeAlias = Literal["lightgbm", "logistic", "ridge"]
-
-YAML_LOADER: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""The safe loader; libyaml's where it is built in, because it is eight times as fast at every start."""
 
 SEARCH_PATH_VARIABLE = "ML_PLATFORM_USE_CASES"
 SCHEMA_VERSION = 1
@@ -44,6 +47,11 @@ RESERVED_NAMES = frozenset({"feed", "platform", "broken_use_cases", "demo"})
 NAMES_OF_SQL = frozenset({"information_schema", "main", "memory", "pg_catalog", "system", "temp"})
 """Schemas that DuckDB keeps for itself; ``ml-platform sql`` has one of each use case's name."""
 HOME_VARIABLE = "ML_PLATFORM_HOME"
+_ADDRESS = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,}")
+_EXAMPLE = (
+    "begin with `schema_version: 1`; `ml-platform use-case new` writes it from a data file, "
+    "`ml-platform schema` prints the format"
+)
 
 
 def keeper_of(name: str) -> str:
@@ -57,6 +65,20 @@ class OwnerConfig(Strict):
     team: str = Field(description="Team name, shown in the UI and the catalogue.")
     email: str = Field(description="Address that the UI shows as the owner.")
 
+    @field_validator("team")
+    @classmethod
+    def _team_has_a_name(cls, value: str) -> str:
+        if not value.strip():
+            raise ValueError("the team's name is empty")
+        return value
+
+    @field_validator("email")
+    @classmethod
+    def _is_an_address(cls, value: str) -> str:
+        if not _ADDRESS.fullmatch(value):
+            raise ValueError(f"'{value}' is no mail address such as team@example.org")
+        return value
+
 
 class TimelineConfig(Strict):
     """The clock that a use case lives by. Feeds and use cases with one name share one clock."""
@@ -65,14 +87,15 @@ class TimelineConfig(Strict):
     clock: Literal["wall", "replay"] = Field(
         default="wall", description="'wall' is now; 'replay' stands still until it is advanced."
     )
-    start: datetime | None = Field(
+    start: Instant | None = Field(
         default=None, description="Where a replay clock stands at first (with an offset)."
     )
 
     @model_validator(mode="after")
     def _replay_needs_start(self) -> TimelineConfig:
         if self.clock == "replay" and (self.start is None or self.start.tzinfo is None):
-            raise ValueError("a replay clock needs 'start', an instant with its UTC offset")
+            what = "a replay clock needs 'start', an instant with its UTC offset: 2024-01-31T10:00:00+01:00"
+            raise Misfits([(what, ("start",))])
         return self
 
 
@@ -81,8 +104,8 @@ class PartitionConfig(Strict):
 
     width: Width = Field(default="daily", description="Width of a partition.")
     timezone: str = Field(default="UTC", description="IANA zone of the partitions' local dates.")
-    start: date = Field(description="First local date.")
-    end: date | None = Field(default=None, description="Last local date; empty while it goes on.")
+    start: Day = Field(description="First local date.")
+    end: Day | None = Field(default=None, description="Last local date; empty while it goes on.")
 
     @property
     def scheme(self) -> PartitionScheme:
@@ -94,9 +117,10 @@ class PartitionConfig(Strict):
         try:
             _ = self.scheme.zone
         except (ZoneInfoNotFoundError, OSError):
-            raise ValueError(f"'{self.timezone}' is no IANA zone such as Europe/Berlin") from None
+            what = f"'{self.timezone}' is no IANA zone such as Europe/Berlin"
+            raise Misfits([(what, ("timezone",))]) from None
         if self.end is not None and self.end < self.start:
-            raise ValueError("'end' is before 'start'")
+            raise Misfits([("'end' is before 'start'", ("end",))])
         return self
 
 
@@ -111,8 +135,8 @@ class CutoffConfig(Strict):
     days_before: int = Field(
         default=0, ge=0, description="Local days before the partition's first (or the day it ends on)."
     )
-    at: time = Field(default=time(0), description="Local wall-clock time; hourly partitions have none.")
-    before: timedelta = Field(default=timedelta(0), description="So much earlier, for example PT2H.")
+    at: LocalTime = Field(default=time(0), description="Local wall-clock time; hourly partitions have none.")
+    before: Duration = Field(default=timedelta(0), description="So much earlier, for example PT2H.")
 
 
 class FeatureConfig(Strict):
@@ -172,7 +196,7 @@ class WindowConfig(Strict):
     """Which partitions train and which gate, counted back from the last mature one."""
 
     train: int = Field(ge=2, description="Partitions to train on: the last ones before the gate's.")
-    since: date | None = Field(
+    since: Day | None = Field(
         default=None,
         description="Train on every partition from this date's on instead: a window that grows. A recurring "
         "season is then not forgotten, at the price of older data.",
@@ -274,7 +298,7 @@ class DecisionConfig(Strict):
     @model_validator(mode="after")
     def _bands_rise(self) -> DecisionConfig:
         if list(self.bands) != sorted(set(self.bands)):
-            raise ValueError("the edges of 'bands' must rise")
+            raise Misfits([("the edges of 'bands' must rise", ("bands",))])
         return self
 
 
@@ -339,11 +363,12 @@ class ModelConfig(Strict):
     def _renewals_can_mature(self) -> ModelConfig:
         floor = self.diagnosis.label_horizon + self.retraining.freshness_gate
         if self.retraining.freshness_partitions < floor:
-            raise ValueError(
+            what = (
                 f"retraining.freshness_partitions is less than diagnosis.label_horizon + "
                 f"retraining.freshness_gate ({floor}): no renewal could be judged on matured days that came "
                 "after the promotion"
             )
+            raise Misfits([(what, ("retraining", "freshness_partitions"))])
         return self
 
     @model_validator(mode="before")
@@ -359,9 +384,13 @@ class ModelConfig(Strict):
 
     @model_validator(mode="after")
     def _settings_suit_the_kind(self) -> ModelConfig:
-        problems = [p for suits, p in _unsuited(self) if not suits]
-        if problems:
-            raise ValueError(f"model {self.name} is {self.kind}: " + "; ".join(problems))
+        found = [
+            (f"model {self.name} is {self.kind}: {problem}", place)
+            for suits, problem, place in _unsuited(self)
+            if not suits
+        ]
+        if found:
+            raise Misfits(found)
         return self
 
     @property
@@ -375,30 +404,42 @@ class ModelConfig(Strict):
         return [f.name for f in self.features if f.kind == "categorical"]
 
 
-def _unsuited(model: ModelConfig) -> Iterable[tuple[bool, str]]:
-    """What a kind of target asks of the other settings: whether they suit, and what is wrong if not."""
+def _unsuited(model: ModelConfig) -> Iterable[tuple[bool, str, Place]]:
+    """What a kind of target asks of the other settings: whether they suit, what is wrong if not, where."""
     classes, decision, training = model.label.classes, model.serving.decision, model.training
     number, several = model.kind == "regression", model.kind == "multiclass"
+    label: Place = ("label", "classes")
+    bands, words = (("serving", "decision", key) for key in ("bands", "words"))
+    yield not several or len(set(classes)) >= 3, "label.classes needs at least three different names", label
+    yield len(set(classes)) == len(classes), "label.classes names one twice", label
+    yield several or not classes, "label.classes are for 'multiclass' only", label
     wrong = "logistic" if number else "ridge"
-    yield not several or len(set(classes)) >= 3, "label.classes needs at least three different names"
-    yield len(set(classes)) == len(classes), "label.classes names one twice"
-    yield several or not classes, "label.classes are for 'multiclass' only"
-    yield wrong not in (training.estimator, training.baseline), f"'{wrong}' does not fit such a target"
-    yield number or training.objective == "squared_error", "training.objective is for 'regression' only"
-    yield number or not decision.bands, "serving.decision.bands are for 'regression' only"
+    for key in ("estimator", "baseline"):
+        yield getattr(training, key) != wrong, f"'{wrong}' does not fit such a target", ("training", key)
+    yield (
+        number or training.objective == "squared_error",
+        "training.objective is for 'regression' only",
+        ("training", "objective"),
+    )
+    yield number or not decision.bands, "serving.decision.bands are for 'regression' only", bands
     expected = len(classes) if several else len(decision.bands) + 1
     yield (
         not decision.words or ((number or several) and len(decision.words) == expected),
         f"serving.decision.words needs {expected} entries" if number or several else "'words' do not apply",
+        words,
     )
-    yield not decision.bands or bool(decision.words), "serving.decision.bands need words"
-    yield not (number or several) or not model.diagnosis.early_positives, "early_positives are for 'binary'"
+    yield not decision.bands or bool(decision.words), "serving.decision.bands need words", bands
+    yield (
+        not (number or several) or not model.diagnosis.early_positives,
+        "early_positives are for 'binary'",
+        ("diagnosis", "early_positives"),
+    )
 
 
 class LimitsConfig(Strict):
     """What one run of the use case may take: past it the run ends, and no other use case waits for it."""
 
-    run_time: timedelta = Field(
+    run_time: Duration = Field(
         default=timedelta(hours=6), gt=timedelta(0), description="Longest run, for example PT2H."
     )
     memory_mb: int = Field(default=8192, gt=0, description="Largest memory of a run's process (MiB).")
@@ -410,21 +451,21 @@ class DemoConfig(Strict):
     models: tuple[Identifier, ...] = Field(
         default=(), description="Models that `demo` plays, all when empty; `run` plays the others too."
     )
-    build_from: date | None = Field(
+    build_from: Day | None = Field(
         default=None,
         description="First partition whose features and labels are built; feeds land from the very first.",
     )
-    promote_at: datetime = Field(description="The clock when the first champion is trained.")
-    serve_first: date | datetime = Field(description="First partition served; of hours an instant.")
-    serve_last: date | datetime = Field(description="Last partition served.")
-    judge_at: datetime = Field(description="The clock when live performance is judged.")
+    promote_at: Instant = Field(description="The clock when the first champion is trained.")
+    serve_first: DayOrInstant = Field(description="First partition served; of hours an instant.")
+    serve_last: DayOrInstant = Field(description="Last partition served.")
+    judge_at: Instant = Field(description="The clock when live performance is judged.")
 
 
 class EventConfig(Strict):
     """Days that are known beforehand to be unlike others."""
 
     name: str = Field(min_length=1, description="Name for people, for example 'Labour Day'.")
-    dates: tuple[date, ...] = Field(min_length=1, description="Local dates on which it takes place.")
+    dates: tuple[Day, ...] = Field(min_length=1, description="Local dates on which it takes place.")
 
 
 class UseCaseConfig(Strict):
@@ -453,30 +494,49 @@ class UseCaseConfig(Strict):
 
     @model_validator(mode="after")
     def _names_are_unique_and_known(self) -> UseCaseConfig:
-        if self.partitions.width == "hourly" and self.cutoff.at != time(0):
-            raise ValueError("hourly partitions have no time of day in their cutoff: write 'before: PT1H'")
-        if keeper := keeper_of(self.name):
-            raise ValueError(f"'{self.name}' is a name that {keeper} keeps for itself")
-        for what, names in (
-            ("feed", [f.name for f in self.feeds]),
-            ("model", [m.name for m in self.models]),
-        ):
-            twice = sorted({n for n in names if names.count(n) > 1})
-            if twice:
-                raise ValueError(f"{what} named twice: {', '.join(twice)}")
-        known = {f.name for f in self.feeds}
-        used = set(self.views.feeds)
-        for model in self.models:
-            used |= {feed for feature in model.features for feed in feature.feeds}
-            unknown = [s.column for s in model.gates.slices if s.column not in model.feature_names]
-            if unknown:
-                raise ValueError(f"model {model.name}: slices of no feature: {', '.join(unknown)}")
-        strange = sorted(set(self.demo.models if self.demo else ()) - {m.name for m in self.models})
-        if strange:
-            raise ValueError(f"demo.models that are not declared: {', '.join(strange)}")
-        if used - known:
-            raise ValueError(f"feeds that are not declared: {', '.join(sorted(used - known))}")
+        found = [*_strange_names(self), *_unknown_names(self)]
+        if found:
+            raise Misfits(found)
         return self
+
+
+def _strange_names(config: UseCaseConfig) -> Iterator[tuple[str, Place]]:
+    """Names and a time that cannot be, each with its place."""
+    if config.partitions.width == "hourly" and config.cutoff.at != time(0):
+        yield (
+            "hourly partitions have no time of day in their cutoff: write 'before: PT1H'",
+            ("cutoff", "at"),
+        )
+    if keeper := keeper_of(config.name):
+        yield f"'{config.name}' is a name that {keeper} keeps for itself", ("name",)
+    for what, key, names in (
+        ("feed", "feeds", [f.name for f in config.feeds]),
+        ("model", "models", [m.name for m in config.models]),
+    ):
+        for i, name in enumerate(names):
+            if name in names[:i]:
+                yield f"{what} named twice: {name}", (key, i, "name")
+
+
+def _unknown_names(config: UseCaseConfig) -> Iterator[tuple[str, Place]]:
+    """Feeds, features and models that are named and not declared, each with its place."""
+    feeds = [f.name for f in config.feeds]
+    named: list[tuple[str, Place]] = [(n, ("views", "feeds", i)) for i, n in enumerate(config.views.feeds)]
+    for m, model in enumerate(config.models):
+        for f, feature in enumerate(model.features):
+            at = ("models", m, "features", f, "feeds")
+            named += [(name, (*at, i)) for i, name in enumerate(feature.feeds)]
+        for i, cut in enumerate(model.gates.slices):
+            if cut.column not in model.feature_names:
+                what = f"model {model.name}: slices of no feature: {cut.column}"
+                yield what + nearest(cut.column, model.feature_names), ("models", m, "gates", "slices", i)
+    for name, place in named:
+        if name not in feeds:
+            yield f"feeds that are not declared: {name}{nearest(name, feeds)}", place
+    models = [m.name for m in config.models]
+    for i, name in enumerate(config.demo.models if config.demo else ()):
+        if name not in models:
+            yield f"demo.models that are not declared: {name}{nearest(name, models)}", ("demo", "models", i)
 
 
 @dataclass(frozen=True)
@@ -606,115 +666,30 @@ def load_use_case(path: Path) -> UseCase:
         ConfigError: It cannot be read, is not YAML, or has unknown, missing or wrong keys; the error
             names file, line and key of each.
     """
+    file = read_yaml(path, "the use case", ConfigError, _EXAMPLE)
+    require_each_key_once(path, file.node)
+    _require_known_version(file)
     try:
-        text = path.read_text(encoding="utf-8")
-        node = yaml.compose(text, Loader=YAML_LOADER)
-        data = yaml.load(text, Loader=YAML_LOADER)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"cannot read the use case: {error}",
-            where=str(path),
-            fix="check path, rights and UTF-8",
-        ) from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"this is not YAML: {error}", where=str(path), fix="mend the syntax") from error
-    except ValueError as error:  # of a scalar that looks like a date and is none
-        raise ConfigError(
-            f"a date or time cannot be: {error}",
-            where=f"{path}:{_impossible_time(node)}",
-            fix="correct it; a text that looks like a date is written in quotes",
-        ) from error
-    _require_each_key_once(path, node)
-    _require_known_version(path, data)
-    try:
-        return UseCase(UseCaseConfig.model_validate(data), path.resolve().parent)
+        return UseCase(UseCaseConfig.model_validate(file.data), path.resolve().parent)
     except ValidationError as error:
-        lines = [
-            f"{path}:{_line(node, e['loc'])}: {'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}"
-            for e in _causes(error)
-        ]
+        found = told(error, UseCaseConfig, file.data)
+        lines = [f"{path}:{file.line(place)}: {dotted(place)}: {what}" for place, what in found]
         raise ConfigError(
             f"{len(lines)} error(s) in the use case:\n    " + "\n    ".join(lines),
-            where=str(path),
+            where=f"{path}:{min(file.line(place) for place, _ in found)}",
             fix="correct the keys named above; `ml-platform schema` prints the format",
         ) from error
 
 
-def _require_known_version(path: Path, data: object) -> None:
+def _require_known_version(file: YamlFile) -> None:
     """A newer format is told as such: its unknown keys are no typing errors."""
-    version = data.get("schema_version") if isinstance(data, dict) else None
+    version = file.data.get("schema_version")
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise ConfigError(
             f"it is written in schema_version {version}, and this platform reads up to {SCHEMA_VERSION}",
-            where=str(path),
+            where=f"{file.path}:{file.line(('schema_version',))}",
             fix="upgrade the platform, or write the file in the older format (`ml-platform schema`)",
         )
-
-
-def _scalars(node: yaml.Node | None) -> Iterator[yaml.ScalarNode]:
-    if isinstance(node, yaml.ScalarNode):
-        yield node
-    for part in node.value if isinstance(node, yaml.CollectionNode) else ():
-        for each in part if isinstance(part, tuple) else (part,):
-            yield from _scalars(each)
-
-
-def _impossible_time(node: yaml.Node | None) -> int:
-    """The line of the first scalar that looks like a date and is none."""
-    for scalar in _scalars(node):
-        if scalar.tag.endswith(":timestamp"):
-            try:
-                yaml.constructor.SafeConstructor().construct_yaml_timestamp(scalar)
-            except ValueError:
-                return int(scalar.start_mark.line) + 1
-    return 1
-
-
-def _require_each_key_once(path: Path, node: yaml.Node | None) -> None:
-    """YAML would keep the last of two, in silence."""
-    if isinstance(node, yaml.MappingNode):
-        lines: dict[str, int] = {}
-        for key, value in node.value:
-            line = key.start_mark.line + 1
-            if str(key.value) in lines:
-                raise ConfigError(
-                    f"'{key.value}' stands twice, first in line {lines[str(key.value)]}",
-                    where=f"{path}:{line}",
-                    fix="keep one of them",
-                )
-            lines[str(key.value)] = line
-            _require_each_key_once(path, value)
-    elif isinstance(node, yaml.SequenceNode):
-        for value in node.value:
-            _require_each_key_once(path, value)
-
-
-def _causes(error: ValidationError) -> list[ErrorDetails]:
-    """The errors without "too short" lists that are only short of items with errors of their own."""
-    found = error.errors()
-
-    def follows(one: ErrorDetails) -> bool:
-        inside = [e for e in found if e is not one and e["loc"][: len(one["loc"])] == one["loc"]]
-        return one["type"] == "too_short" and bool(inside)
-
-    return [e for e in found if not follows(e)]
-
-
-def _line(node: yaml.Node | None, location: tuple[int | str, ...]) -> int:
-    """The line of a key in a composed YAML document (of its nearest parent where it is missing)."""
-    line = 1
-    for step in location:
-        if isinstance(node, yaml.MappingNode):
-            found = [(k, v) for k, v in node.value if k.value == step]
-            if not found:
-                break
-            line, node = found[0][0].start_mark.line + 1, found[0][1]
-        elif isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
-            node = node.value[step]
-            line = node.start_mark.line + 1
-        else:
-            break
-    return line
 
 
 def use_case_files() -> list[Path]:

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, field_validator, model_validator
 
-from ml_platform.strict import Identifier, Strict
+from ml_platform.strict import Duration, Identifier, LocalTime, Strict
 
 _VARIABLE = re.compile(r"^[A-Z][A-Z0-9_]*$")
 
@@ -18,15 +18,15 @@ class ArrivalConfig(Strict):
     """When a partition's data can be expected, counted in local days from the partition's first."""
 
     due_days: int = Field(default=1, description="Days after the partition's first day when data is due.")
-    due_at: time = Field(default=time(0), description="Local time on that day.")
+    due_at: LocalTime = Field(default=time(0), description="Local time on that day.")
     complete_days: int = Field(
         default=1,
         description="Days after the partition's first day from which nothing new is expected.",
     )
-    due_after: timedelta | None = Field(
+    due_after: Duration | None = Field(
         default=None, description="Instead of due_days: so long after the partition's end, for example PT10M."
     )
-    complete_after: timedelta | None = Field(
+    complete_after: Duration | None = Field(
         default=None, description="Instead of complete_days: so long after the partition's end."
     )
 
@@ -91,7 +91,7 @@ class KnownAtConfig(Strict):
     arrival: bool = Field(
         default=False, description="When its file was last written (path), or its object (s3)."
     )
-    delay: timedelta | None = Field(
+    delay: Duration | None = Field(
         default=None, description="A rule: so long after the event, for example P2D or PT6H."
     )
 
@@ -133,7 +133,7 @@ class FeedConfig(Strict):
         "what came late, and `ml-platform use-case check` says what that costs.",
     )
     static: bool = Field(default=False, description="A reference feed without event time.")
-    landing_lag: timedelta = Field(
+    landing_lag: Duration = Field(
         default=timedelta(0), description="Usual time from known_at to landed, for example PT5M."
     )
     lookback: int = Field(

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from ml_platform.strict import Identifier, Strict
+from ml_platform.strict import Identifier, Misfits, Place, Strict
 
 
 class DiagnosisConfig(Strict):
@@ -103,12 +103,18 @@ class DiagnosisConfig(Strict):
 
     @model_validator(mode="after")
     def _windows_and_shares_fit(self) -> DiagnosisConfig:
+        found: list[tuple[str, Place]] = []
         if self.maximum_partitions < self.concept_partitions:
-            raise ValueError("maximum_partitions is less than concept_partitions: it could never grow")
+            what = "maximum_partitions is less than concept_partitions: it could never grow"
+            found.append((what, ("maximum_partitions",)))
         if self.weighted_share > self.mature_share:
-            raise ValueError("weighted_share is more than mature_share: no partition could have weights")
+            what = "weighted_share is more than mature_share: no partition could have weights"
+            found.append((what, ("weighted_share",)))
         if 2 * self.minimum_class_rows > self.minimum_rows:
-            raise ValueError("minimum_class_rows of either class are more than minimum_rows")
+            what = "minimum_class_rows of either class are more than minimum_rows"
+            found.append((what, ("minimum_class_rows",)))
+        if found:
+            raise Misfits(found)
         return self
 
 
@@ -196,8 +202,9 @@ class RetrainingConfig(Strict):
     @model_validator(mode="after")
     def _renewal_can_be_judged(self) -> RetrainingConfig:
         if self.freshness_partitions < self.freshness_gate:
-            raise ValueError(
+            what = (
                 "freshness_partitions is less than freshness_gate: a renewal could never be judged on days "
                 "that came after the promotion"
             )
+            raise Misfits([(what, ("freshness_partitions",))])
         return self

@@ -35,12 +35,22 @@ def edited(file: Path, old: str, new: str) -> ConfigError:
 @pytest.mark.parametrize(
     ("old", "new", "key", "why"),
     [
-        ("    reader: feeds:read_loans", "    raeder: feeds:read_loans", "feeds.0.raeder", "not permitted"),
-        ("    lookback: 4", "    lookback: four", "feeds.1.lookback", "valid integer"),
-        ("{threshold: 0.4,", "{threshold: 1.4,", "models.0.serving.decision.threshold", "less than or equal"),
-        ("      folds: 3", "      folds: 3\n      fold: 3", "models.0.training.fold", "not permitted"),
+        (
+            "    reader: feeds:read_loans",
+            "    raeder: feeds:read_loans",
+            "feeds.0.raeder",
+            "did you mean 'reader'?",
+        ),
+        ("    lookback: 4", "    lookback: four", "feeds.1.lookback", "whole number"),
+        ("{threshold: 0.4,", "{threshold: 1.4,", "models.0.serving.decision.threshold", "at most 1"),
+        (
+            "      folds: 3",
+            "      folds: 3\n      fold: 3",
+            "models.0.training.fold",
+            "did you mean 'folds'?",
+        ),
         ("{width: weekly,", "{width: yearly,", "partitions.width", "daily"),
-        ("name: library_loans\n", "name: Library Loans\n", "name", "pattern"),
+        ("name: library_loans\n", "name: Library Loans\n", "name", "is no name"),
     ],
 )
 def test_an_unknown_or_wrong_key_is_told_with_file_line_and_key(
@@ -63,7 +73,7 @@ def test_a_known_event_names_the_partition_that_holds_its_day(file: Path) -> Non
 
 def test_a_missing_key_points_at_what_it_is_missing_from(file: Path) -> None:
     error = edited(file, "owner: {team: lending, email: lending@example.org}\n", "owner: {team: lending}\n")
-    assert f"{file}:{line_of(file, 'owner:')}: owner.email: Field required" in error.what
+    assert f"{file}:{line_of(file, 'owner:')}: owner: 'email' is missing" in error.what
 
 
 def test_all_errors_are_told_at_once(file: Path) -> None:
@@ -114,6 +124,88 @@ def test_what_does_not_fit_together_is_told(file: Path, old: str, new: str, why:
     assert why in edited(file, old, new).what
 
 
+OWNER = "owner: {team: lending, email: lending@example.org}"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("lookback: 4", "lookback: four", "a whole number is expected, found the text 'four'"),
+        ("key: [branch, loan_no]", "key: branch", "views.key: a list is expected, found the text 'branch'"),
+        (OWNER, "owner: lending", "a mapping of keys to values with the keys team, email is expected, found"),
+        (OWNER, "owner: {team: lending, email: at home}", "'at home' is no mail address such as"),
+        (OWNER, "owner: {team: ' ', email: a@example.org}", "the team's name is empty"),
+        ("landing_lag: PT1H", "landing_lag: 1h", "PT2H (hours) or PT30M (minutes) is expected, found the te"),
+        ("landing_lag: PT1H", "landing_lag: 60", "is expected, found the number 60"),
+        ("start: 2020-01-06,", "start: 06.01.2020,", "a date such as 2024-01-31 is expected, found the text"),
+        (
+            "start: 2020-01-06,",
+            "start: 2020,",
+            "such as 2024-01-31 is expected, found the number 2020",
+        ),
+        ('at: "20:00"', "at: 20:00", "the number 1200 (as which YAML reads 20:00 without quotes)"),
+        ('at: "20:00"', "at: 8pm", 'a time of day in quotes, such as "20:00", is expected, found the text'),
+        ("width: weekly", "width: week", "is expected, found the text 'week'; did you mean 'weekly'?"),
+        ("Europe/Berlin", "Berlin", "partitions.timezone: 'Berlin' is no IANA zone"),
+        ("title: Late returns at the library", "title: 2020", "found the number 2020; write it in quotes"),
+        ("static: true", "static: maybe", "true or false is expected, found the text 'maybe'"),
+        ("{train: 18,", "{train: 0,", "models.0.windows.train: it must be at least 2, found 0"),
+        (
+            "- {column: branch}",
+            "- branch",
+            "the keys column, bands is expected, found the text 'branch'",
+        ),
+        ("feeds: [returns]}", "feeds: [retuns]}", "are not declared: retuns; did you mean 'returns'?"),
+        ("{column: branch}", "{column: brunch}", "slices of no feature: brunch; did you mean 'branch'?"),
+        ("{threshold: 0.4,", "{bands: [2, 1],", "serving.decision.bands: the edges of 'bands' must rise"),
+        (
+            "      folds: 3",
+            "      baseline: ridge",
+            "models.0.training.baseline: model late_return is b",
+        ),
+        (
+            "parameters: {n_estimators: 60}",
+            "parameters: {a: [1]}",
+            "parameters.a: a number or a whole",
+        ),
+    ],
+)
+def test_a_typical_mistake_is_told_in_plain_words_at_its_own_line(
+    file: Path, old: str, new: str, told: str
+) -> None:
+    error = edited(file, old, new)
+    (said,) = error.what.splitlines()[1:]
+    assert said.strip().startswith(f"{file}:{line_of(file, new)}: ")
+    assert told in said
+    assert error.where == f"{file}:{line_of(file, new)}"
+
+
+def test_a_wrong_date_or_instant_is_told_once(file: Path) -> None:
+    demo = "{promote_at: 1, serve_first: soon, serve_last: 2020-10-05, judge_at: 2020-10-09T00:00:00+00:00}"
+    error = edited(file, "\nviews:", f"\ndemo: {demo}\nviews:")
+    told = "\n".join(error.what.splitlines()[1:])
+    assert told.count("serve_first") == 1 and told.count("promote_at") == 1
+    assert "a date such as 2024-01-31 or an instant such as 2024-01-31T10:00:00+01:00 is expected" in told
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "at", "what", "fix"),
+    [
+        ("feeds: [returns]}", "feeds: [returns}", "returns}", "did not find expected ',' or ']'", "mend"),
+        ("    lookback: 4", "\tlookback: 4", "lookback: 4", "a tab character", "spaces"),
+        ("title: Late", "title: L\x00te", "title: L", "control characters are not allowed", "mend"),
+    ],
+)
+def test_wrong_syntax_is_told_with_its_line_and_in_one(
+    file: Path, old: str, new: str, at: str, what: str, fix: str
+) -> None:
+    error = edited(file, old, new)
+    assert error.what.startswith("this is not YAML: ") and what in error.what
+    assert "unicode string" not in error.what and "\n" not in error.what
+    assert error.where == f"{file}:{line_of(file, at)}"
+    assert fix in error.fix
+
+
 @pytest.mark.parametrize("when", ["2024-13-08", "2024-06-31T10:00:00+00:00", "2024-01-01T25:00:00"])
 def test_a_date_that_cannot_be_is_told_with_its_line(file: Path, when: str) -> None:
     error = edited(file, "\ntitle: ", f"\ntitle: {when} # ")
@@ -140,15 +232,18 @@ def test_a_key_that_stands_twice_is_told(file: Path) -> None:
     [
         (b"name: [unclosed", "this is not YAML"),
         (b"name: caf\xe9", "cannot read"),
-        (b"", "error"),
-        (b"- a list", "error"),
+        (b"", "the use case is empty"),
+        (b"# only a comment", "the use case is empty"),
+        (b"- a list", "holds a list, and no keys with values"),
+        (b"some text", "holds the text 'some text'"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_told(file: Path, content: bytes, why: str) -> None:
     file.write_bytes(content)
     with pytest.raises(ConfigError, match=why) as caught:
         load_use_case(file)
-    assert caught.value.where == str(file)
+    assert caught.value.where.split(":")[0] == str(file)
+    assert caught.value.fix
 
 
 def test_a_missing_file_is_told(tmp_path: Path) -> None:

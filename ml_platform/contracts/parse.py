@@ -24,6 +24,7 @@ from open_data_contract_standard.model import (
 )
 from pydantic import ValidationError
 
+from ml_platform.config_errors import told
 from ml_platform.contracts.dialect import LOGICAL_TYPES, TYPE_OPTIONS
 from ml_platform.contracts.implied import column_rules, key_rule, schema_rules
 from ml_platform.contracts.model import RESERVED, Column, Contract, LogicalType, Rule, ServiceLevel
@@ -90,11 +91,12 @@ def _document(source: ContractSource) -> OpenDataContractStandard:
     try:
         document = OpenDataContractStandard.model_validate(source.data)
     except ValidationError as error:
-        for one in error.errors():
-            source.problem(one["loc"], one["msg"])
+        for place, what in told(error, OpenDataContractStandard, source.data):
+            source.problem(place, what)
         source.raise_problems(_FIX)
         raise
-    source.report_unknown_keys(source.data, document.model_dump(by_alias=True, exclude_unset=True))
+    understood = document.model_dump(by_alias=True, exclude_unset=True)
+    source.report_unknown_keys(source.data, understood, OpenDataContractStandard)
     if document.kind != "DataContract":
         source.problem(("kind",), "must be DataContract")
     if not (document.apiVersion or "").startswith("v3."):

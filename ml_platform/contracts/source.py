@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import BaseModel
 
-from ml_platform.config import YAML_LOADER
+from ml_platform.config_errors import dotted, known_keys, read_yaml, unknown_key
 from ml_platform.errors import ContractError
 
 Location = tuple[str | int, ...]
+_EXAMPLE = "begin with 'kind: DataContract'; see data_contracts/README.md"
 
 
 class Problem(Exception):
@@ -40,60 +42,27 @@ class ContractSource:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.problems: list[tuple[int, str]] = []
-        try:
-            text = path.read_text(encoding="utf-8")
-            self._node = yaml.compose(text, Loader=YAML_LOADER)
-            data = yaml.load(text, Loader=YAML_LOADER)
-        except (OSError, UnicodeDecodeError) as error:
-            raise ContractError(
-                f"cannot read the contract: {error}",
-                where=str(path),
-                fix="check path, rights and UTF-8; a contract is named like its feed",
-            ) from error
-        # PyYAML's constructors raise ValueError for such things as the date 2013-02-31.
-        except (yaml.YAMLError, ValueError) as error:
-            raise ContractError(
-                f"this is not YAML: {error}", where=str(path), fix="mend the syntax"
-            ) from error
-        if not isinstance(data, dict):
-            raise ContractError(
-                "the contract is empty or no mapping",
-                where=f"{path}:1",
-                fix="begin with 'kind: DataContract'; see data_contracts/README.md",
-            )
-        self.data: dict[str, Any] = data
-        self._report_repeated_keys(self._node, ())
+        self._file = read_yaml(path, "the contract", ContractError, _EXAMPLE)
+        self.data: dict[str, Any] = self._file.data
+        self._report_repeated_keys(self._file.node, ())
 
     def problem(self, location: Location, what: str) -> None:
         """Note a problem at a place in the file, for example ``("schema", 0, "name")``."""
-        name = ".".join(map(str, location)) or "file"
-        self.problems.append((self.line(location), f"{name}: {what}"))
+        self.problems.append((self._file.line(location), f"{dotted(location)}: {what}"))
 
-    def line(self, location: Location) -> int:
-        """The line of a place, or of its nearest parent that is there."""
-        node, line = self._node, 1
-        for step in location:
-            if isinstance(node, yaml.MappingNode):
-                found = [(k, v) for k, v in node.value if k.value == step]
-                if not found:
-                    break
-                line, node = found[-1][0].start_mark.line + 1, found[-1][1]
-            elif isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
-                node = node.value[step]
-                line = node.start_mark.line + 1
-        return line
-
-    def report_unknown_keys(self, written: Any, understood: Any, location: Location = ()) -> None:
-        """Note each key of ``written`` that did not survive parsing into ``understood``."""
+    def report_unknown_keys(
+        self, written: Any, understood: Any, model: type[BaseModel], location: Location = ()
+    ) -> None:
+        """Note each key of ``written`` that did not survive parsing by ``model`` into ``understood``."""
         if isinstance(written, dict) and isinstance(understood, dict):
             for key, value in written.items():
                 if key not in understood:
-                    self.problem((*location, key), "unknown key")
+                    self.problem((*location, key), unknown_key(key, known_keys(model, location)))
                 else:
-                    self.report_unknown_keys(value, understood[key], (*location, key))
+                    self.report_unknown_keys(value, understood[key], model, (*location, key))
         elif isinstance(written, list) and isinstance(understood, list):
             for i, (one, other) in enumerate(zip(written, understood, strict=False)):
-                self.report_unknown_keys(one, other, (*location, i))
+                self.report_unknown_keys(one, other, model, (*location, i))
 
     def raise_problems(self, fix: str) -> None:
         """Stop if there were problems.

@@ -107,12 +107,12 @@ def test_library_metrics_become_expectations(
 @pytest.mark.parametrize(
     ("old", "new", "line", "why"),
     [
-        ("status: active", "statsu: active", "statsu: active", "Extra inputs"),
+        ("status: active", "statsu: active", "statsu: active", "did you mean 'status'?"),
         ("logicalType: string", "logicalTyp: string", "- name: shop", "is none of string, integer"),
-        ("logicalType: string", "logicalTyp: string", "logicalTyp: string", "unknown key"),
-        ("unit: percent", "unit: percent\n            mustbe: 3", "mustbe: 3", "unknown key"),
-        ("  name: shop", "  nam: shop", "nam: shop", "unknown key"),
-        ("- value: paid", "- valu: paid", "- valu: paid", "unknown key"),
+        ("logicalType: string", "logicalTyp: string", "logicalTyp: string", "did you mean 'logicalType'?"),
+        ("unit: percent", "unit: percent\n            mustbe: 3", "mustbe: 3", "did you mean 'mustBe'?"),
+        ("  name: shop", "  nam: shop", "nam: shop", "did you mean 'name'?"),
+        ("- value: paid", "- valu: paid", "- valu: paid", "did you mean 'value'?"),
         ("version: 1.2.0", "version: 1.2.0\nversion: 1.3.0", "version: 1.3.0", "stands here twice"),
         ("kind: DataContract", "kind: Data", "kind: Data", "must be DataContract"),
         ("apiVersion: v3.1.0", "apiVersion: v2.2.2", "apiVersion: v2.2.2", "must be v3"),
@@ -154,7 +154,7 @@ def test_library_metrics_become_expectations(
         ("max_value: 1000", "max_value: much", "max_value: much", "'much' is no number"),
         ("value: 0.5", "value: 50", "customProperties:", "share from 0 to 1"),
         ("column_A: price", "column_A: prize", "column_A: prize", "no column 'prize'"),
-        ("GreaterThan: 0", "GreaterThan: none", "mustBeGreaterThan: none", "valid integer"),
+        ("GreaterThan: 0", "GreaterThan: none", "mustBeGreaterThan: none", "a whole number"),
         ("same_weekday_row_count", "same_day", "rule: same_day", "is none of same_weekday"),
         ("warn_deviation", "warn_devaition", "warn_devaition: 0.10", "unknown key"),
         ("hold_below: 0.5", "hold_below: half", "hold_below: half", "number of at least 0"),
@@ -189,9 +189,9 @@ def test_all_errors_are_told_at_once(edited: Edit) -> None:
     ("content", "why"),
     [
         (b"", "empty"),
-        (b"- a list", "no mapping"),
+        (b"- a list", "holds a list"),
         (b"kind: [", "not YAML"),
-        (b"kind: 2024-02-31", "not YAML"),
+        (b"kind: 2024-02-31", "a date or time cannot be"),
         ("name: café".encode("latin-1"), "cannot read"),
     ],
 )

@@ -24,7 +24,7 @@ from library import FOLDER, NAME
 
 from ml_platform.config import PartitionConfig, UseCase, load_use_case
 from ml_platform.definitions import build
-from ml_platform.orchestration.keys import partitions_of
+from ml_platform.orchestration.keys import owners, partitions_of
 from ml_platform.orchestration.resources import PlatformResource
 
 MODEL_STAGES = (
@@ -95,6 +95,18 @@ def test_the_use_case_s_assets_link_to_a_readme(location: Definitions) -> None:
 
 def test_owners_are_those_of_the_use_case(location: Definitions) -> None:
     assert {tuple(s.owners) for s in own(location).values()} == {("lending@example.org", "team:lending")}
+
+
+@pytest.mark.parametrize(
+    ("email", "named"),
+    [("a@example.org", ["a@example.org", "team:lending"]), ("a@example.technology", ["team:lending"])],
+)
+def test_an_address_that_dagster_refuses_does_not_break_its_use_case(email: str, named: list[str]) -> None:
+    use_case = load_use_case(FOLDER / NAME / "use_case.yaml")
+    owner = use_case.config.owner.model_copy(update={"email": email})
+    config = use_case.config.model_copy(update={"owner": owner})
+    assert owners(UseCase(config, use_case.folder)) == named
+    assert AssetSpec("anything", owners=named)
 
 
 def test_features_and_labels_show_the_columns_that_they_are_made_from(location: Definitions) -> None:
