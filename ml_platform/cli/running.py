@@ -82,14 +82,19 @@ def run(
     use_case.yaml says; on the wall clock, and after an edit, the lifecycle as of now. What has been done is
     not done again. The exit status is 1 where a model did not come to serve.
     """
-    from ml_platform.lifecycle.loadable import require_loadable
-
     name = found_by_folder(use_case)
     stores = platform()
     chosen = stores.use_case(name)
     wanted = _models(chosen, [m.strip() for m in (models or "").split(",") if m.strip()])
-    require_loadable(chosen, {})
+    _require_loadable(stores, chosen)
     _play_all(stores, {chosen.name: wanted})
+
+
+def _require_loadable(stores: Platform, chosen: UseCase) -> None:
+    """Dagster has no job of a use case that is not loaded, and would say only that."""
+    from ml_platform.lifecycle.loadable import feeds_before, require_loadable
+
+    require_loadable(chosen, feeds_before(chosen, stores.use_cases.values()))
 
 
 def _models(use_case: UseCase, asked: Sequence[str]) -> list[str]:
@@ -177,6 +182,7 @@ def _played(stores: Platform, name: str, models: Sequence[str]) -> bool:
 
     log = stores.home / "demo.log"
     try:
+        _require_loadable(stores, stores.use_case(name))
         with (
             open_instance(stores) as instance,
             log.open("a") as file,

@@ -86,8 +86,8 @@ def _wrong(name: str, path: Path, limits: tuple[float, float] | None) -> int:
 
     stores = platform()
     with console.status(f"reading the files of {name} …"):
-        use_case, remarks = check_files(path)
-    # Of two with one name, or one feed told in two ways, neither is wrong by itself.
+        use_case, remarks = check_files(path, stores.use_cases.values())
+    # Of two with one name neither is wrong by itself.
     others = [b for b in stores.discovery.broken if b.path.resolve() == path.resolve()]
     remarks += [r for r in (Remark.of(b.error) for b in others) if r not in remarks]
     if use_case is not None and not any(r.level == "error" for r in remarks):

@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
 from ml_platform.config import UseCase, load_use_case
 from ml_platform.errors import PlatformError
-from ml_platform.lifecycle.loadable import load_problems
+from ml_platform.lifecycle.loadable import feeds_before, load_problems
 from ml_platform.limited import run_limited
 from ml_platform.remarks import Remark
 
@@ -29,13 +29,18 @@ main(Path(sys.argv[1]), Path(sys.argv[2]))
 """
 
 
-def check_files(path: Path) -> tuple[UseCase | None, list[Remark]]:
-    """What is wrong with a use case's files: YAML, contracts, feed code, dbt project."""
+def check_files(path: Path, others: Iterable[UseCase] = ()) -> tuple[UseCase | None, list[Remark]]:
+    """What is wrong with a use case's files: YAML, contracts, feed code, dbt project.
+
+    Args:
+        path: Its ``use_case.yaml``.
+        others: All use cases that can be read, in order: one feed may not be told in two ways.
+    """
     try:
         use_case = load_use_case(path)
     except PlatformError as error:
         return None, [Remark.of(error)]
-    found = [Remark.of(e) for e in load_problems(use_case, {})]
+    found = [Remark.of(e) for e in load_problems(use_case, feeds_before(use_case, others))]
     return use_case, list(dict.fromkeys([*found, *_known_at(use_case, path)]))
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import takewhile
 
 from ml_platform.config import UseCase
 from ml_platform.errors import ConfigError, PlatformError
@@ -33,6 +34,25 @@ def require_loadable(use_case: UseCase, feeds: Mapping[str, UseCase]) -> None:
         )
 
 
+def feeds_before(use_case: UseCase, found: Iterable[UseCase]) -> dict[str, UseCase]:
+    """The use case that has brought each feed when it is this one's turn to be loaded.
+
+    Args:
+        use_case: The one whose turn it is.
+        found: All that can be read, in the order in which they are loaded.
+    """
+    earlier = list(takewhile(lambda u: u.folder != use_case.folder, found))
+    own = {f.name for f in use_case.config.feeds}
+    feeds: dict[str, UseCase] = {}
+    # Most share no feed; then nobody else's dbt project need be compiled.
+    if any(own & {f.name for f in u.config.feeds} for u in earlier):
+        for each in earlier:
+            if next(load_problems(each, feeds), None) is None:
+                for feed in each.config.feeds:
+                    feeds.setdefault(feed.name, each)
+    return feeds
+
+
 def load_problems(use_case: UseCase, feeds: Mapping[str, UseCase]) -> Iterator[PlatformError]:
     """What keeps a use case from being loaded: contracts, feed code, dbt project; each named once."""
     for feed in use_case.config.feeds:
@@ -56,11 +76,13 @@ def _require_same(use_case: UseCase, other: UseCase, feed: str, digest: str) -> 
     differs = []
     if contract_of(other, feed).digest != digest:
         differs.append("contract")
-    if other.feed(feed) != use_case.feed(feed):
-        differs.append("declaration in use_case.yaml")
+    here, there = use_case.feed(feed), other.feed(feed)
+    settings = [k for k in type(here).model_fields if getattr(here, k) != getattr(there, k)]
+    if settings:
+        differs.append(f"declaration in use_case.yaml ({', '.join(settings)})")
     if differs:
         raise ConfigError(
             f"feed '{feed}' is another one in use case '{other.name}': its {' and '.join(differs)} differ",
-            where=f"{use_case.folder} and {other.folder}",
+            where=f"{use_case.folder / 'use_case.yaml'} and {other.folder / 'use_case.yaml'}: feed {feed}",
             fix="rename the feed and its contract file here, or declare it exactly as there to share it",
         )

@@ -37,3 +37,23 @@ def test_a_broken_one_stops_no_other_from_being_checked(folder: Path) -> None:
     good = {p.parent.name for p in use_case_files()} - {"a_broken_one", "twin"}
     assert NAME in good and len(good) > 1
     assert all(f"nothing is wrong with {name}" in told for name in good)
+
+
+@pytest.mark.parametrize(
+    "command", [["use-case", "check", "--no-data", "other_loans"], ["run", "other_loans"]]
+)
+def test_a_feed_that_another_use_case_tells_otherwise_is_told(folder: Path, command: list[str]) -> None:
+    """Nothing of such a use case is loaded, so Dagster would say only that it has no such job."""
+    other = shutil.copytree(FOLDER / NAME, folder / "other_loans")
+    file = other / "use_case.yaml"
+    text = file.read_text().replace(f"name: {NAME}\n", "name: other_loans\n")
+    file.write_text(text.replace("landing_lag: PT1H", "landing_lag: PT2H"))
+
+    result = CliRunner().invoke(app, [*command.split(), "other_loans"])
+
+    assert result.exit_code == 1
+    told = " ".join(f"{result.output} {result.exception}".split())
+    assert f"feed 'loans' is another one in use case '{NAME}'" in told
+    assert "declaration in use_case.yaml (landing_lag) differ" in told
+    assert "rename the feed" in told
+    assert "nothing is wrong" not in told
