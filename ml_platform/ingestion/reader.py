@@ -67,6 +67,7 @@ def read_feed(
     partitions: Sequence[Partition],
     as_of: datetime,
     faults: list[FeedError] | None = None,
+    seen: Callable[[pa.Table], object] = lambda _: None,
 ) -> pa.Table:
     """What had landed of some partitions by ``as_of``, from the feed's source or its reader.
 
@@ -76,6 +77,8 @@ def read_feed(
         partitions: Partitions to read.
         as_of: Instant (aware); rows with ``known_at + landing_lag`` after it are dropped.
         faults: As for :func:`ml_platform.ingestion.placing.place`.
+        seen: Shown all rows that were read before those of other partitions are left out: a file is read as
+            a whole, and a check looks at more of it than it lands.
 
     Returns:
         Raw columns as the reader gave them, ``partition_key`` string and ``known_at`` timestamp[us, UTC].
@@ -89,6 +92,7 @@ def read_feed(
         table = read_source(use_case.folder, feed, partitions)
     else:
         table = _call(load_reader(use_case.folder, feed.reader), request, where)
+    seen(table)
     if feed.declared and table.num_rows:
         table = place(table, feed, use_case.scheme, partitions, faults)
     elif feed.declared:

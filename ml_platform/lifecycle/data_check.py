@@ -5,26 +5,38 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from ml_platform.config import ModelConfig, UseCase, load_use_case
+from ml_platform.contracts.parse import contract_path
 from ml_platform.errors import ConfigError, FeedError, PlatformError
+from ml_platform.feed_config import FeedConfig
 from ml_platform.ingestion.reader import read_feed
 from ml_platform.kinds.of import kind_of
 from ml_platform.lifecycle import views
-from ml_platform.lifecycle.acceptance import AcceptanceReport, accept
+from ml_platform.lifecycle.acceptance import AcceptanceReport, RuleSummary, accept, quarantine_asset
 from ml_platform.lifecycle.checking import write_remarks
+from ml_platform.lifecycle.feed_contracts import contract_of
 from ml_platform.lifecycle.landing import land
 from ml_platform.lifecycle.platform import Outside, Platform
 from ml_platform.monitoring.leakage import feature_aucs
 from ml_platform.remarks import Remark
+from ml_platform.storage.parquet import read_table
 
 _PARTITIONS = 8
 _LEAK = 0.995
 _FEWEST_ROWS = 100
+_SHOWN = 5
+_EFFECTS = {
+    "quarantine": "those rows go to quarantine: no feature, label or prediction sees them",
+    "hold": "those partitions are held back",
+    "warn": "it only warns",
+}
+"""What becomes of rows that break a rule."""
 _LATER = datetime(9000, 1, 1, tzinfo=UTC)
 
 
@@ -43,20 +55,26 @@ def look(environment: Mapping[str, str], use_case: UseCase) -> Iterator[Remark]:
     for model in use_case.config.models:
         yield from _training(use_case, model)
     faults: list[FeedError] = []
-    outside = Outside(feeds=partial(read_feed, faults=faults), use_cases={use_case.name: use_case})
+    read: list[pa.Table] = []
+    feeds = partial(read_feed, faults=faults, seen=read.append)
+    outside = Outside(feeds=feeds, use_cases={use_case.name: use_case})
     platform = Platform(environment, outside)
     keys, ahead = _chosen(platform, use_case)
     fed = True
     for feed in use_case.config.feeds:
         faults.clear()
+        read.clear()
+        keyless: list[Remark] = []
         try:
             landed = land(platform, use_case, feed, [*keys, *ahead], _LATER)
+            keyless += _without_key(use_case, feed, read)
+            read.clear()
             report = accept(platform, use_case, feed, _LATER)
         except PlatformError as error:
             fed = False
-            yield from map(Remark.of, [*faults, error])
+            yield from [*map(Remark.of, faults), *keyless, Remark.of(error)]
             continue
-        yield from map(Remark.of, faults)
+        yield from [*map(Remark.of, faults), *keyless]
         if not sum(r.rows for r in landed):
             fed = False
             if faults:
@@ -64,7 +82,7 @@ def look(environment: Mapping[str, str], use_case: UseCase) -> Iterator[Remark]:
             span = "" if feed.static else f" of {keys[0]} to {keys[-1]}"
             fix = "correct its source, or `partitions: start` and `end`"
             yield Remark("error", f"feed {feed.name} has no rows{span}", feed.origin, fix)
-        yield from _acceptance(report, use_case)
+        yield from _acceptance(platform, report, use_case, keys_told=bool(keyless))
     if fed:
         yield from _views(platform, use_case, keys)
 
@@ -81,24 +99,56 @@ def _chosen(platform: Platform, use_case: UseCase) -> tuple[list[str], list[str]
     return keys, scheme.keys(scheme.shift(last, 1), scheme.shift(last, wait))
 
 
-def _acceptance(report: AcceptanceReport, use_case: UseCase) -> Iterator[Remark]:
-    file = use_case.contracts_dir / f"{report.feed}.yaml"
+def _without_key(use_case: UseCase, feed: FeedConfig, read: Sequence[pa.Table]) -> Iterator[Remark]:
+    """Rows without a value in a column of the key, in all that was read: they can be nobody's."""
+    contract, path = contract_of(use_case, feed.name), contract_path(use_case.contracts_dir, feed.name)
+    by_file = feed.source is not None and feed.source.path is not None
+    origin = (use_case.folder / feed.origin).resolve() if by_file else feed.origin
+    for table, name in product(read, contract.key):
+        if name not in table.column_names:
+            continue
+        rows = [i + 1 for i in pc.indices_nonzero(table[name].is_null(nan_is_null=True)).to_pylist()]
+        if not rows:
+            continue
+        breach = next((r.on_breach for r in contract.rules if r.name == f"{name}_required"), "quarantine")
+        shown = ", ".join(map(str, rows[:_SHOWN])) + (", …" if len(rows) > _SHOWN else "")
+        yield Remark(
+            "error" if breach == "hold" else "warning",
+            f"feed {feed.name}: {len(rows):,} of {table.num_rows:,} rows have no {name}, which is a column "
+            f"of the key; {_EFFECTS[breach]}",
+            f"{origin}, row {shown}",
+            f"give each row its {name}, or choose a key that every row has (primaryKey in {path})",
+        )
+
+
+def _acceptance(
+    platform: Platform, report: AcceptanceReport, use_case: UseCase, *, keys_told: bool
+) -> Iterator[Remark]:
+    file = contract_path(use_case.contracts_dir, report.feed)
+    told = {f"{name}_required" for name in report.contract.key} if keys_told else set()
     for rule in report.rules:
-        if rule.state != "FAIL":
+        if rule.state != "FAIL" or rule.name in told:
             continue
         level = "warning" if rule.on_breach != "hold" else "error"
-        effect = {
-            "quarantine": "those rows go to quarantine",
-            "hold": "those partitions are held back",
-            "warn": "it only warns",
-        }[rule.on_breach]
         yield Remark(
             level,  # type: ignore[arg-type]
             f"feed {report.feed}: rule {rule.name} is broken by {rule.failed_rows:,} of {rule.checked_rows:,}"
-            f" rows in {len(rule.failed_partitions)} partition(s); {effect}. {rule.reason}",
-            f"{file}, for example partition {rule.failed_partitions[0]}",
+            f" rows in {len(rule.failed_partitions)} partition(s); {_EFFECTS[rule.on_breach]}. {rule.reason}",
+            f"{file}, for example partition {rule.failed_partitions[0]}{_example(platform, report, rule)}",
             "mend the data, or change the rule and raise the contract's version",
         )
+
+
+def _example(platform: Platform, report: AcceptanceReport, rule: RuleSummary) -> str:
+    """One of the rows that a rule sent to quarantine."""
+    key = rule.failed_partitions[0]
+    head = platform.ledger.heads(quarantine_asset(report.feed), [key]).get(key)
+    if head is None:
+        return ""
+    for row in read_table(platform.lake.get(head.digest)).to_pylist():
+        if row["rule"] == rule.name:
+            return f", row {row['row'] + 1}: {row['column'] or 'the row'} = {row['value']}"
+    return ""
 
 
 def _views(platform: Platform, use_case: UseCase, keys: Sequence[str]) -> Iterator[Remark]:
@@ -119,11 +169,26 @@ def _views(platform: Platform, use_case: UseCase, keys: Sequence[str]) -> Iterat
         )
         return
     yield from _point_in_time(platform, use_case, keys, features)
+    yield from _keyless_entities(use_case, rows)
     for model in use_case.config.models:
         yield from _columns(use_case, model, rows)
         yield from _label(use_case, model, truth)
         yield from _early(use_case, model, truth)
         yield from _copies(use_case, model, rows, truth)
+
+
+def _keyless_entities(use_case: UseCase, rows: pa.Table) -> Iterator[Remark]:
+    """Rows of the views that nobody could ask for."""
+    for name in use_case.config.views.key:
+        missing = rows[name].null_count
+        if missing:
+            yield Remark(
+                "error",
+                f"{missing:,} of {rows.num_rows:,} rows to score have no {name}, a column of their key: "
+                "nobody could ask for their predictions",
+                str(use_case.dbt_dir / "models" / f"{use_case.config.views.entities}.sql"),
+                f"leave them out there (where {name} is not null), or correct views.key",
+            )
 
 
 def _point_in_time(

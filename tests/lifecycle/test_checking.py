@@ -96,7 +96,7 @@ def test_several_things_that_are_wrong_with_the_views_are_told_at_once(
         (
             edit("feeds.py", '"pages": pa.array(week["pages"]', '"pages": pa.array(week["pages"] * 100'),
             "rule pages_in_range is broken by",
-            "contracts/loans.yaml, for example partition",
+            "contracts/loans.yaml, for example partition 2020-06-15, row 1: pages = ",
         ),
         (
             edit("feeds.py", "def read_returns(request):", "def read_returns(request):\n    1 / 0"),
@@ -112,6 +112,51 @@ def test_one_thing_that_is_wrong_with_the_data_is_told(
     (found,) = [r for r in looked(own_use_case, tmp_path) if why in r.what]
     assert where in found.where
     assert found.fix
+
+
+NULL_KEYS = """
+_read_loans = read_loans
+
+
+def read_loans(request):
+    table = _read_loans(request)
+    numbers = [None if i in (2, 7) else n for i, n in enumerate(table["loan_no"].to_pylist())]
+    return table.set_column(table.column_names.index("loan_no"), "loan_no", pa.array(numbers, pa.int64()))
+"""
+
+
+def test_rows_without_a_key_are_told_with_what_becomes_of_them(own_use_case: Path, tmp_path: Path) -> None:
+    feeds = own_use_case / "feeds.py"
+    feeds.write_text(feeds.read_text() + NULL_KEYS)
+    (found,) = [r for r in looked(own_use_case, tmp_path) if "loan_no" in r.what]
+    assert found.level == "warning"
+    assert found.what.startswith("feed loans: 2 of 990 rows have no loan_no, which is a column of the key; ")
+    assert "go to quarantine" in found.what
+    assert found.where == "feeds:read_loans, row 3, 8"
+    assert "give each row its loan_no" in found.fix and "contracts/loans.yaml" in found.fix
+
+
+def test_rows_without_a_key_are_told_wherever_they_stand_in_a_file(
+    own_use_case: Path, tmp_path: Path
+) -> None:
+    """Also those of partitions that no check looks at: the whole file is read for it."""
+    times = "2020-01-07T12:00:00Z,2020-01-08T12:00:00Z"
+    rows = f"north,4,{times}\nnorth,,{times}\n"
+    (own_use_case / "returns.csv").write_text(f"branch,loan_no,due_at,returned_at\n{rows}")
+    source = "source: {path: returns.csv}\n    event_time: due_at\n    known_at: {column: returned_at}"
+    edit("use_case.yaml", "reader: feeds:read_returns", source)(own_use_case)
+    (found,) = [r for r in looked(own_use_case, tmp_path) if "have no loan_no" in r.what]
+    assert found.what.startswith("feed returns: 1 of 2 rows have no loan_no, which is a column of the key")
+    assert found.where == f"{own_use_case / 'returns.csv'}, row 2"
+
+
+def test_entities_without_a_key_are_told(own_use_case: Path, tmp_path: Path) -> None:
+    edit("dbt/models/library_loans_entities.sql", "l.branch,", "nullif(l.branch, 'north') as branch,")(
+        own_use_case
+    )
+    (found,) = [r for r in looked(own_use_case, tmp_path) if "rows to score have no branch" in r.what]
+    assert (found.level, found.where.rsplit("/", 1)[-1]) == ("error", "library_loans_entities.sql")
+    assert "where branch is not null" in found.fix
 
 
 def test_what_would_stop_the_training_is_told_before_it(own_use_case: Path, tmp_path: Path) -> None:
