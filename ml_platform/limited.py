@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from typing import NamedTuple
 from ml_platform.errors import PlatformError
 
 _POLL_SECONDS = 0.1
+_FRAME = re.compile(r'File "([^"\n]+)", line (\d+)')
 _WATCH_SECONDS = 0.5
 _GRACE_SECONDS = 30.0
 
@@ -49,6 +51,32 @@ class Ended:
     output: str
     errors: str
     why: str = ""
+
+    @property
+    def how(self) -> str:
+        """How it ended, for people: a signal by its name."""
+        if self.code is None:
+            return self.why
+        if self.code >= 0:
+            return f"exit code {self.code}"
+        try:
+            name = signal.Signals(-self.code).name
+        except ValueError:
+            name = f"signal {-self.code}"
+        memory = "; the machine may be out of memory" if name == "SIGKILL" else ""
+        return f"killed by {name} ({signal.strsignal(-self.code)}){memory}"
+
+    def place(self, folder: Path) -> str:
+        """File and line of the innermost code below a folder that its standard error names; empty if none.
+
+        An exception's traceback names it last; what ``-X faulthandler`` says of a signal names it first.
+        """
+        root = folder.resolve()
+        named = [(f, n) for f, n in _FRAME.findall(self.errors) if Path(f).is_relative_to(root)]
+        if not named:
+            return ""
+        file, line = named[0] if "most recent call first" in self.errors else named[-1]
+        return f"{file}:{line}"
 
 
 def run_limited(

@@ -68,3 +68,19 @@ def test_code_that_does_not_give_way_ends_with_its_process_and_says_so() -> None
     )
     assert done.returncode == 137
     assert "counting took longer than 0.1 s" in done.stderr and "did not give way" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("code", "how"),
+    [
+        ("import sys; sys.exit(4)", "exit code 4"),
+        ("import os; os.abort()", "killed by SIGABRT (Aborted)"),
+        (
+            "import os; os.kill(os.getpid(), 9)",
+            "killed by SIGKILL (Killed); the machine may be out",
+        ),
+        ("import os; os.kill(os.getpid(), 40)", "killed by signal 40 ("),
+    ],
+)
+def test_a_signal_is_told_by_its_name(code: str, how: str) -> None:
+    assert run_limited([sys.executable, "-c", code], seconds=60, megabytes=4096).how.startswith(how)

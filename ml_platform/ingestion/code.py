@@ -6,8 +6,10 @@ import ast
 import hashlib
 import importlib
 import importlib.util
+import inspect
 import re
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -53,7 +55,9 @@ def check_code(folder: Path, spec: str) -> None:
     except (SyntaxError, ValueError) as error:
         line = getattr(error, "lineno", None) or 1
         raise FeedError(
-            f"the reader's module is not Python: {error}", where=f"{file}:{line}", fix="correct the syntax"
+            f"the reader's module is not Python: {getattr(error, 'msg', error)}",
+            where=f"{file}:{line}",
+            fix="correct the syntax",
         ) from error
     for line, package in _imported(tree):
         if importlib.util.find_spec(package) is None:
@@ -84,13 +88,29 @@ def load_code(folder: Path, spec: str) -> Callable[..., Any]:
     except Exception as error:
         raise FeedError(
             f"the reader's module fails to import: {type(error).__name__}: {error}",
-            where=str(file),
+            where=place_of(error, folder) or str(file),
             fix="correct the module",
         ) from error
     function = getattr(module, function_name, None)
     if not callable(function):
         raise _no_function(file, function_name)
     return function  # type: ignore[no-any-return]
+
+
+def place_of(error: BaseException, folder: Path) -> str:
+    """File and line of the innermost code below a folder that an error went through; empty if none did."""
+    root = folder.resolve()
+    if isinstance(error, SyntaxError) and error.filename and Path(error.filename).is_relative_to(root):
+        return f"{error.filename}:{error.lineno or 1}"
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [f"{f.filename}:{f.lineno}" for f in frames if Path(f.filename).is_relative_to(root)]
+    return own[-1] if own else ""
+
+
+def defined_at(function: Callable[..., Any]) -> str:
+    """File and line of a function's definition; its module where it has none, as a built-in."""
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    return f"{code.co_filename}:{code.co_firstlineno}" if code else str(function.__module__)
 
 
 def package_of(folder: Path) -> str:

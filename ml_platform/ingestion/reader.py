@@ -26,7 +26,7 @@ import pyarrow.compute as pc
 from ml_platform.config import UseCase
 from ml_platform.errors import FeedError, PlatformError
 from ml_platform.feed_config import FeedConfig
-from ml_platform.ingestion.code import load_code
+from ml_platform.ingestion.code import defined_at, load_code, place_of
 from ml_platform.ingestion.placing import place
 from ml_platform.ingestion.sources import read_source
 from ml_platform.partitions import Partition
@@ -91,7 +91,9 @@ def read_feed(
     if feed.source is not None:
         table = read_source(use_case.folder, feed, partitions)
     else:
-        table = _call(load_reader(use_case.folder, feed.reader), request, where)
+        reader = load_reader(use_case.folder, feed.reader)
+        where = f"{defined_at(reader)} ({feed.reader})"
+        table = _call(reader, request, use_case.folder, feed.reader)
     seen(table)
     if feed.declared and table.num_rows:
         table = place(table, feed, use_case.scheme, partitions, faults)
@@ -101,26 +103,31 @@ def read_feed(
     return table.filter(pc.less_equal(table[KNOWN_AT], pa.scalar(as_of - feed.landing_lag, INSTANT)))
 
 
-def _call(reader: FeedReader, request: FeedRequest, where: str) -> pa.Table:
+def _call(reader: FeedReader, request: FeedRequest, folder: Path, spec: str) -> pa.Table:
     try:
         delivery = reader(request)
         return delivery if isinstance(delivery, pa.Table) else _assembled(delivery)
     except PlatformError as error:
         raise FeedError(
             f"feed {request.feed}: {error.what}",
-            where=error.where or where,
+            where=error.where or f"{defined_at(reader)} ({spec})",
             fix=error.fix or "correct the source or the reader",
         ) from error
     except Exception as error:
         raise FeedError(
             f"feed {request.feed}: its reader fails: {type(error).__name__}: {error}",
-            where=where,
+            where=f"{place_of(error, folder) or defined_at(reader)} ({spec})",
             fix="correct the source or the reader, then land the partition again",
         ) from error
 
 
-def _assembled(batches: Iterable[pa.RecordBatch]) -> pa.Table:
-    batches = list(batches)
+def _assembled(delivery: object) -> pa.Table:
+    batches = list(delivery) if isinstance(delivery, Iterable) else [delivery]
+    if not all(isinstance(b, pa.RecordBatch) for b in batches):
+        raise FeedError(
+            f"its reader returns {type(delivery).__name__}, not a pyarrow.Table or record batches",
+            fix="return a table; of a pandas data frame pa.Table.from_pandas(frame, preserve_index=False)",
+        )
     return pa.Table.from_batches(batches) if batches else PROMISED.empty_table()
 
 

@@ -1,7 +1,7 @@
 """Everything that is wrong with a use case, at once: its files, its code, and what its feeds really deliver.
 
-Files are read in this process. Feeds are read, accepted and turned into features in a process of its own with
-a limit on time and memory, in a home of its own that is thrown away: a check changes nothing.
+Files are read in this process. Feed code is imported, and feeds are read, accepted and turned into features,
+in processes of their own with a limit on time and memory, in a home that is thrown away: nothing is changed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from ml_platform.config import UseCase, load_use_case
-from ml_platform.errors import PlatformError
+from ml_platform.errors import FeedError, PlatformError
+from ml_platform.lifecycle.health import require_importable
 from ml_platform.lifecycle.loadable import feeds_before, load_problems
 from ml_platform.limited import run_limited
 from ml_platform.remarks import Remark
@@ -40,7 +41,13 @@ def check_files(path: Path, others: Iterable[UseCase] = ()) -> tuple[UseCase | N
         use_case = load_use_case(path)
     except PlatformError as error:
         return None, [Remark.of(error)]
-    found = [Remark.of(e) for e in load_problems(use_case, feeds_before(use_case, others))]
+    problems = list(load_problems(use_case, feeds_before(use_case, others)))
+    if not any(isinstance(p, FeedError) for p in problems):
+        try:
+            require_importable(use_case)
+        except PlatformError as error:
+            problems.append(error)
+    found = [Remark.of(p) for p in problems]
     return use_case, list(dict.fromkeys([*found, *_known_at(use_case, path)]))
 
 
@@ -56,6 +63,8 @@ def check_data(use_case: UseCase, *, seconds: float = SECONDS, megabytes: float 
         answer = Path(scratch) / "remarks.json"
         command = [
             sys.executable,
+            "-X",
+            "faulthandler",
             "-W",
             "ignore",
             "-c",
@@ -76,8 +85,15 @@ def check_data(use_case: UseCase, *, seconds: float = SECONDS, megabytes: float 
             ]
         if not answer.exists():
             lines = ended.errors.strip().splitlines()
-            said = lines[-1] if lines else f"exit code {ended.code}"
-            return [Remark("error", f"looking at its data failed: {said}", str(use_case.folder), "see above")]
+            raised = ended.code == 1 and lines
+            return [
+                Remark(
+                    "error",
+                    f"looking at its data failed: {lines[-1] if raised else ended.how}",
+                    ended.place(use_case.folder) or str(use_case.folder),
+                    "correct the feed code there; a reader returns or raises, and never ends its process",
+                )
+            ]
         return [Remark(**r) for r in json.loads(answer.read_text(encoding="utf-8"))]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ IMPORT_SECONDS, IMPORT_MEGABYTES = 60.0, 2048.0
 """How long a use case's module may take to import, and how much memory, before it counts as hanging."""
 
 _IMPORT = """
-import sys
+import json, sys
 from pathlib import Path
 from ml_platform.errors import PlatformError
 from ml_platform.ingestion.code import load_code
@@ -29,8 +30,8 @@ for spec in sys.argv[2:]:
     try:
         load_code(Path(sys.argv[1]), spec)
     except PlatformError as error:
-        print(error.what)
-        print(error.where)
+        print()
+        print(json.dumps([error.what, error.where, error.fix]))
         sys.exit(3)
 """
 
@@ -85,7 +86,7 @@ def require_importable(use_case: UseCase, seconds: float = IMPORT_SECONDS) -> No
     specs = sorted({f.reader for f in use_case.config.feeds if f.reader})
     if not specs:
         return
-    command = [sys.executable, "-c", _IMPORT, str(use_case.folder), *specs]
+    command = [sys.executable, "-X", "faulthandler", "-c", _IMPORT, str(use_case.folder), *specs]
     done = run_limited(command, seconds=seconds, megabytes=IMPORT_MEGABYTES)
     where = f"{use_case.folder} ({', '.join(specs)})"
     if done.why:
@@ -95,12 +96,12 @@ def require_importable(use_case: UseCase, seconds: float = IMPORT_SECONDS) -> No
             fix="move work from the top of the module into the reader",
         )
     if done.code == 3:
-        what, where = done.output.strip().splitlines()[-2:]
-        raise FeedError(what, where=where, fix="correct the module")
+        what, where, fix = json.loads(done.output.splitlines()[-1])
+        raise FeedError(what, where=where, fix=fix)
     if done.code:
         raise FeedError(
-            f"its feed code ended its process ({done.code}): {_last_line(done.errors)}",
-            where=where,
+            f"its feed code ended its process: {done.how}",
+            where=done.place(use_case.folder) or where,
             fix="correct the module",
         )
 
@@ -129,8 +130,3 @@ def _models_in_ledger(platform: Platform) -> Sequence[str]:
             select(Promotion.model_key).where(Promotion.status == COMMITTED).distinct()
         )
         return sorted({*served, *promoted})
-
-
-def _last_line(text: str) -> str:
-    lines = text.strip().splitlines()
-    return lines[-1] if lines else "it said nothing"

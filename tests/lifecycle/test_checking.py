@@ -101,7 +101,12 @@ def test_several_things_that_are_wrong_with_the_views_are_told_at_once(
         (
             edit("feeds.py", "def read_returns(request):", "def read_returns(request):\n    1 / 0"),
             "ZeroDivision",
-            "",
+            "feeds.py:71 (feeds:read_returns)",
+        ),
+        (
+            edit("feeds.py", "def read_returns(request):", "def read_returns(request):\n    return 4"),
+            "its reader returns int, not a pyarrow.Table",
+            "feeds.py:70 (feeds:read_returns)",
         ),
     ],
 )
@@ -209,6 +214,46 @@ def test_code_that_loops_is_ended_and_told(own_use_case: Path) -> None:
     )
     (found,) = check_data(load_use_case(own_use_case / "use_case.yaml"), seconds=8)
     assert "did not end within 8 s" in found.what
+
+
+@pytest.mark.parametrize(
+    ("code", "why"),
+    [
+        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "killed by SIGSEGV (Segmentation fault)"),
+        ("raise KeyboardInterrupt", "killed by SIGINT"),
+        ("raise SystemExit(7)", "exit code 7"),
+    ],
+)
+def test_code_that_ends_its_process_is_told_with_its_line(own_use_case: Path, code: str, why: str) -> None:
+    edit("feeds.py", "def read_loans(request):", f"def read_loans(request):\n    {code}\n")(own_use_case)
+    lines = (own_use_case / "feeds.py").read_text().splitlines()
+    (found,) = check_data(load_use_case(own_use_case / "use_case.yaml"))
+    assert why in found.what
+    line = next(n for n, text in enumerate(lines, 1) if code in text)
+    assert found.where == (
+        str(own_use_case) if "SystemExit" in code else f"{own_use_case / 'feeds.py'}:{line}"
+    )
+    assert found.fix
+
+
+@pytest.mark.parametrize(
+    ("text", "why", "line"),
+    [
+        ("\n1 / 0\n", "fails to import: ZeroDivisionError", 100),
+        ("\ndef broken(:\n", "is not Python: invalid syntax", 100),
+        ("\nfrom .helper import x\n", "No module named", 100),
+    ],
+)
+def test_code_that_cannot_be_imported_is_told_without_reading_data(
+    own_use_case: Path, text: str, why: str, line: int
+) -> None:
+    feeds = own_use_case / "feeds.py"
+    feeds.write_text(feeds.read_text() + text)
+    _, remarks = check_files(own_use_case / "use_case.yaml")
+    (found,) = [r for r in remarks if r.level == "error"]
+    assert why in found.what
+    assert found.where == f"{feeds}:{line}"
+    assert found.fix
 
 
 def test_the_cost_of_a_missing_known_at_is_told(own_use_case: Path) -> None:

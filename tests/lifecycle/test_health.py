@@ -53,9 +53,18 @@ BROKEN: dict[str, tuple[Callable[[Path], None], str, str]] = {
     "raising": (
         append("feeds.py", "\nraise ValueError('the moon is full')\n"),
         "the moon is full",
-        "feeds.py",
+        "feeds.py:100",
     ),
-    "ending": (append("feeds.py", "\nimport os\nos._exit(9)\n"), "ended its process (9)", "feeds:read_loans"),
+    "ending": (
+        append("feeds.py", "\nimport os\nos._exit(9)\n"),
+        "its process: exit code 9",
+        "feeds:read_loans",
+    ),
+    "crashing": (
+        append("feeds.py", "\nimport os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n"),
+        "ended its process: killed by SIGSEGV (Segmentation fault)",
+        "feeds.py:101",
+    ),
     "bare": (lambda f: (f / "contracts" / "loans.yaml").unlink(), "no contract", "contracts"),
 }
 """What is changed in a use case's folder, why it is then broken, and where it says so."""
