@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import time, timedelta
+from datetime import datetime, time, timedelta
 from typing import Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -163,6 +163,16 @@ class FeedConfig(Strict):
             ZoneInfo(value or "UTC")
         except (ZoneInfoNotFoundError, ValueError):
             raise ValueError(f"'{value}' is no IANA zone such as Europe/Berlin") from None
+        return value
+
+    @field_validator("time_format")
+    @classmethod
+    def _format_exists(cls, value: str) -> str:
+        try:
+            datetime.strptime("", value)  # noqa: DTZ007
+        except ValueError as error:
+            if "bad directive" in str(error) or "stray" in str(error):
+                raise ValueError(f"'{value}' is no strptime format such as %d.%m.%Y %H:%M: {error}") from None
         return value
 
     @model_validator(mode="after")

@@ -122,9 +122,18 @@ def instants(
         FeedError(
             f"feed {feed.name}: {len(rows)} of {len(column)} values of '{name}' cannot be read as {how}",
             where=f"{feed.origin}, {shown}",
-            fix="write all of them in one format and name it in `time_format`; nothing has been landed",
+            fix=f"{_how_to_write(column, rows, feed)}; nothing has been landed",
         ),
     )
+
+
+def _how_to_write(column: pa.ChunkedArray, unread: Sequence[int], feed: FeedConfig) -> str:
+    values = [column[i].as_py() for i in unread[:_SHOWN]]
+    if feed.time_format and all(v is not None and _read_one(str(v).strip(), "UTC", "") for v in values):
+        return (
+            f"these are ISO: take `time_format: {feed.time_format}` out, or write all values in that format"
+        )
+    return "write all of them in one format and name it in `time_format`"
 
 
 def read_instants(column: pa.ChunkedArray, zone: str, time_format: str = "") -> pa.ChunkedArray:

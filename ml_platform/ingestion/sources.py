@@ -88,6 +88,12 @@ def _matching(folder: Path, feed: FeedConfig, source: SourceConfig) -> list[_Fil
     else:
         matches = glob.glob(pattern, recursive=True)  # noqa: PTH207  (Path.glob takes no absolute pattern)
         found = sorted(p for p in map(Path, matches) if p.is_file())
+    if Path(pattern).is_dir():
+        raise FeedError(
+            f"feed {feed.name}: its path is a folder, not a file",
+            where=pattern,
+            fix=f"name the files in it by a pattern, such as `path: {source.path}/*.csv`",
+        )
     if not found:
         raise FeedError(
             f"feed {feed.name}: no file matches",
@@ -146,15 +152,18 @@ def read_file(
     """One file; every column of CSV is text, and an empty cell is missing, as are the texts named.
 
     Raises:
-        pyarrow.ArrowException, OSError: It cannot be read, is not UTF-8, or has a row of another length: rows
-            that are skipped in silence are lost.
+        pyarrow.ArrowException, OSError: It cannot be read, is not UTF-8, has two columns of one name, or
+            has a row of another length: rows that are skipped in silence are lost.
     """
     if kind == "parquet":
-        return _without_times(pq.read_table(path))
+        table = pq.read_table(path)
+        _require_names(table.column_names)
+        return _without_times(table)
     parsing = csv.ParseOptions(delimiter=delimiter or _delimiter(path), newlines_in_values=True)
     try:
         with csv.open_csv(path, parse_options=parsing) as opened:
             names = opened.schema.names
+        _require_names(names)
         types = dict.fromkeys(names, pa.string())
         converting = csv.ConvertOptions(
             column_types=types, null_values=["", *missing], strings_can_be_null=True
@@ -163,6 +172,13 @@ def read_file(
     except (UnicodeDecodeError, pa.ArrowInvalid):
         _require_utf8(path)
         raise
+
+
+def _require_names(names: Sequence[str]) -> None:
+    for name in names:
+        places = [str(i) for i, other in enumerate(names, 1) if other == name]
+        if len(places) > 1:
+            raise pa.ArrowInvalid(f"its columns {' and '.join(places)} are both named '{name}'; rename one")
 
 
 def _require_utf8(path: Path) -> None:
@@ -276,7 +292,8 @@ def _queried(feed: FeedConfig, source: SourceConfig, partitions: Sequence[Partit
             names = list(result.keys())
             rows = [row for part in result.partitions(_BATCH) for row in part]
         engine.dispose()
-    except (SQLAlchemyError, ImportError) as error:
+        _require_names(names)
+    except (SQLAlchemyError, ImportError, pa.ArrowInvalid) as error:
         # The driver's own words may repeat the address, which may hold a password.
         said = str(getattr(error, "orig", None) or error).splitlines()[0].replace(address, f"${name}")
         raise FeedError(

@@ -85,13 +85,15 @@ def check_data(use_case: UseCase, *, seconds: float = SECONDS, megabytes: float 
             ]
         if not answer.exists():
             lines = ended.errors.strip().splitlines()
-            raised = ended.code == 1 and lines
+            said = lines[-1] if ended.code == 1 and lines else ended.how
+            place = ended.place(use_case.folder)
+            fix = "correct the code there" if place else "look for what is strange in the files that it reads"
             return [
                 Remark(
                     "error",
-                    f"looking at its data failed: {lines[-1] if raised else ended.how}",
-                    ended.place(use_case.folder) or str(use_case.folder),
-                    "correct the feed code there; a reader returns or raises, and never ends its process",
+                    f"looking at its data failed: {said}",
+                    place or str(use_case.folder),
+                    f"{fix}; a reader returns or raises, and never ends its process",
                 )
             ]
         return [Remark(**r) for r in json.loads(answer.read_text(encoding="utf-8"))]

@@ -147,6 +147,8 @@ def test_a_reference_feed_has_one_partition_and_was_always_known(folder: Path) -
         (CSV, {"source": {"path": "data/crates_*.csv", "columns": {"crate": "box"}}}, "no column box", ""),
         (CSV + "x,2024-03-01 10:00,1,2024-03-01 10:00,5,6\n", {}, "cannot be read as csv", "crates_1.csv"),
         (CSV.replace("b,2024-03-01 23:30", "b,"), {}, "1 of 4 values", "row 2: None"),
+        (CSV.replace("weight", "crate", 1), {}, "its columns 1 and 3 are both named 'crate'", "crates_1.csv"),
+        (CSV, {"source": {"path": "data"}}, "its path is a folder, not a file", "data"),
     ],
 )
 def test_bad_files_say_what_where_and_how_to_fix_it(
@@ -162,6 +164,26 @@ def test_bad_files_say_what_where_and_how_to_fix_it(
     assert "feed crates" in caught.value.what
     assert where in caught.value.where
     assert caught.value.fix
+
+
+@pytest.mark.parametrize(
+    ("text", "fix"),
+    [
+        (CSV, "these are ISO: take `time_format: %d.%m.%Y` out"),
+        (CSV.replace("2024-03-01 23:30", "1 March"), "write all of them in one format and name it"),
+    ],
+)
+def test_a_format_that_does_not_suit_iso_values_is_told_to_go(folder: Path, text: str, fix: str) -> None:
+    (folder / "data" / "crates_1.csv").write_text(text)
+    with pytest.raises(FeedError, match="4 of 4 values") as caught:
+        read(folder, FILES | {"time_format": "%d.%m.%Y"}, ["2024-03-01"])
+    assert caught.value.fix.startswith(fix)
+
+
+def test_a_folder_is_answered_with_a_pattern(folder: Path) -> None:
+    with pytest.raises(FeedError) as caught:
+        read(folder, {"source": {"path": "data"}}, ["2024-03-01"])
+    assert "`path: data/*.csv`" in caught.value.fix
 
 
 def test_numbers_with_a_decimal_comma_are_read_where_they_are_declared(folder: Path) -> None:
@@ -215,6 +237,8 @@ def test_a_query_is_a_feed_whose_address_only_the_environment_knows(folder: Path
 def test_a_query_that_fails_does_not_tell_the_address(
     folder: Path, database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    with pytest.raises(FeedError, match="its columns 1 and 2 are both named 'crate'"):
+        read(folder, query("SELECT crate, weight AS crate FROM crates"), ["2024-03-01"])
     with pytest.raises(FeedError, match="no such table: boxes") as caught:
         read(folder, query("SELECT * FROM boxes"), ["2024-03-01"])
     assert str(database) not in str(caught.value)
@@ -285,6 +309,7 @@ def test_a_function_may_yield_batches_and_leave_the_rest_to_the_platform(folder:
             "exactly one of column, arrival: true and delay",
         ),
         (FILES | {"timezone": "Mars/North"}, "no IANA zone"),
+        (FILES | {"time_format": "%d.%Q"}, "no strptime format such as .* 'Q' is a bad directive"),
         ({"reader": "feeds:x", "event_time": "", "known_at": {"delay": "PT1H"}}, "needs 'event_time'"),
     ],
 )
