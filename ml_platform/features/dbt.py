@@ -19,6 +19,7 @@ from filelock import FileLock
 
 from ml_platform.config import UseCase
 from ml_platform.errors import ConfigError, NotFoundError
+from ml_platform.features.sql_lines import place
 
 DIRECTORY_VARIABLE = "ML_PLATFORM_DBT_DIR"
 """Names the folder in which dbt finds and fills its disposable database, ``warehouse.duckdb``."""
@@ -30,6 +31,7 @@ _OUTPUT = (TARGET, "logs")
 
 _FAILED = ("error", "fail", "runtime error")
 _FIX = "correct the model or YAML that dbt names"
+_GREETING = re.compile(r"^[\d:]+\s+Encountered an error:\s*")
 _SOURCES = (".sql", ".yml", ".yaml", ".csv", ".md")
 
 
@@ -42,12 +44,22 @@ class View:
         sql: Compiled SQL; reads feeds, cutoffs and views only.
         columns: Description by column, as dbt's YAML gives them.
         version: SHA-256 of the compiled text, white space at line ends aside.
+        file: Where it is written; None of SQL that was kept.
+        raw: As it is written there.
     """
 
     name: str
     sql: str
     columns: dict[str, str]
     version: str
+    file: Path | None = None
+    raw: str = ""
+
+    def where(self, line: int | None = None) -> str:
+        """Where it is written, for people; with the line that a line of its SQL came from, where certain."""
+        if self.file is None:
+            return f"dbt model {self.name}"
+        return place(self.file, self.raw, self.sql, line)
 
 
 @dataclass(frozen=True)
@@ -161,10 +173,10 @@ def _run_dbt(dbt_dir: Path, *arguments: str) -> None:
     (dbt_dir / TARGET / "warehouse.duckdb").unlink(missing_ok=True)
     if result.returncode:
         # dbt explains itself on stdout; stderr holds the interpreter's and DuckDB's warnings at exit.
-        words = result.stdout.strip() or result.stderr.strip()
+        words = _GREETING.sub("", result.stdout.strip() or result.stderr.strip())
         raise ConfigError(
             f"dbt cannot compile the project:\n{words[-2000:]}",
-            where=str(dbt_dir),
+            where=_named_by_dbt(dbt_dir, words),
             fix=_FIX,
         )
 
@@ -197,6 +209,15 @@ def _plain(message: str) -> str:
     return " ".join(line for line in lines if line.strip("^ ") and not re.match(r"LINE \d+:", line))
 
 
+def _named_by_dbt(dbt_dir: Path, words: str) -> str:
+    """The file that dbt's words name, with its line where they name one; else the project."""
+    files = [f for f in re.findall(r"\b[\w./-]+\.(?:sql|ya?ml)\b", words) if (dbt_dir / f).is_file()]
+    if len(set(files)) != 1:
+        return str(dbt_dir)
+    line = re.search(r"^\s*line (\d+)$", words, re.MULTILINE)
+    return f"{dbt_dir / files[0]}:{line[1]}" if line else str(dbt_dir / files[0])
+
+
 def _sources_hash(dbt_dir: Path) -> str:
     hasher = hashlib.sha256()
     for file in sorted(_source_files(dbt_dir)):
@@ -227,7 +248,9 @@ def _view(nodes: dict[str, dict[str, Any]], name: str, use_case: UseCase) -> Vie
         )
     node = nodes[name]
     columns = {c["name"]: c.get("description", "") for c in node["columns"].values()}
-    return View(name, node["compiled_code"], columns, _hash(node["compiled_code"]))
+    file, sql = use_case.dbt_dir / node["original_file_path"], node["compiled_code"]
+    # A model of a package lies elsewhere.
+    return View(name, sql, columns, _hash(sql), file if file.is_file() else None, node["raw_code"])
 
 
 def _hash(sql: str) -> str:

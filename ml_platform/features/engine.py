@@ -21,6 +21,7 @@ from ml_platform.errors import ConfigError, IntegrityError
 from ml_platform.features.dbt import CompiledViews, View
 from ml_platform.features.kept import KeptFeeds
 from ml_platform.features.relations import CUTOFF_COLUMNS, CUTOFFS, history_names, relation_of
+from ml_platform.features.sql_lines import said
 from ml_platform.storage.memory import database
 
 DATABASE = "warehouse"
@@ -97,9 +98,10 @@ def build_view(connection: duckdb.DuckDBPyConnection, views: CompiledViews, view
         try:
             connection.execute(f'CREATE OR REPLACE TABLE "{each.name}" AS {each.sql}')
         except duckdb.Error as error:
+            what, line = said(error)
             raise ConfigError(
-                f"the view '{each.name}' does not run: {str(error).splitlines()[0]}",
-                where=f"dbt model {each.name}",
+                f"the view '{each.name}' does not run: {what}",
+                where=each.where(line),
                 fix="correct its SQL, or the contract of the feed that it reads",
             ) from error
     return read_view(connection, view.name)

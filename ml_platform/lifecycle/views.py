@@ -152,7 +152,7 @@ def _computed(
     # Labels look ahead: where entities need no history either, reading none makes them three times as fast.
     with open_warehouse(platform, use_case, keys, as_of, view=view) as connection:
         table = build_view(connection, views, chosen)
-    return split(table, use_case.config.views.key, keys, chosen.name)
+    return split(table, use_case.config.views.key, keys, chosen.where())
 
 
 def labels_of(platform: Platform, target: Target, keys: Sequence[str], as_of: datetime) -> pa.Table | None:
@@ -271,7 +271,7 @@ def publish_built(
     with contextlib.closing(duckdb.connect(str(file), read_only=True)) as connection:
         connection.execute("SET TimeZone='UTC'")
         built = {
-            name: split(read_view(connection, view.name), key, keys, view.name)
+            name: split(read_view(connection, view.name), key, keys, view.where())
             for name, view in (("features", views.features), ("labels", views.labels))
         }
     return {

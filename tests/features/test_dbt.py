@@ -74,7 +74,7 @@ def test_a_model_that_dbt_refuses_is_told_in_dbts_words(use_case: UseCase, cold:
     model(use_case, "library_loans_labels").write_text("select * from {{ ref('no_such_model') }}")
     with pytest.raises(ConfigError, match="no_such_model") as caught:
         compile_project(use_case.dbt_dir)
-    assert caught.value.where == str(use_case.dbt_dir)
+    assert caught.value.where == str(model(use_case, "library_loans_labels"))
     assert not (use_case.dbt_dir / "target" / "sources.sha256").exists(), "it is compiled again next time"
 
 

@@ -180,6 +180,28 @@ def test_what_would_stop_the_training_is_told_before_it(own_use_case: Path, tmp_
 
 
 @pytest.mark.parametrize(
+    ("old", "new", "why", "line"),
+    [
+        ("cast(e.pages as double)", "cast(e.pagez as double)", 'column named "pagez"', ":14"),
+        ("left join rates", "left joyn rates", "syntax error", ":20"),
+        ("cast(e.pages as double)", "cast(e.genre as double)", "Could not convert string", ":14"),
+        ("e.genre,", "e.genre, {{ nothing( }},", "unexpected '}'", ":13"),
+        ("'feed_branches'", "'feed_branch'", "which was not found", ""),
+    ],
+)
+def test_wrong_sql_is_told_with_file_and_line(
+    own_use_case: Path, tmp_path: Path, old: str, new: str, why: str, line: str
+) -> None:
+    edit(FEATURES, old, new)(own_use_case)
+    _, remarks = check_files(own_use_case / "use_case.yaml")
+    errors = [r for r in remarks if r.level == "error"] or looked(own_use_case, tmp_path)
+    (found,) = [r for r in errors if r.level == "error"]
+    assert why in found.what
+    assert "Encountered an error" not in found.what
+    assert found.where == f"{own_use_case / FEATURES}{line}"
+
+
+@pytest.mark.parametrize(
     ("labels", "hours_late", "why"),
     [
         ([1, 0] * 50, 1, ""),
