@@ -112,7 +112,7 @@ def read_yaml(path: Path, noun: str, kind: type[PlatformError], example: str) ->
             fix="correct it; a text that looks like a date is written in quotes",
         ) from error
     if not isinstance(data, dict):
-        what = "is empty" if data is None else f"holds {found(data)}, and no keys with values"
+        what = "is empty" if data is None else f"holds {described(data)}, and no keys with values"
         raise kind(f"{noun} {what}", where=f"{path}:1", fix=example)
     return YamlFile(path, node, data)
 
@@ -209,7 +209,7 @@ def known_keys(model: type[BaseModel], place: Place) -> list[str]:
     return [f.alias or n for n, f in at.model_fields.items()] if at is not None else []
 
 
-def found(value: object) -> str:
+def described(value: object) -> str:
     """What a value of YAML is, for people."""
     match value:
         case None:
@@ -279,7 +279,7 @@ def _sentence(error: ErrorDetails, place: Place, model: type[BaseModel]) -> str:
         said = unknown_key(place[-1], known_keys(model, place[:-1]))
     elif kind == "literal_error":
         known = re.findall(r"'?([^',]+?)'?(?:, | or |$)", context["expected"])
-        said = f"{' or '.join(known)} is expected, found {found(value)}{nearest(value, known)}"
+        said = f"{' or '.join(known)} is expected, found {described(value)}{nearest(value, known)}"
     elif kind in _LIMITS:
         words, limit = _LIMITS[kind]
         said = f"it must be {words} {context[limit]}, found {value}"
@@ -288,11 +288,11 @@ def _sentence(error: ErrorDetails, place: Place, model: type[BaseModel]) -> str:
     elif kind in ("too_short", "string_too_short"):
         said = f"at least {context['min_length']} is needed, found {context.get('actual_length', 0)}"
     elif kind.startswith("time_delta"):
-        said = f"{_DURATION} is expected, found {found(value)}"
+        said = f"{_DURATION} is expected, found {described(value)}"
     elif expected is not None:
         keys = known_keys(model, place) if kind == "model_type" else []
         with_keys = f" with the keys {_some(keys)}" if keys else ""
-        said = f"{expected}{with_keys} is expected, found {found(value)}{_quotes(kind, value)}"
+        said = f"{expected}{with_keys} is expected, found {described(value)}{_quotes(kind, value)}"
     else:
         said = error["msg"]
     return said

@@ -24,7 +24,7 @@ from open_data_contract_standard.model import (
 )
 from pydantic import ValidationError
 
-from ml_platform.config_errors import told
+from ml_platform.config_errors import described, nearest, told
 from ml_platform.contracts.dialect import LOGICAL_TYPES, TYPE_OPTIONS
 from ml_platform.contracts.implied import column_rules, key_rule, schema_rules
 from ml_platform.contracts.model import RESERVED, Column, Contract, LogicalType, Rule, ServiceLevel
@@ -139,7 +139,9 @@ def _column(item: SchemaProperty) -> Column:
     if item.name in RESERVED:
         raise Problem(f"'{item.name}' is a column of the platform's own; leave it out", "name")
     if item.logicalType not in LOGICAL_TYPES:
-        raise Problem(f"is none of {', '.join(LOGICAL_TYPES)}", "logicalType")
+        guess = nearest(item.logicalType, list(LOGICAL_TYPES))
+        what = f"is none of {', '.join(LOGICAL_TYPES)}; found {described(item.logicalType)}{guess}"
+        raise Problem(what, "logicalType")
     kind = cast(LogicalType, item.logicalType)
     keyed = bool(item.primaryKey)
     position = item.primaryKeyPosition if (item.primaryKeyPosition or -1) > 0 else 1
