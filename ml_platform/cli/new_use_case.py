@@ -18,7 +18,8 @@ from pydantic import TypeAdapter, ValidationError
 from rich.markup import escape
 
 from ml_platform.cli.shared import console, table
-from ml_platform.config import SEARCH_PATH_VARIABLE, keeper_of, use_case_files
+from ml_platform.config import SEARCH_PATH_VARIABLE, OwnerConfig, keeper_of, use_case_files
+from ml_platform.config_errors import told
 from ml_platform.discovery import discover
 from ml_platform.errors import ConfigError
 from ml_platform.partitions import Width
@@ -91,6 +92,7 @@ def new(
         close = get_close_matches(timezone, available_timezones(), 1, 0.5)
         fix = f"name an IANA zone such as {close[0] if close else 'Europe/Berlin'}"
         raise ConfigError(f"there is no time zone '{timezone}'", where="--timezone", fix=fix)
+    _require_owner(team, email)
     wishes = Wishes(
         name=name,
         entity=tuple(c.strip() for c in (entity or "").split(",") if c.strip()),
@@ -120,6 +122,15 @@ def new(
     folder = write_use_case(proposal, into or _usual_place())
     show_remarks(proposal.remarks)
     _tell(proposal, folder)
+
+
+def _require_owner(team: str, email: str) -> None:
+    owner = {"team": team, "email": email}
+    try:
+        OwnerConfig.model_validate(owner)
+    except ValidationError as error:
+        (key, *_), what = told(error, OwnerConfig, owner)[0]
+        raise ConfigError(what, where=f"--{key}", fix="name who answers for the use case") from None
 
 
 def _require_free(name: str) -> None:

@@ -138,6 +138,14 @@ def test_a_name_that_is_taken_is_refused(home: Path, name: str, why: str) -> Non
     assert list((home / "cases").iterdir()) == []
 
 
+def test_an_owner_without_an_address_is_refused_before_anything_is_written(home: Path) -> None:
+    file = write(home / "inspections.csv", rows(days=50, per_day=25))
+    with pytest.raises(ConfigError, match="'me' is no mail address") as caught:
+        run("use-case", "new", "boilers", "--from", str(file), "--label", "failed", "--email", "me")
+    assert caught.value.where == "--email" and caught.value.fix
+    assert list((home / "cases").iterdir()) == []
+
+
 def test_an_unknown_time_zone_names_one_that_is_meant(home: Path) -> None:
     file = write(home / "inspections.csv", rows(days=50, per_day=25))
     with pytest.raises(ConfigError, match="no time zone 'Europa/Berlin'") as caught:
