@@ -158,6 +158,8 @@ def show_remarks(remarks: Sequence[Remark]) -> None:
 
 
 def _show(profile: FileProfile) -> None:
+    from ml_platform.scaffold.columns import in_percent
+
     rows = []
     for c in profile.columns:
         span = (
@@ -165,7 +167,7 @@ def _show(profile: FileProfile) -> None:
             if c.low is not None and c.high is not None
             else ", ".join(c.values[:4])
         )
-        missing = f"{c.nulls / c.rows:.1%}"
+        missing = f"{c.nulls:,} ({in_percent(c.nulls / c.rows)})" if c.nulls else "0"
         told = (c.unusable, "–", "–", "–") if c.unusable else (c.kind, f"{c.distinct:,}", missing, span)
         rows.append((c.source, *told))
     title = f"{profile.path.name}: {profile.table.num_rows:,} rows"
@@ -233,7 +235,11 @@ def _tell(proposal: Proposal, folder: Path) -> None:
 
 def _known(proposal: Proposal) -> str:
     column = proposal.roles.known_at
-    return column.source if column else f"{proposal.label_delay} after that"
+    if column is not None:
+        return column.source
+    from ml_platform.serving.answers import in_full
+
+    return f"{in_full(proposal.label_delay or timedelta())} after that"
 
 
 def _usual_place() -> Path:

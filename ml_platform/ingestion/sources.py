@@ -41,6 +41,7 @@ _ENDINGS: dict[FileFormat, tuple[str, ...]] = {
 }
 _BOUND = re.compile(r"(?<![:\w]):(start|end)\b")
 _BATCH = 50_000
+_LONGEST = 300
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,7 @@ def _files(files: Sequence[_File], feed: FeedConfig, source: SourceConfig) -> pa
             table = read_file(file.path, kind, source.delimiter, source.missing)
         except (pa.ArrowException, OSError) as error:
             raise FeedError(
-                f"feed {feed.name}: the file cannot be read as {kind}: {str(error).splitlines()[0]}",
+                f"feed {feed.name}: the file cannot be read as {kind}: {first_line(error)}",
                 where=file.name,
                 fix="mend the file, or declare `source: format` and `delimiter`",
             ) from error
@@ -175,10 +176,40 @@ def read_file(
 
 
 def _require_names(names: Sequence[str]) -> None:
-    for name in names:
-        places = [str(i) for i, other in enumerate(names, 1) if other == name]
-        if len(places) > 1:
-            raise pa.ArrowInvalid(f"its columns {' and '.join(places)} are both named '{name}'; rename one")
+    """Each column has a name of its own: contracts and settings name a column by it."""
+    places: dict[str, list[str]] = {}
+    for place, name in enumerate(names, 1):
+        places.setdefault(name, []).append(str(place))
+    twice = [
+        f"columns {' and '.join(at)} " + (f"share the name '{name}'" if name else "have no name")
+        for name, at in places.items()
+        if len(at) > 1
+    ]
+    if twice:
+        raise pa.ArrowInvalid(f"its {'; '.join(twice)}: give each column a name of its own")
+
+
+def first_line(error: Exception) -> str:
+    """What a reader says, in one line without what a terminal would obey: it may quote the file."""
+    said = next(iter(str(error).splitlines()), type(error).__name__)
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in said)[:_LONGEST]
+
+
+def require_text(path: Path) -> None:
+    """Says that a file is binary before its bytes are taken for names of columns.
+
+    Raises:
+        OSError: It is, or it is text in UTF-16.
+    """
+    with pa.input_stream(path) as stream:
+        begin = stream.read(1 << 16)
+    if b"\0" in begin:
+        utf16 = begin.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        raise OSError(
+            "it is UTF-16; save it as UTF-8, or convert it: iconv -f UTF-16 -t UTF-8"
+            if utf16
+            else "it is binary, no text: a spreadsheet or an archive must be exported as CSV first"
+        )
 
 
 def _require_utf8(path: Path) -> None:
@@ -362,6 +393,14 @@ def present(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _require(table: pa.Table, names: Iterable[str], feed: FeedConfig) -> None:
+    names = list(names)
+    twice = [n for n in names if table.column_names.count(n) > 1]
+    if twice:
+        raise FeedError(
+            f"feed {feed.name}: the source has several columns named {', '.join(twice)}",
+            where=feed.origin,
+            fix="give each column a name of its own in the source",
+        )
     missing = [n for n in names if n not in table.column_names]
     if missing:
         there = ", ".join(n for n in table.column_names if n != ARRIVED)

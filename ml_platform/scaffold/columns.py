@@ -11,33 +11,23 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import pyarrow as pa
 
 from ml_platform.errors import FeedError
-from ml_platform.ingestion.placing import read_instants
-from ml_platform.ingestion.sources import DECIMAL_COMMA, file_format, read_file, with_points
+from ml_platform.ingestion.sources import (
+    DECIMAL_COMMA,
+    file_format,
+    first_line,
+    read_file,
+    require_text,
+    with_points,
+)
+from ml_platform.scaffold.formats import ISO, time_formats
 from ml_platform.storage.memory import scratch
 
 Kind = Literal["integer", "number", "boolean", "timestamp", "string"]
 MISSING_WORDS = ("NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "-", "?", "#N/A")
 """Texts that sources write where they have nothing."""
-TIME_FORMATS = (
-    "%d.%m.%Y",
-    "%d.%m.%Y %H:%M",
-    "%d.%m.%Y %H:%M:%S",
-    "%d/%m/%Y",
-    "%d/%m/%Y %H:%M",
-    "%d/%m/%Y %H:%M:%S",
-    "%m/%d/%Y",
-    "%m/%d/%Y %H:%M",
-    "%m/%d/%Y %H:%M:%S",
-    "%Y/%m/%d",
-    "%Y/%m/%d %H:%M",
-    "%Y/%m/%d %H:%M:%S",
-    "%Y%m%d",
-)
-ISO = "ISO"
 _RESERVED = {
     *("partition_key", "known_at", "accepted_at", "revision", "visible_from", "visible_to"),
     *("cutoff", "event_time", "entity_key", "as_of", "label_known_at", "probability", "prediction"),
@@ -48,7 +38,6 @@ _RESERVED = {
 _SPELLED = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss", "æ": "ae", "ø": "oe", "å": "aa"})
 """Letters that are more than one with a mark; of others the mark is left out."""
 _MOSTLY = 0.95
-_SAMPLE = 2000
 
 
 @dataclass(frozen=True)
@@ -137,21 +126,25 @@ def profile_file(path: Path, delimiter: str | None = None) -> FileProfile:
     """
     kind = file_format(path.name)
     if not path.is_file() or kind is None:
-        raise FeedError(
-            "this is no CSV or Parquet file" if path.is_file() else "there is no such file",
-            where=str(path),
-            fix="give a file whose name ends in .csv or .parquet",
-        )
+        raise _no_file(path)
+    if not path.stat().st_size:
+        raise FeedError("the file is empty", where=str(path), fix="give a file with a header and rows")
     try:
+        if kind == "csv":
+            require_text(path)
         table = read_file(path, kind, delimiter)
     except (pa.ArrowException, OSError) as error:
         raise FeedError(
-            f"the file cannot be read as {kind}: {str(error).splitlines()[0]}",
+            f"the file cannot be read as {kind}: {first_line(error)}",
             where=str(path),
-            fix="mend the row named, or write the file again with one header and one delimiter",
+            fix="mend what is named, or write the file again with one header and one delimiter",
         ) from error
     if not table.num_rows:
-        raise FeedError("the file has no rows", where=str(path), fix="give a file with some history")
+        raise FeedError(
+            f"the file has no rows, only a header: {', '.join(table.column_names)}",
+            where=str(path),
+            fix="give a file with some history",
+        )
     names = identifiers(table.column_names)
     plain = [_plain(column) for column in table.columns]
     profiles = [_profile(c, s, n) for c, s, n in zip(plain, table.column_names, names, strict=True)]
@@ -163,6 +156,23 @@ def profile_file(path: Path, delimiter: str | None = None) -> FileProfile:
     columns = [_without(c, p.missing_words) for c, p in zip(plain, profiles, strict=True)]
     columns = [with_points(c) if p.decimal_comma else c for c, p in zip(columns, profiles, strict=True)]
     return FileProfile(path, pa.table(columns, names=names), tuple(profiles), words)
+
+
+def _no_file(path: Path) -> FeedError:
+    if path.is_dir():
+        inside = sorted(p.name for p in path.iterdir() if p.is_file() and file_format(p.name))
+        named = f", such as {path / inside[0]}" if inside else ""
+        return FeedError("this is a folder", where=str(path), fix=f"give one CSV or Parquet file{named}")
+    what = "this is no CSV or Parquet file" if path.exists() else "there is no such file"
+    return FeedError(what, where=str(path), fix="give a file whose name ends in .csv or .parquet")
+
+
+def in_percent(share: float) -> str:
+    """A share in percent, which is 0 or 100 only where it is exactly that: ``0.03%``."""
+    percent = 100 * share
+    if 0 < percent < 0.1:
+        return f"{percent:.1g}%" if percent >= 0.001 else "<0.001%"
+    return f"{min(percent, 99.9) if share < 1 else percent:.1f}%"
 
 
 def identifiers(names: Sequence[str]) -> list[str]:
@@ -235,7 +245,7 @@ def _text_profile(column: pa.ChunkedArray, source: str, name: str) -> ColumnProf
         strange = _strange(column, readable)
         found = _described(column, source, name, kind, nulls, numbers=numeric)
         return _marked(found, strange, known, words, mixed=False)
-    times = _time_formats(column)
+    times = time_formats(column)
     if times:
         found = _described(column, source, name, "timestamp", nulls)
         return _timed(found, times, words)
@@ -296,30 +306,6 @@ def _is_boolean(column: pa.ChunkedArray) -> bool:
 def _strange(column: pa.ChunkedArray, readable: pa.ChunkedArray) -> list[tuple[int, str]]:
     pairs = enumerate(zip(column.to_pylist(), readable.to_pylist(), strict=True), 1)
     return [(i, text) for i, (text, fine) in pairs if text is not None and not fine]
-
-
-def _time_formats(column: pa.ChunkedArray) -> tuple[list[str], list[str]] | None:
-    """Formats that read all values, and all formats that read some; None where hardly any is an instant."""
-    texts = column.drop_null().unique()
-    if not any(_read(texts[:20], name).is_valid().to_pylist().count(True) for name in (ISO, *TIME_FORMATS)):
-        return None
-    sample = texts[:: max(1, len(texts) // _SAMPLE)]
-    covered = np.zeros(len(sample), bool)
-    counts: dict[str, int] = {}
-    for name in (ISO, *TIME_FORMATS):
-        there = _read(sample, name).is_valid().to_numpy(zero_copy_only=False)
-        covered |= there
-        counts[name] = int(there.sum())
-        if name == ISO and there.all():
-            return [ISO], [ISO]
-    if covered.mean() < _MOSTLY:
-        return None
-    whole = [name for name, count in counts.items() if count == len(sample)]
-    return whole, [name for name, count in counts.items() if count]
-
-
-def _read(texts: pa.Array, name: str) -> pa.Array:
-    return read_instants(pa.chunked_array([texts]), "UTC", "" if name == ISO else name).combine_chunks()
 
 
 def _timed(

@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 from scipy.stats import spearmanr
 
+from ml_platform.guard_config import DiagnosisConfig
 from ml_platform.kinds.ranking import concordance, either_way
 from ml_platform.remarks import Remark
-from ml_platform.scaffold.columns import ColumnProfile
+from ml_platform.scaffold.columns import ColumnProfile, in_percent
 from ml_platform.scaffold.label import Label
 
 Use = Literal["numeric", "categorical", "elapsed", "dropped"]
@@ -33,12 +34,14 @@ class FeatureGuess:
         use: How models read it; ``elapsed`` is the days from an instant to the event.
         why: The reason, for the comment beside it.
         runs_with_time: Whether it is expected to rise as time goes by.
+        strength: The AUC with which it alone ranks the label.
     """
 
     column: ColumnProfile
     use: Use
     why: str
     runs_with_time: bool = False
+    strength: float = 0.5
 
     @property
     def name(self) -> str:
@@ -71,14 +74,7 @@ def _guess(column: ColumnProfile, values: pd.Series, label: Label, events: pd.Se
     if reason:
         return FeatureGuess(column, "dropped", reason)
     if column.kind == "timestamp":
-        later = float((values > events).mean())
-        if later > 0:
-            return FeatureGuess(
-                column,
-                "dropped",
-                f"LATE: in {later:.0%} of the rows it is after the event, so it was not known",
-            )
-        return FeatureGuess(column, "elapsed", "an instant before the event: its age in days", True)
+        return _instant(column, values, events)
     use: Use = "numeric" if column.kind in ("integer", "number") else "categorical"
     known = _strength(values, label, use)
     if known >= LEAK_AUC:
@@ -86,10 +82,22 @@ def _guess(column: ColumnProfile, values: pd.Series, label: Label, events: pd.Se
             column, "dropped", f"LEAK: alone it ranks the label with an AUC of {known:.3f}, so it knows it"
         )
     if use == "categorical":
-        return FeatureGuess(column, use, f"{column.distinct} values")
+        return FeatureGuess(column, use, f"{column.distinct} values", strength=known)
     with_time = _runs_with_time(values, events)
     span = f"{column.low:g} to {column.high:g}" if column.low is not None and column.high is not None else ""
-    return FeatureGuess(column, use, f"from {span}" if span else "a number", with_time)
+    return FeatureGuess(column, use, f"from {span}" if span else "a number", with_time, known)
+
+
+def _instant(column: ColumnProfile, values: pd.Series, events: pd.Series) -> FeatureGuess:
+    unread = int(values.isna().sum()) - column.nulls
+    later = float((values > events).mean())
+    if unread:
+        why = f"FORMAT: {unread:,} values are not written as the event times are"
+    elif later > 0:
+        why = f"LATE: in {in_percent(later)} of the rows it is after the event, so it was not known"
+    else:
+        return FeatureGuess(column, "elapsed", "an instant before the event: its age in days", True)
+    return FeatureGuess(column, "dropped", why)
 
 
 def _useless(column: ColumnProfile) -> str:
@@ -100,7 +108,7 @@ def _useless(column: ColumnProfile) -> str:
         (bool(column.unusable), f"TYPE: {column.unusable} is no single value; make columns of it first"),
         (column.known == 0, "EMPTY: no row has a value"),
         (column.distinct < 2, "CONSTANT: it has one value only"),
-        (nulls > _MOST_NULLS, f"EMPTY: missing in {nulls:.0%} of the rows"),
+        (nulls > _MOST_NULLS, f"EMPTY: missing in {in_percent(nulls)} of the rows"),
         (column.mixed, "MIXED: numbers and texts"),
         (text and own, "ID: nearly every row has a value of its own"),
         (
@@ -150,12 +158,24 @@ def _told(guess: FeatureGuess) -> Iterator[Remark]:
             where,
             "if it really is known by then, add it to the SQL of the features and to use_case.yaml",
         )
+    elif guess.use == "dropped" and guess.why.startswith("FORMAT"):
+        what = f"left out of the features: {guess.why}"
+        yield Remark("warning", what, where, "write all times of the file in one format to use it")
     elif guess.use == "dropped":
         fix = "write it in one type to use it" if column.mixed else ""
         shown = ", ".join(f"row {i}: '{t}'" for i, t in column.strange[:3]) if column.mixed else ""
         level: Literal["warning", "note"] = "warning" if column.mixed else "note"
         yield Remark(level, f"left out of the features: {guess.why} {shown}".strip(), where, fix)
-    elif column.strange_rows:
+    elif guess.strength > (limit := DiagnosisConfig().leakage_auc):
+        yield Remark(
+            "warning",
+            f"it is kept, but alone it ranks the label with an AUC of {guess.strength:.3f}: above {limit:g} "
+            "the diagnosis takes a feature for one that knows the label, and blocks training",
+            where,
+            "if it is not known by the cutoff, take it out of the file, use_case.yaml and the SQL of the "
+            "features; if it is, raise diagnosis: leakage_auc in use_case.yaml",
+        )
+    if guess.use != "dropped" and column.strange_rows:
         shown = ", ".join(f"row {i}: '{t}'" for i, t in column.strange[:3])
         yield Remark(
             "warning",

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 
 from ml_platform.remarks import Remark
-from ml_platform.scaffold.columns import ColumnProfile, identifiers
+from ml_platform.scaffold.columns import ColumnProfile, identifiers, in_percent
 from ml_platform.scaffold.roles import ModelKind, Wishes
 
 _POSITIVE = re.compile(r"^(1|true|t|yes|y|positive|bad|late|failed|default|churn)$", re.IGNORECASE)
@@ -63,7 +64,7 @@ def look_at_label(column: ColumnProfile, texts: pd.Series, wishes: Wishes) -> tu
     elif kind == "regression":
         values = pd.to_numeric(texts, errors="coerce").to_numpy(dtype=float)
         if column.kind not in ("integer", "number"):
-            remarks.append(Remark("error", f"the label is {column.kind}, not a number", where, "say --kind"))
+            remarks.append(_no_numbers(column, texts, where))
     else:
         classes, wrong = _several(column, where)
         remarks += wrong
@@ -89,26 +90,30 @@ def _unlearnable(column: ColumnProfile, where: str) -> Iterator[Remark]:
             "give a file in which the other outcome occurs too, or name another --label",
         )
     share = column.nulls / column.rows
+    lacking = f"the label is missing in {column.nulls:,} of {column.rows:,} rows ({in_percent(share)})"
+    wrong = "where empty means 'no', write the no out once it is certain"
     if column.known < FEWEST_LABELS or share >= MOSTLY_MISSING:
-        yield Remark(
-            "error",
-            f"the label is missing in {share:.1%} of the rows: {column.known:,} of {column.rows:,} have one",
-            where,
-            f"at least {FEWEST_LABELS} rows and 1 % must have it; where empty means 'no', write the no out "
-            "once it is certain",
-        )
-    elif share > 0.5:
-        yield Remark(
-            "warning",
-            f"the label is missing in {share:.0%} of the rows: they are scored, and train nothing",
-            where,
-            "where empty means 'no', write the no out once it is certain",
-        )
+        what = lacking if column.nulls else f"only {column.known:,} rows have a label"
+        fix = f"at least {FEWEST_LABELS} rows and 1 % must have it" + (f"; {wrong}" if column.nulls else "")
+        yield Remark("error", what, where, fix)
+    elif column.nulls:
+        level: Literal["warning", "note"] = "warning" if share > 0.5 else "note"
+        yield Remark(level, f"{lacking}: they are scored, and train nothing", where, wrong)
     if column.mixed or column.strange_rows:
         shown = ", ".join(f"row {i}: '{t}'" for i, t in column.strange[:3])
         yield Remark(
             "error", f"the label has values of mixed types ({shown})", where, "write all of them in one type"
         )
+
+
+def _no_numbers(column: ColumnProfile, texts: pd.Series, where: str) -> Remark:
+    shown = ", ".join(f"'{t}'" for t in texts.dropna().unique()[:3])
+    suited = _kind(column)
+    say = f"say --kind {suited}" if suited == "binary" or column.distinct <= _MOST_CLASSES else ""
+    fix = " or ".join(t for t in (say, "name a column of numbers with --label") if t)
+    return Remark(
+        "error", f"a regression predicts a number, and the label's values are none: {shown}", where, fix
+    )
 
 
 def _two(column: ColumnProfile, wish: str | None, where: str) -> tuple[str, str, list[Remark]]:

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
+from typing import get_args
 
 import numpy as np
 import pandas as pd
 
 from ml_platform.errors import ConfigError
 from ml_platform.guard_config import DiagnosisConfig
-from ml_platform.ingestion.placing import read_instants
 from ml_platform.partitions import PartitionScheme, Width
 from ml_platform.remarks import Remark
 from ml_platform.scaffold import edges, timing
 from ml_platform.scaffold.columns import ColumnProfile, FileProfile
 from ml_platform.scaffold.features import FeatureGuess, look_at_features
+from ml_platform.scaffold.instants import about_time, first_rows, instants, with_format
 from ml_platform.scaffold.label import Label, look_at_label
-from ml_platform.scaffold.roles import Roles, Wishes, decide
+from ml_platform.scaffold.roles import Roles, Wishes, decide, is_id
 from ml_platform.scaffold.timing import Windows
+from ml_platform.serving.answers import in_full
 
 
 @dataclass(frozen=True)
@@ -102,13 +105,13 @@ def propose(profile: FileProfile, wishes: Wishes) -> Proposal:
         ConfigError: A column's role is neither said nor to be guessed.
     """
     roles = decide(profile, wishes)
-    remarks = [*_guessed(roles, wishes), *_about_time(roles.time, wishes)]
-    if roles.known_at is not None:
-        remarks += _about_time(roles.known_at, wishes)
+    wishes = with_format(wishes, roles.time)
+    remarks = list(_guessed(roles, wishes))
+    for column in (roles.time, roles.known_at):
+        remarks += about_time(profile, column, roles.time, wishes) if column is not None else ()
     if any(r.level == "error" for r in remarks):
         raise Refusal(remarks, str(profile.path))
-    wishes = _with_format(wishes, roles.time)
-    events = _instants(profile, roles.time, wishes)
+    events = instants(profile, roles.time, wishes)
     label, said = look_at_label(roles.label, _texts(profile, roles.label), wishes)
     remarks += said
     known, delay, said = _label_known(profile, roles, label, events, wishes)
@@ -125,7 +128,7 @@ def propose(profile: FileProfile, wishes: Wishes) -> Proposal:
         known = events + delay
         remarks.append(_assumed_delay(delay, roles.label, wishes))
     keys = pd.Series([scheme.key_at(e) for e in events])
-    remarks += _repeated(profile, roles, keys, events)
+    remarks += _repeated(profile, roles, scheme, keys, events)
     remarks += _early_labels(scheme, keys, known, label)
     remarks += _holes(scheme, events)
     others = _others(profile, roles)
@@ -183,56 +186,6 @@ def _usual_delay(scheme: PartitionScheme) -> timedelta:
     return timedelta(hours=2) if scheme.width == "hourly" else timedelta(days=2 * math.ceil(scheme.days))
 
 
-def _about_time(column: ColumnProfile, wishes: Wishes) -> Iterator[Remark]:
-    where = f"column '{column.source}'"
-    if column.kind != "timestamp":
-        shown = ", ".join(column.values[:3])
-        fix = "name another column, or write ISO (2024-01-31 or 2024-01-31T10:00:00)"
-        yield Remark("error", f"its values are no dates or instants ({column.kind}: {shown} …)", where, fix)
-    elif wishes.time_format:
-        return
-    elif column.mixed:
-        names = ", ".join(column.time_formats)
-        yield Remark(
-            "error",
-            f"it has dates in several formats: {names}; none of them reads all rows",
-            where,
-            "write all rows in one format, best ISO (2024-01-31)",
-        )
-    elif len(column.time_formats) > 1:
-        yield Remark(
-            "error",
-            f"its dates can be read in several formats ({', '.join(column.time_formats)})",
-            where,
-            f"say which: --time-format '{column.time_formats[0]}'",
-        )
-
-
-def _with_format(wishes: Wishes, column: ColumnProfile) -> Wishes:
-    if wishes.time_format or not column.time_format:
-        return wishes
-    return replace(wishes, time_format=column.time_format)
-
-
-def _instants(profile: FileProfile, column: ColumnProfile, wishes: Wishes) -> pd.Series:
-    chosen = wishes.time_format if wishes.time_format and column.kind == "timestamp" else column.time_format
-    read = read_instants(profile.table[column.name], wishes.timezone, chosen)
-    if read.null_count == len(read) and chosen:
-        read = read_instants(profile.table[column.name], wishes.timezone, "")
-    found: pd.Series = read.to_pandas()
-    if column.nulls == 0 and found.isna().any():
-        what = f"{int(found.isna().sum()):,} value(s) cannot be read as {chosen or 'ISO'}"
-        where = f"column '{column.source}', rows {_first_rows(found.isna().to_numpy())}"
-        fix = f"say --time-format '{column.time_format}', or mend them" if column.time_format else "mend them"
-        raise Refusal([Remark("error", what, where, fix)], str(profile.path))
-    return found
-
-
-def _first_rows(wrong: np.ndarray) -> list[int]:
-    """Numbers, from 1, of the first rows that are wrong."""
-    return [int(i) + 1 for i in np.flatnonzero(wrong)[:3]]
-
-
 def _texts(profile: FileProfile, column: ColumnProfile) -> pd.Series:
     values: pd.Series = profile.table[column.name].to_pandas()
     if column.kind == "boolean":
@@ -246,13 +199,13 @@ def _label_known(
     """When each label was known, the rule where one is asked for, and remarks."""
     remarks: list[Remark] = []
     if events.isna().any():
-        rows = _first_rows(events.isna().to_numpy())
+        rows = first_rows(events.isna().to_numpy())
         what = f"{int(events.isna().sum())} row(s) have no event time"
         where = f"column '{roles.time.source}', rows {rows}"
         remarks.append(Remark("error", what, where, "fill them in: a row without one is in no partition"))
     if roles.known_at is None:
         return None, wishes.label_delay, remarks
-    known = _instants(profile, roles.known_at, wishes)
+    known = instants(profile, roles.known_at, wishes)
     lacking = int((known.isna().to_numpy() & ~np.isnan(label.values)).sum())
     where = f"column '{roles.known_at.source}'"
     if lacking:
@@ -279,32 +232,37 @@ def _width(events: pd.Series, known: pd.Series | None, wishes: Wishes) -> tuple[
 def _assumed_delay(delay: timedelta, label: ColumnProfile, wishes: Wishes) -> Remark:
     if wishes.label_delay is not None:
         return Remark(
-            "note", f"labels count as known {delay} after the event, as said", f"column '{label.source}'"
+            "note",
+            f"labels count as known {in_full(delay)} after the event, as said",
+            f"column '{label.source}'",
         )
     return Remark(
         "warning",
-        f"nothing says when a label became known: {delay} after the event is assumed. If it takes longer, "
-        "training and gates use outcomes that nobody could have known, and look better than production will",
+        f"nothing says when a label became known: {in_full(delay)} after the event is assumed. If it takes "
+        "longer, training and gates use outcomes that nobody could have known, and look better than "
+        "production will",
         f"column '{label.source}'",
         "name the column with --known-at, or the usual wait with --label-delay P30D",
     )
 
 
-def _repeated(profile: FileProfile, roles: Roles, keys: pd.Series, events: pd.Series) -> Iterator[Remark]:
+def _repeated(
+    profile: FileProfile, roles: Roles, scheme: PartitionScheme, keys: pd.Series, events: pd.Series
+) -> Iterator[Remark]:
     """Rows of one partition with one entity: the same ones are dropped, contradicting ones cannot be."""
     names = [c.name for c in roles.entity]
     frame = profile.table.select(names).to_pandas().assign(__key=keys)
     where = ", ".join(c.source for c in roles.entity)
     empty = frame[names].isna().any(axis=1)
     if empty.any():
-        rows = _first_rows(empty.to_numpy())
+        rows = first_rows(empty.to_numpy())
         what = f"{int(empty.sum())} row(s) have no entity"
         yield Remark("error", what, f"column(s) {where}, rows {rows}", "fill them in, or leave the rows out")
     everything = profile.table.to_pandas().astype(str).assign(__key=keys)
     same = everything.duplicated(keep="first")
     if same.any():
         what = f"{int(same.sum())} row(s) repeat another row exactly: of each the first will be kept"
-        yield Remark("warning", what, f"rows {_first_rows(same.to_numpy())}")
+        yield Remark("warning", what, f"rows {first_rows(same.to_numpy())}")
     left = frame[~same]
     again = left.duplicated([*names, "__key"], keep=False)
     if again.any():
@@ -312,23 +270,37 @@ def _repeated(profile: FileProfile, roles: Roles, keys: pd.Series, events: pd.Se
         alike = (left[[*names, "__key"]] == first[[*names, "__key"]]).all(axis=1)
         rows = [int(i) + 1 for i in left.index[alike][:3]]
         shown = "/".join(str(first[n]) for n in names)
-        helpful = [
-            c.source
-            for c in _others(profile, roles)
-            if c.kind in ("string", "integer")
-            and not profile.table.select([*names, c.name])
-            .to_pandas()
-            .assign(__key=keys)[~same]
-            .duplicated()
-            .any()
-        ]
-        tip = f"--entity {where.replace(', ', ',')},{helpful[0]}" if helpful else "another column in --entity"
         yield Remark(
             "error",
             f"{int(again.sum()):,} row(s) share their key ({where}, and the partition)",
             f"for example rows {rows}: {shown} in {first['__key']}",
-            f"tell them apart with {tip}, take a narrower --width, or correct the file",
+            _told_apart(profile, roles, left, scheme, events),
         )
+
+
+def _told_apart(
+    profile: FileProfile, roles: Roles, left: pd.DataFrame, scheme: PartitionScheme, events: pd.Series
+) -> str:
+    """What makes the key unique: one more column, or a narrower partition; only what really does."""
+    names = [c.name for c in roles.entity]
+    tips = []
+    # A number of its own tells rows apart best, then a category with few values; a measure by accident.
+    more = [c for c in _others(profile, roles) if c.kind in ("string", "integer") and not c.nulls]
+    for column in sorted(more, key=lambda c: (not is_id(c), c.kind != "string", c.distinct)):
+        values = profile.table[column.name].to_pandas()
+        if column.name not in names and not left.assign(__one_more=values).duplicated().any():
+            entity = ",".join(c.source for c in (*roles.entity, column))
+            tips.append(f"--entity {shlex.quote(entity)}")
+            break
+    narrower = get_args(Width)[: get_args(Width).index(scheme.width)]
+    for width in reversed(narrower):
+        narrow = timing.scheme_of(width, scheme.timezone, events.min(), events.max())
+        if not left.assign(__key=events[left.index].map(narrow.key_at)).duplicated().any():
+            tips.append(f"--width {width}")
+            break
+    if not tips:
+        return "no one column more and no narrower --width tells them apart: keep one row of each key"
+    return f"tell them apart with {' or '.join(tips)}, or correct the file"
 
 
 def _early_labels(
@@ -376,9 +348,7 @@ def _frame(profile: FileProfile, columns: Sequence[ColumnProfile], wishes: Wishe
     found = {}
     for column in columns:
         if column.kind == "timestamp" and not column.mixed:
-            found[column.name] = read_instants(
-                profile.table[column.name], wishes.timezone, column.time_format
-            ).to_pandas()
+            found[column.name] = instants(profile, column, wishes)
         elif column.kind in ("integer", "number"):
             found[column.name] = pd.to_numeric(profile.table[column.name].to_pandas(), errors="coerce")
         else:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 from ml_platform.scaffold.proposal import Proposal
 from ml_platform.scaffold.sql import calendar, outcomes, past, records
+from ml_platform.serving.answers import in_full
 
 
 def readme(p: Proposal, folder: Path) -> str:
@@ -26,7 +28,7 @@ def readme(p: Proposal, folder: Path) -> str:
     known = (
         f"from the column `{p.roles.known_at.source}`"
         if p.roles.known_at
-        else f"{p.label_delay} after the event (a rule; nothing in the file says it)"
+        else f"{in_full(p.label_delay or timedelta())} after the event (a rule; nothing in the file says it)"
     )
     return f"""# {name}
 

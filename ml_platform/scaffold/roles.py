@@ -63,6 +63,11 @@ class Roles:
     known_at: ColumnProfile | None
 
 
+def is_id(column: ColumnProfile) -> bool:
+    """Whether a column is named like one that identifies something."""
+    return bool(_ID_NAME.search(column.name))
+
+
 def guess(profile: FileProfile, wishes: Wishes) -> dict[str, str]:
     """The likeliest columns of time, label, known_at and entity that were not said, by contract name."""
     columns = list(profile.columns)
@@ -91,7 +96,7 @@ def guess(profile: FileProfile, wishes: Wishes) -> dict[str, str]:
             found["label"] = named[0].name
             taken.add(named[0].name)
     if not wishes.entity:
-        ids = [c for c in columns if _ID_NAME.search(c.name) and c.kind in ("string", "integer")]
+        ids = [c for c in columns if is_id(c) and c.kind in ("string", "integer")]
         ids = [c for c in ids if c.name not in taken and not c.nulls]
         if ids:
             found["entity"] = max(ids, key=lambda c: (c.name.endswith("id"), c.distinct)).name

@@ -190,3 +190,13 @@ def in_words(age: timedelta) -> str:
             count = seconds // size
             return f"{sign}{count} {unit}{'' if count == 1 else 's'}"
     return "0 seconds"
+
+
+def in_full(span: timedelta) -> str:
+    """A span of time in all its units: ``1 day 12 hours``."""
+    left, told = int(span.total_seconds()), []
+    for size, _ in _UNITS:
+        if left >= size:
+            told.append(in_words(timedelta(seconds=left)))
+            left %= size
+    return " ".join(told) or in_words(span)

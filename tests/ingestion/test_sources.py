@@ -147,7 +147,7 @@ def test_a_reference_feed_has_one_partition_and_was_always_known(folder: Path) -
         (CSV, {"source": {"path": "data/crates_*.csv", "columns": {"crate": "box"}}}, "no column box", ""),
         (CSV + "x,2024-03-01 10:00,1,2024-03-01 10:00,5,6\n", {}, "cannot be read as csv", "crates_1.csv"),
         (CSV.replace("b,2024-03-01 23:30", "b,"), {}, "1 of 4 values", "row 2: None"),
-        (CSV.replace("weight", "crate", 1), {}, "its columns 1 and 3 are both named 'crate'", "crates_1.csv"),
+        (CSV.replace("weight", "crate", 1), {}, "its columns 1 and 3 share the name 'crate'", "crates_1.csv"),
         (CSV, {"source": {"path": "data"}}, "its path is a folder, not a file", "data"),
     ],
 )
@@ -237,7 +237,7 @@ def test_a_query_is_a_feed_whose_address_only_the_environment_knows(folder: Path
 def test_a_query_that_fails_does_not_tell_the_address(
     folder: Path, database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(FeedError, match="its columns 1 and 2 are both named 'crate'"):
+    with pytest.raises(FeedError, match="its columns 1 and 2 share the name 'crate'"):
         read(folder, query("SELECT crate, weight AS crate FROM crates"), ["2024-03-01"])
     with pytest.raises(FeedError, match="no such table: boxes") as caught:
         read(folder, query("SELECT * FROM boxes"), ["2024-03-01"])

@@ -1,17 +1,21 @@
 """What is proposed from a file, and what each kind of bad file gets."""
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import yaml
 from pyarrow import csv
 
 from ml_platform.errors import ConfigError, PlatformError
-from ml_platform.scaffold.columns import profile_file
+from ml_platform.guard_config import DiagnosisConfig
+from ml_platform.scaffold.columns import in_percent, profile_file
+from ml_platform.scaffold.features import LEAK_AUC
 from ml_platform.scaffold.proposal import Proposal, Refusal, propose
+from ml_platform.scaffold.readme import readme
 from ml_platform.scaffold.roles import Wishes
 from ml_platform.scaffold.settings import use_case_yaml
 from ml_platform.scaffold.sql import calendar
@@ -138,7 +142,11 @@ def test_a_number_is_a_regression_and_several_values_are_classes(tmp_path: Path)
         (put("Boiler ID", "B000", lambda i: i < 40), {}, "share their key"),
         (put("Boiler ID", "", lambda i: i == 7), {}, "1 row(s) have no entity"),
         (put("failed", "no", lambda i: True), {}, "the label is constant: every row that has one has 'no'"),
-        (put("failed", "", lambda i: i % 200 != 0), {}, "the label is missing in 99.5% of the rows"),
+        (
+            put("failed", "", lambda i: i % 200 != 0),
+            {},
+            "the label is missing in 1,492 of 1,500 rows (99.5%)",
+        ),
         (put("failed", "maybe", lambda i: i % 3 == 0), {"kind": "binary"}, "a binary label has two values"),
         (put("inspected at", "31.01.2023 10:00", lambda i: i % 2 == 0), {}, "dates in several formats"),
         (put("inspected at", "03/04/2023", lambda i: True), {}, "can be read in several formats"),
@@ -157,7 +165,116 @@ def test_what_cannot_be_used_is_refused_with_where_and_fix(
 def test_a_repeated_key_names_rows_and_a_column_that_tells_them_apart(tmp_path: Path) -> None:
     told = refused(tmp_path, put("Boiler ID", "B000", lambda i: i < 40))
     assert "rows [1, 2, 3]: B000 in 2023-01-02" in told
-    assert "--entity Boiler ID,report no" in told
+    assert "--entity 'Boiler ID,report no'" in told
+
+
+def test_a_repeated_key_is_told_only_what_really_tells_rows_apart(tmp_path: Path) -> None:
+    def change(number: int, row: Row) -> None:
+        row["Boiler ID"] = f"B{number % 3}"
+        row["report no"] = "" if number < 9 else f"R{number % 5}"
+
+    told = refused(tmp_path, change, label="failed", known_at="failure known at")
+    assert "no one column more and no narrower --width tells them apart" in told
+    hour = {f"{h:02}": number for number, h in enumerate(range(7, 18))}
+
+    def spread(number: int, row: Row) -> None:
+        row["Boiler ID"] = f"B{number % 25 // 11}"
+        at = row["inspected at"]
+        row["inspected at"] = f"{at[:11]}{[*hour][number % 25 % 11]}:00:00"
+        row["report no"] = "same"
+
+    told = refused(tmp_path, spread, found=[r for i, r in enumerate(GOOD) if i % 25 < 22], width="daily")
+    assert "tell them apart with --width hourly, or correct the file" in told
+
+
+@pytest.mark.parametrize(
+    ("said", "written", "fix"),
+    [
+        ("%d/%m/%Y", "%Y-%m-%d %H:%M:%S", "leave --time-format out: these are ISO"),
+        ("%m/%d/%Y %H:%M", "%d/%m/%Y %H:%M", "say --time-format '%d/%m/%Y %H:%M', which reads all rows"),
+        ("nonsense", "%d.%m.%Y", "say --time-format '%d.%m.%Y'"),
+    ],
+)
+def test_a_format_that_does_not_fit_is_refused_with_the_one_that_does(
+    tmp_path: Path, said: str, written: str, fix: str
+) -> None:
+    def change(number: int, row: Row) -> None:
+        row["inspected at"] = datetime.fromisoformat(row["inspected at"]).strftime(written)
+
+    told = refused(tmp_path, change, time="inspected at", label_delay=timedelta(days=3), time_format=said)
+    first = datetime.fromisoformat(GOOD[0]["inspected at"]).strftime(written)
+    assert f"value(s) cannot be read as {said}, for example '" in told
+    assert fix in told
+    assert "%m" in said or first in told
+
+
+def test_all_times_of_a_feed_have_one_format(tmp_path: Path) -> None:
+    def change(number: int, row: Row) -> None:
+        row["failure known at"] = datetime.fromisoformat(row["failure known at"]).strftime("%d.%m.%Y")
+        row["fuel"] = "2001/02/20" if number % 2 else "2002/02/20"
+
+    told = refused(tmp_path, change, known_at="failure known at", time="inspected at")
+    assert "write it as 'inspected at' is written: a feed reads one format; these are %d.%m.%Y" in told
+
+    def other(number: int, row: Row) -> None:
+        row["fuel"] = "2001/02/20" if number % 2 else "2002/02/20"
+
+    p = proposed(write(tmp_path / "inspections.csv", GOOD, other), known_at="failure known at")
+    assert "fuel" in {f.name for f in p.features if f.use == "dropped"}
+    assert any(r.level == "warning" and "not written as the event times are" in r.what for r in p.remarks)
+
+
+def test_each_format_of_a_mixed_column_is_named_with_a_row_and_how_many(tmp_path: Path) -> None:
+    def change(number: int, row: Row) -> None:
+        moment = datetime.fromisoformat(row["inspected at"])
+        row["inspected at"] = moment.strftime(("%Y-%m-%d", "%d/%m/%Y", "%d.%m.%Y")[number % 10 % 3])
+
+    told = refused(tmp_path, change, time="inspected at", label_delay=timedelta(days=3))
+    assert "ISO (600 rows, such as row 1: '2023-01-02')" in told
+    assert "%d/%m/%Y (450 rows, such as row 2: '02/01/2023')" in told
+    assert "%d.%m.%Y (450 rows, such as row 3: '02.01.2023')" in told
+    assert "%m/%d/%Y" not in told, "what another format reads as well is no format of its own"
+
+
+def test_few_labels_that_lack_are_rows_and_no_rounded_nothing(tmp_path: Path) -> None:
+    file = write(tmp_path / "inspections.csv", GOOD, put("failed", "", lambda i: i == 7))
+    (note,) = [r for r in proposed(file).remarks if "the label is missing" in r.what]
+    assert note.level == "note" and "1 of 1,500 rows (0.07%)" in note.what
+    assert [in_percent(s) for s in (0, 0.00012, 1e-9, 0.25, 0.99999, 1)] == [
+        "0.0%",
+        "0.01%",
+        "<0.001%",
+        "25.0%",
+        "99.9%",
+        "100.0%",
+    ]
+
+
+def test_a_regression_on_words_says_that_they_are_no_numbers(tmp_path: Path) -> None:
+    told = refused(tmp_path, lambda _i, _r: None, kind="regression")
+    assert "the label's values are none: 'yes', 'no'" in told or "none: 'no', 'yes'" in told
+    assert "say --kind binary or name a column of numbers with --label" in told
+
+
+def test_a_rule_of_when_labels_are_known_is_told_in_words(tmp_path: Path) -> None:
+    file = write(tmp_path / "inspections.csv", [{**r, "failure known at": ""} for r in GOOD])
+    p = proposed(file, label_delay=timedelta(days=1, hours=12))
+    assert any("known 1 day 12 hours after the event" in r.what for r in p.remarks)
+    assert "1 day 12 hours after the event" in readme(p, tmp_path)
+
+
+def test_what_the_diagnosis_will_take_for_a_leak_is_kept_with_a_warning(tmp_path: Path) -> None:
+    """A column that is not certain to know the label, and stronger than production lets pass."""
+    random = np.random.default_rng(5)
+
+    def change(_number: int, row: Row) -> None:
+        row["strain (bar)"] = f"{3 * (row['failed'] == 'yes') + random.normal():.4f}"
+
+    p = proposed(write(tmp_path / "inspections.csv", GOOD, change))
+    (strain,) = [f for f in p.features if f.column.source == "strain (bar)"]
+    assert DiagnosisConfig().leakage_auc < strain.strength < LEAK_AUC and strain.use == "numeric"
+    (warned,) = [r for r in p.remarks if "blocks training" in r.what]
+    assert warned.level == "warning" and "strain (bar)" in warned.where and "leakage_auc" in warned.fix
 
 
 def test_a_label_that_is_known_before_the_cutoff_is_refused(tmp_path: Path) -> None:
@@ -180,7 +297,7 @@ def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
     [
         (put("age years", "old", lambda i: i % 40 == 0), "are no integer (row 1: 'old'", "age years"),
         (put("age years", "old", lambda i: i % 3 == 0), "MIXED: numbers and texts row 1: 'old'", "age years"),
-        (put("failed", "", lambda i: i % 3 != 0), "missing in 67% of the rows", "failed"),
+        (put("failed", "", lambda i: i % 3 != 0), "missing in 1,000 of 1,500 rows (66.7%)", "failed"),
         (
             put("failure known at", "", lambda i: i == 5),
             "no instant at which it was known",
@@ -218,8 +335,8 @@ def test_without_known_at_the_cost_is_said(tmp_path: Path) -> None:
 def test_words_for_missing_and_another_format_are_found(tmp_path: Path) -> None:
     def change(number: int, row: Row) -> None:
         row["age years"] = "NA" if number % 9 == 0 else row["age years"]
-        day = row["inspected at"]
-        row["inspected at"] = f"{day[8:10]}.{day[5:7]}.{day[:4]} {day[11:16]}"
+        for name in ("inspected at", "failure known at"):
+            row[name] = datetime.fromisoformat(row[name]).strftime("%d.%m.%Y %H:%M")
 
     p = proposed(
         write(tmp_path / "inspections.csv", GOOD, change), known_at="failure known at", time="inspected at"
@@ -278,7 +395,11 @@ def test_commas_in_texts_are_no_numbers(tmp_path: Path) -> None:
     [
         ("absent.csv", None, "no such file"),
         ("data.xlsx", "x", "no CSV or Parquet"),
-        ("data.csv", "a,b\n", "no rows"),
+        ("data.csv", "a,b\n", "no rows, only a header: a, b"),
+        ("data.csv", "", "the file is empty"),
+        ("data.csv", "a,b,b\n1,2,3\n", "columns 2 and 3 share the name 'b'"),
+        ("data.csv", "a,,b,\n1,2,3,4\n", "columns 2 and 4 have no name"),
+        ("data.csv", "PK\x03\x04\0\0", "it is binary, no text"),
         ("data.csv", "a,b\n1,2\n1,2,3\n", "cannot be read as csv"),
         ("data.parquet", "PAR1", "cannot be read as parquet"),
     ],
@@ -289,6 +410,21 @@ def test_a_file_that_is_none_is_told(tmp_path: Path, name: str, text: str | None
     with pytest.raises(PlatformError, match=why) as caught:
         profile_file(tmp_path / name)
     assert name in caught.value.where and caught.value.fix
+
+
+def test_a_folder_is_told_with_a_file_in_it(tmp_path: Path) -> None:
+    (tmp_path / "data.csv").mkdir()
+    (tmp_path / "data.csv" / "part.csv").write_text("a\n1\n")
+    with pytest.raises(PlatformError, match="this is a folder") as caught:
+        profile_file(tmp_path / "data.csv")
+    assert "part.csv" in caught.value.fix
+
+
+def test_what_a_file_holds_never_commands_the_terminal(tmp_path: Path) -> None:
+    (tmp_path / "data.csv").write_text("a,b\n1,2\n\x1b[31mred,1,2,3\n")
+    with pytest.raises(PlatformError, match="cannot be read as csv") as caught:
+        profile_file(tmp_path / "data.csv")
+    assert "red,1,2,3" in caught.value.what and caught.value.what.isprintable()
 
 
 def test_what_the_data_do_not_tell_is_asked_for_with_the_columns_there_are(tmp_path: Path) -> None:

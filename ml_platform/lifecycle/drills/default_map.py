@@ -23,6 +23,7 @@ from ml_platform.lifecycle.drills.mapping import Columns, DrillMap, Entity, Segm
 from ml_platform.lifecycle.feed_contracts import contract_of
 from ml_platform.lifecycle.platform import Target
 from ml_platform.partitions import key_time
+from ml_platform.serving.answers import in_full
 
 FACTOR = 0.45359237
 """Pounds that become kilograms: it happens, and a guard that knows units can name it. As it makes values
@@ -207,7 +208,11 @@ class _Known:
         rule = feed.known_at
         if not feed.declared or (rule is not None and rule.delay is None):
             return {}
-        how = "the event itself" if rule is None else f"a fixed delay of {rule.delay} after the event"
+        how = (
+            "the event itself"
+            if rule is None
+            else f"a fixed delay of {in_full(rule.delay or timedelta())} after the event"
+        )
         why = (
             f"known_at of {outcome} is {how}, so that no outcome is ever told late; a column could date them"
         )

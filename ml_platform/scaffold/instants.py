@@ -1,0 +1,102 @@
+"""The instants of a file: whether they can be read in one format, and how."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ml_platform.ingestion.placing import read_instants
+from ml_platform.remarks import Remark
+from ml_platform.scaffold.columns import ColumnProfile, FileProfile
+from ml_platform.scaffold.formats import ISO, formats_of
+from ml_platform.scaffold.roles import Wishes
+
+
+def with_format(wishes: Wishes, time: ColumnProfile) -> Wishes:
+    """With the format of the event times, where nobody said one and only one fits."""
+    if wishes.time_format or not time.time_format or time.time_formats:
+        return wishes
+    return replace(wishes, time_format=time.time_format)
+
+
+def about_time(
+    profile: FileProfile, column: ColumnProfile, time: ColumnProfile, wishes: Wishes
+) -> Iterator[Remark]:
+    """Why a column cannot be read as instants; those of the event times say in which format."""
+    where = f"column '{column.source}'"
+    settled = bool(wishes.time_format) or not (time.mixed or time.time_formats)
+    if column.kind != "timestamp":
+        shown = ", ".join(column.values[:3])
+        fix = "name another column, or write ISO (2024-01-31 or 2024-01-31T10:00:00)"
+        yield Remark("error", f"its values are no dates or instants ({column.kind}: {shown} …)", where, fix)
+    elif settled:
+        yield from _misread(profile, column, time, wishes)
+    elif column.mixed:
+        names = "; ".join(map(str, formats_of(profile.table[column.name])))
+        yield Remark(
+            "error",
+            f"it has dates in several formats: {names}; none of them reads all rows",
+            where,
+            "write all rows in one format, best ISO (2024-01-31)",
+        )
+    elif column.time_formats:
+        yield Remark(
+            "error",
+            f"its dates can be read in several formats ({', '.join(column.time_formats)})",
+            where,
+            f"say which: --time-format '{column.time_formats[0]}'",
+        )
+
+
+def _misread(
+    profile: FileProfile, column: ColumnProfile, time: ColumnProfile, wishes: Wishes
+) -> Iterator[Remark]:
+    """Values that the format does not read."""
+    unread = misread(profile, column, wishes)
+    if not unread.any():
+        return
+    rows = first_rows(unread)
+    written = formats_of(profile.table[column.name])
+    if len(written) > 1:
+        fix = "write all rows in one format, best ISO; there are " + "; ".join(map(str, written))
+    elif column is not time:
+        fix = f"write it as '{time.source}' is written: a feed reads one format; these are {written[0].name}"
+    elif written[0].name == ISO:
+        fix = "leave --time-format out: these are ISO, which needs none"
+    else:
+        fix = " or ".join(f"--time-format '{name}'" for name in column.time_formats or (column.time_format,))
+        fix = f"say {fix}, which reads all rows"
+    yield Remark(
+        "error",
+        f"{int(unread.sum()):,} of {column.known:,} value(s) cannot be read as {wishes.time_format or ISO}, "
+        f"for example '{profile.table[column.name][rows[0] - 1].as_py()}'",
+        f"column '{column.source}', rows {rows}",
+        fix,
+    )
+
+
+def misread(profile: FileProfile, column: ColumnProfile, wishes: Wishes) -> np.ndarray:
+    """Which rows have a value that the format does not read, shape (rows,)."""
+    given = profile.table[column.name]
+    unread = pc.and_(_read(profile, column, wishes).is_null(), given.is_valid())
+    return np.asarray(unread.to_numpy(), bool)
+
+
+def instants(profile: FileProfile, column: ColumnProfile, wishes: Wishes) -> pd.Series:
+    """A column's instants in UTC, as the feed will read them; missing where a value cannot be read."""
+    found: pd.Series = _read(profile, column, wishes).to_pandas()
+    return found
+
+
+def _read(profile: FileProfile, column: ColumnProfile, wishes: Wishes) -> pa.ChunkedArray:
+    return read_instants(profile.table[column.name], wishes.timezone, wishes.time_format)
+
+
+def first_rows(wrong: np.ndarray) -> list[int]:
+    """Numbers, from 1, of the first rows that are wrong."""
+    return [int(i) + 1 for i in np.flatnonzero(wrong)[:3]]
