@@ -5,11 +5,12 @@ One that cannot be read stops no other: it is kept beside them, so that everythi
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ml_platform.config import UseCase, load_use_case, use_case_files
+from ml_platform.config import SEARCH_PATH_VARIABLE, UseCase, load_use_case, use_case_files
 from ml_platform.errors import ConfigError, PlatformError
 
 
@@ -39,6 +40,12 @@ class Discovery:
 
     use_cases: Mapping[str, UseCase]
     broken: tuple[BrokenUseCase, ...]
+
+
+def absent_folders() -> list[Path]:
+    """Folders of ``$ML_PLATFORM_USE_CASES`` that do not exist: what they held is found nowhere."""
+    paths = [Path(p) for p in os.environ.get(SEARCH_PATH_VARIABLE, "").split(os.pathsep) if p]
+    return [p for p in dict.fromkeys(paths) if not p.is_dir()]
 
 
 def discover(

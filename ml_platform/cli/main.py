@@ -24,7 +24,7 @@ from ml_platform.cli import (
     smoke,
     use_cases,
 )
-from ml_platform.cli.shared import console, errors, platform
+from ml_platform.cli.shared import console, errors, platform, tell_absent
 from ml_platform.errors import PlatformError
 
 app = typer.Typer(
@@ -86,6 +86,7 @@ def catalogue(
     from ml_platform.lifecycle.catalogue import entries
 
     stores = platform()
+    tell_absent(stores)
     if html is not None:
         from ml_platform.lifecycle.catalogue_pages import catalogue_of, write_site
 

@@ -30,12 +30,15 @@ def mlflow(
     port: Annotated[int | None, typer.Option(help="Port on 127.0.0.1; that of the links by default.")] = None,
 ) -> None:
     """Open MLflow's own UI on loopback over the platform's tracking store; a server's address is printed."""
+    from ml_platform.serving.http import require_free
+
     stores = platform()
     uri = stores.tracking.uri
     if uri.startswith(("http://", "https://")):
         console.print(f"MLflow is a server: {uri}", highlight=False)
         return
     chosen = str(port or urlsplit(stores.mlflow_url).port or 5000)
+    require_free(int(chosen))
     # The address may hold a password, which an argument would show to everyone on this machine.
     settings = {
         "MLFLOW_BACKEND_STORE_URI": uri,

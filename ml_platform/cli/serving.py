@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ml_platform.cli.shared import console, one_target, platform, table
+from ml_platform.cli.shared import console, one_target, platform, table, tell_absent
 
 
 def get(
@@ -34,7 +34,9 @@ def serve(
     from ml_platform.lifecycle.reading import application
     from ml_platform.serving.http import run
 
-    run(application(platform()), port=port)
+    stores = platform()
+    tell_absent(stores)
+    run(application(stores), port=port)
 
 
 def export(

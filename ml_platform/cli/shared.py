@@ -52,6 +52,15 @@ def one_target(stores: Platform, name: str | None) -> Target:
     raise NotFoundError("there are several models", fix="name one: " + ", ".join(t.key for t in targets))
 
 
+def tell_absent(stores: Platform) -> None:
+    """Say, beside what a command shows, which use cases it cannot show, and why."""
+    from ml_platform.lifecycle.absent import lacking_folders, removed
+
+    for told in (*(str(e) for e in removed(stores).values()), lacking_folders()):
+        if told:
+            errors.print(f"[yellow]{escape(told)}[/]", highlight=False)
+
+
 def person() -> str:
     """Who sits at the terminal."""
     try:

@@ -11,7 +11,6 @@ from rich.markup import escape
 from ml_platform.cli.new_use_case import new, show_remarks
 from ml_platform.cli.shared import console, platform, table
 from ml_platform.config import use_case_files
-from ml_platform.errors import NotFoundError
 from ml_platform.remarks import Remark
 
 app = typer.Typer(help="Use cases: list them, make a new one from a file, check one.", no_args_is_help=True)
@@ -28,6 +27,7 @@ def list_use_cases(
     ] = True,
 ) -> None:
     """All use cases: built-in ones and those of ML_PLATFORM_USE_CASES; broken and removed ones with why."""
+    from ml_platform.lifecycle.absent import lacking_folders
     from ml_platform.lifecycle.health import examine
 
     stores = platform()
@@ -40,6 +40,8 @@ def list_use_cases(
         width = use_case.scheme.width if use_case else "–"
         made.add_row(escape(health.name), models, width, escape(health.where) or "–", _COLOURS[health.state])
     console.print(made)
+    if lacking := lacking_folders():
+        console.print(f"[yellow]{escape(lacking)}[/]", highlight=False)
     ill = [h for h in healths if h.error is not None]
     for health in ill:
         console.print(f"\n[bold red]{escape(health.name)}[/] ({health.state})", highlight=False)
@@ -110,15 +112,12 @@ def _file_of(name: str) -> Path:
     """The ``use_case.yaml`` of a use case that may be too broken to say its name."""
     if (Path(name) / "use_case.yaml").is_file():
         return Path(name) / "use_case.yaml"
+    from ml_platform.lifecycle.absent import no_use_case
+
     stores = platform()
     if name in stores.use_cases:
         return stores.use_cases[name].folder / "use_case.yaml"
     for path in use_case_files():
         if path.parent.name == name:
             return path
-    known = sorted({p.parent.name for p in use_case_files()})
-    raise NotFoundError(
-        f"there is no use case '{name}'",
-        where="the built-in folder and ML_PLATFORM_USE_CASES",
-        fix=f"choose one of: {', '.join(known)}, or give its folder",
-    )
+    raise no_use_case(stores, name)

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from sqlalchemy import select
-
 from ml_platform.config import UseCase
-from ml_platform.errors import FeedError, NotFoundError, PlatformError
+from ml_platform.errors import FeedError, PlatformError
+from ml_platform.lifecycle.absent import removed
 from ml_platform.lifecycle.loadable import require_loadable
 from ml_platform.lifecycle.platform import Platform
 from ml_platform.limited import run_limited
-from ml_platform.storage.tables import COMMITTED, CacheGeneration, Promotion
 
 State = Literal["ok", "broken", "removed"]
 IMPORT_SECONDS, IMPORT_MEGABYTES = 60.0, 2048.0
@@ -73,8 +70,7 @@ def examine(platform: Platform, *, run_code: bool = True) -> list[Health]:
         for feed in use_case.config.feeds:
             feeds.setdefault(feed.name, use_case)
         seen.append(Health(use_case.name, "ok", str(use_case.folder)))
-    known = {h.name for h in seen}
-    return [*seen, *(h for h in _removed(platform, known))]
+    return [*seen, *(Health(name, "removed", "", error) for name, error in removed(platform).items())]
 
 
 def require_importable(use_case: UseCase, seconds: float = IMPORT_SECONDS) -> None:
@@ -104,29 +100,3 @@ def require_importable(use_case: UseCase, seconds: float = IMPORT_SECONDS) -> No
             where=done.place(use_case.folder) or where,
             fix="correct the module",
         )
-
-
-def _removed(platform: Platform, known: set[str]) -> Iterator[Health]:
-    """Use cases with predictions or a champion that no search path holds any more."""
-    models: dict[str, list[str]] = {}
-    for key in _models_in_ledger(platform):
-        models.setdefault(key.partition("/")[0], []).append(key)
-    for name, keys in sorted(models.items()):
-        if name not in known:
-            error = NotFoundError(
-                f"it was removed while it has a champion or predictions: {', '.join(sorted(keys))}",
-                where="the search paths of use cases",
-                fix="put its folder back, or its path into ML_PLATFORM_USE_CASES; nothing of it was deleted",
-            )
-            yield Health(name, "removed", "", error)
-
-
-def _models_in_ledger(platform: Platform) -> Sequence[str]:
-    with platform.ledger.begin() as session:
-        served = session.scalars(
-            select(CacheGeneration.model_key).where(CacheGeneration.status == COMMITTED).distinct()
-        )
-        promoted = session.scalars(
-            select(Promotion.model_key).where(Promotion.status == COMMITTED).distinct()
-        )
-        return sorted({*served, *promoted})

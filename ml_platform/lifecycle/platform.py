@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from ml_platform.config import ModelConfig, TimelineConfig, UseCase, home
 from ml_platform.discovery import Discovery, discover
-from ml_platform.errors import NotFoundError
 from ml_platform.feed_config import FeedConfig
 from ml_platform.storage.lake import Lake, open_lake
 
@@ -216,11 +215,9 @@ class Platform:
             for broken in self.discovery.broken:
                 if broken.name == name:
                     raise broken.error
-            raise NotFoundError(
-                f"there is no use case '{name}'",
-                where="use case folders",
-                fix=f"choose one of: {', '.join(sorted(self.use_cases)) or 'none found'}",
-            )
+            from ml_platform.lifecycle.absent import no_use_case  # SQLAlchemy, as above
+
+            raise no_use_case(self, name)
         return self.use_cases[name]
 
     def target(self, name: str) -> Target:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hmac
 import os
 import socket
@@ -144,15 +145,30 @@ def run(app: FastAPI, port: int) -> None:
         ConfigError: The port is taken or not allowed.
     """
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((LOOPBACK, port))
-        except (OSError, OverflowError) as error:
-            raise ConfigError(
-                f"cannot listen: {error}", where=f"{LOOPBACK}:{port}", fix="choose another port with --port"
-            ) from error
+        _bind(listener, port)
         config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False)
         uvicorn.Server(config).run(sockets=[listener])
+
+
+def require_free(port: int) -> None:
+    """Refuse a port before a server of others takes it: what that says of one in use is not clear.
+
+    Raises:
+        ConfigError: The port is taken or not allowed.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
+        _bind(listener, port)
+
+
+def _bind(listener: socket.socket, port: int) -> None:
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((LOOPBACK, port))
+    except (OSError, OverflowError) as error:
+        taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
+        why = "the port is in use by another process" if taken else f"cannot listen: {error}"
+        fix = "choose another port with --port, or end what listens there"
+        raise ConfigError(why, where=f"{LOOPBACK}:{port}", fix=fix) from error
 
 
 def _predictions(

@@ -1,0 +1,106 @@
+"""What is told of a use case that is not there: it was once, its folder is named wrongly, or so is it."""
+
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from library import FOLDER, MODEL, NAME, Library
+from typer.testing import CliRunner
+
+from ml_platform.cli import main as run_main
+from ml_platform.cli.main import app
+from ml_platform.cli.shared import console, errors
+
+READERS = [
+    ["get", MODEL, "x"],
+    ["verdict", "show", MODEL],
+    ["export", MODEL],
+    ["run", NAME],
+    ["use-case", "check", NAME],
+    ["champion", "history", MODEL],
+]
+
+
+@pytest.fixture(autouse=True)
+def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console, "width", 400)
+    monkeypatch.setattr(errors, "width", 400)
+
+
+@pytest.fixture
+def gone(served: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A search path that does not exist, where the served use case was."""
+    monkeypatch.setenv("ML_PLATFORM_HOME", str(served.platform.home))
+    monkeypatch.setenv("ML_PLATFORM_USE_CASES", str(tmp_path / "gone"))
+    return tmp_path / "gone"
+
+
+def told(arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> str:
+    monkeypatch.setattr(sys, "argv", ["ml-platform", *arguments])
+    with pytest.raises(SystemExit) as stopped:
+        run_main()
+    shown = capsys.readouterr().err
+    assert stopped.value.code == 2 and "fix:" in shown and "Traceback" not in shown
+    return shown
+
+
+def test_one_that_was_removed_is_told_by_every_reader(
+    gone: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for arguments in READERS:
+        shown = told(arguments, monkeypatch, capsys)
+        assert f"use case '{NAME}' was removed" in shown, arguments
+        assert "partition(s) of predictions and 1 dataset version(s)" in shown
+        assert "put its folder back" in shown
+        assert f"ML_PLATFORM_USE_CASES names {gone}, which does not exist as a folder" in shown
+
+
+def test_what_is_shown_says_what_is_not(gone: Path) -> None:
+    for arguments in (["use-case", "list"], ["catalogue", "--json"]):
+        shown = CliRunner().invoke(app, arguments).output
+        assert f"'{NAME}' was removed" in shown, arguments
+        assert f"{gone}, which does not exist as a folder" in shown
+
+
+def test_a_name_that_is_nearly_one_is_recognised(
+    library_environment: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("ML_PLATFORM_USE_CASES", os.pathsep.join([str(FOLDER), str(tmp_path / "gone")]))
+    for arguments in (["use-case", "check", NAME[:-1]], ["get", f"{NAME[:-1]}/late", "x"]):
+        shown = told(arguments, monkeypatch, capsys)
+        assert f"there is no use case '{NAME[:-1]}'" in shown and f"did you mean '{NAME}'?" in shown
+        assert str(tmp_path / "gone") in shown
+    monkeypatch.chdir(tmp_path)
+    Path("empty").mkdir()
+    assert "the folder 'empty' holds no use_case.yaml" in told(["run", "empty"], monkeypatch, capsys)
+
+
+@pytest.fixture
+def taken() -> Iterator[str]:
+    """A port on which something listens."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        yield str(listener.getsockname()[1])
+
+
+@pytest.mark.parametrize("command", ["serve", "pages", "mlflow"])
+def test_a_port_that_is_taken_is_told(
+    library_environment: dict[str, str],
+    taken: str,
+    command: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def unreached(*_: object) -> None:
+        raise AssertionError("the server was started")
+
+    monkeypatch.setattr("os.execve", unreached)
+    shown = told([command, "--port", taken], monkeypatch, capsys)
+    assert "the port is in use" in shown and f"127.0.0.1:{taken}" in shown
