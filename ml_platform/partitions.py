@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -17,6 +18,9 @@ STATIC_KEY = "static"
 _DAYS: dict[Width, float] = {"hourly": 1 / 24, "daily": 1, "weekly": 7, "monthly": 365.2425 / 12}
 _NOUNS: dict[Width, str] = {"hourly": "hour", "daily": "day", "weekly": "week", "monthly": "month"}
 _HOUR_KEY = "%Y-%m-%dT%H"
+_MONTH = re.compile(r"^\d{4}-\d{2}$")
+_WEEK = re.compile(r"^\d{4}-?W\d{2}$")
+_DAY = re.compile(r"^\d{4}-\d{2}-\d{2}$")
 
 
 def key_time(key: str) -> datetime:
@@ -131,6 +135,44 @@ class PartitionScheme:
                 fix=f"the nearest one before it is {self.key_of_day(day)}",
             )
         return day
+
+    def read(self, text: str, *, end: bool = False) -> str:
+        """A key as people write it: ``2023-08`` is a month, ``2023-W31`` a week that begins on a Monday.
+
+        Args:
+            text: What was written.
+            end: Whether a day that is given for hours means its last one: the end of a range.
+
+        Returns:
+            The key; neither held against the grid nor against the range.
+
+        Raises:
+            PartitionError: It cannot be read without doubt.
+        """
+        whole = f"{text}-01" if self.width == "monthly" and _MONTH.match(text) else text
+        try:
+            moment = key_time(whole)
+        except ValueError:
+            moment = None
+        doubtful = moment is None or moment.tzinfo is not None or self._finer(moment)
+        if moment is None or doubtful or (_WEEK.match(text) and self._off_grid(moment)):
+            example = self.last_key or self.first_key
+            form = "" if self.width != "monthly" else f", or {example[:7]}"
+            raise PartitionError(
+                f"'{text}' is not a partition key",
+                where="partition key",
+                fix=f"partitions are {self.width}: write one as {example}{form}",
+            )
+        if self.width == "hourly" and end and _DAY.match(text):
+            moment = moment.replace(hour=23)
+        return self._written(moment)
+
+    def _finer(self, moment: datetime) -> bool:
+        """Whether an instant is given more finely than a partition begins."""
+        return moment.time() != (time(moment.hour) if self.width == "hourly" else time(0))
+
+    def _off_grid(self, moment: datetime) -> bool:
+        return self.width != "hourly" and self.key_of_day(moment.date()) != self._written(moment)
 
     def end_of_day(self, day: date) -> datetime:
         """The instant (UTC) at which a local day ends."""

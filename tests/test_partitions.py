@@ -1,5 +1,6 @@
 """Partitions are local dates: a day may have 23 or 25 hours, a week begins where the first one did."""
 
+import re
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
@@ -28,6 +29,47 @@ def test_a_week_is_named_by_its_first_day() -> None:
     assert WEEKS.key_at(datetime(2020, 1, 19, 12, tzinfo=UTC)) == "2020-01-13"
     assert WEEKS.keys("2020-01-08", "2020-01-20") == ["2020-01-06", "2020-01-13", "2020-01-20"]
     assert WEEKS.shift("2020-01-13", -1) == "2020-01-06"
+
+
+@pytest.mark.parametrize(
+    ("scheme", "text", "key"),
+    [
+        (MONTHS, "2024-03", "2024-03-01"),
+        (WEEKS, "2020-W03", "2020-01-13"),
+        (WEEKS, "2020-01-14", "2020-01-14"),
+        (NEW_YORK, "20130609", "2013-06-09"),
+        (HOURS, "2024-03-30 05:00", "2024-03-30T05"),
+        (HOURS, "2024-03-30", "2024-03-30T00"),
+    ],
+)
+def test_a_key_is_read_as_people_write_it(scheme: PartitionScheme, text: str, key: str) -> None:
+    assert scheme.read(text) == key
+    assert scheme.read(key) == key
+
+
+def test_a_day_that_ends_a_range_of_hours_is_its_last_hour() -> None:
+    assert HOURS.read("2024-03-30", end=True) == "2024-03-30T23"
+    assert HOURS.read("2024-03-30T05", end=True) == "2024-03-30T05"
+
+
+@pytest.mark.parametrize(
+    ("scheme", "text", "example"),
+    [
+        (NEW_YORK, "2013-06", "write one as 2013-12-31"),
+        (MONTHS, "nonsense", "write one as 2025-03-01, or 2025-03"),
+        (MONTHS, "2024-13", "monthly"),
+        (NEW_YORK, "2013-06-09T05", "daily"),
+        (HOURS, "2024-03-30T05:30", "hourly"),
+        (HOURS, "2024-03-30T05:00+00:00", "hourly"),
+        (PartitionScheme("weekly", "UTC", date(2020, 1, 8)), "2020-W03", "weekly"),
+    ],
+)
+def test_what_cannot_be_read_without_doubt_is_told_with_an_example(
+    scheme: PartitionScheme, text: str, example: str
+) -> None:
+    with pytest.raises(PartitionError, match=f"'{re.escape(text)}' is not a partition key") as caught:
+        scheme.read(text)
+    assert example in caught.value.fix
 
 
 def test_keys_are_cut_to_the_declared_range() -> None:

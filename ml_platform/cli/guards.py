@@ -225,6 +225,8 @@ def replay(
 
     stores = platform()
     target = stores.target(use_case)
+    scheme = target.use_case.scheme
+    first, last = scheme.read(first), scheme.read(last, end=True)
     demo = target.use_case.config.demo
     started = wall.perf_counter()
     days, before = 0, ""
@@ -245,7 +247,7 @@ def replay(
             if text != before and (_changed(text, before) or day.attempt is not None or day.note):
                 console.print(f"  {day.partition}  {escape(day.note or text)}", highlight=False)
             before = text
-    scheme, seconds = target.use_case.scheme, wall.perf_counter() - started
+    seconds = wall.perf_counter() - started
     if not days:
         console.print(f"every one of these {scheme.noun}s has been played already", highlight=False)
     else:

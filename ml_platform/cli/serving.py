@@ -14,13 +14,13 @@ def get(
     key: Annotated[str, typer.Argument(help="Key: the partition and the entity's key, joined by '/'.")],
 ) -> None:
     """One prediction from the serving cache."""
-    from ml_platform.lifecycle.reading import client
+    from ml_platform.lifecycle.reading import prediction
     from ml_platform.serving.answers import answer
 
     stores = platform()
     target = stores.target(model)
     now = stores.clock(target.use_case).now()
-    told = answer(client(stores).get(target.key, key), now).model_dump(mode="json", exclude_none=True)
+    told = answer(prediction(stores, target, key), now).model_dump(mode="json", exclude_none=True)
     console.print(told.pop("text"), highlight=False)
     rows = [(k, v) for k, v in told.items() if not isinstance(v, dict)]
     rows += [(f"{k}.{inner}", v) for k, d in told.items() if isinstance(d, dict) for inner, v in d.items()]

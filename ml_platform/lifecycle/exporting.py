@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ml_platform.errors import ConfigError, NotReadyError
+from ml_platform.errors import ConfigError, NotReadyError, PartitionError
 from ml_platform.lifecycle.agenda import predictions_asset
 from ml_platform.lifecycle.platform import Platform, Target
 from ml_platform.lifecycle.scoring import predictions
@@ -41,19 +41,29 @@ def export_predictions(
         table: Table of a database.
 
     Raises:
+        PartitionError: An end of the range is no partition key, or they are exchanged.
         NotReadyError: There are no predictions in the range.
         ConfigError: ``to`` is neither.
         StoreError: It cannot be written; what was there before stays.
     """
-    keys = [
-        k
-        for k in platform.ledger.heads(predictions_asset(target))
-        if (first is None or k >= first) and (last is None or k <= last)
-    ]
+    scheme = target.use_case.scheme
+    first = scheme.read(first) if first else None
+    last = scheme.read(last, end=True) if last else None
+    if first and last and first > last:
+        raise PartitionError(
+            f"the first partition, {first}, is after the last, {last}",
+            where="--from and --to-partition",
+            fix="exchange them",
+        )
+    there = sorted(platform.ledger.heads(predictions_asset(target)))
+    keys = [k for k in there if (first is None or k >= first) and (last is None or k <= last)]
     rows = predictions(platform, target, keys) if keys else None
     if rows is None:
+        span = f"; there are some of {there[0]} to {there[-1]}" if there else ""
         raise NotReadyError(
-            "there are no predictions to export", where=target.key, fix="score partitions of that range first"
+            "there are no predictions to export",
+            where=target.key,
+            fix=f"score partitions of that range first{span}",
         )
     if "://" in to:
         key = target.use_case.config.views.key

@@ -7,9 +7,10 @@ from datetime import datetime
 
 from fastapi import FastAPI
 
+from ml_platform.errors import NotFoundError, PartitionError
 from ml_platform.lifecycle.caching import as_generation, committed_generation
-from ml_platform.lifecycle.platform import Platform
-from ml_platform.serving.client import PredictionClient
+from ml_platform.lifecycle.platform import Platform, Target
+from ml_platform.serving.client import Prediction, PredictionClient
 from ml_platform.serving.generations import Generation
 from ml_platform.serving.http import create_app
 
@@ -22,6 +23,27 @@ def client(platform: Platform) -> PredictionClient:
         return as_generation(row) if row else None
 
     return PredictionClient(platform.cache, resolve)
+
+
+def prediction(platform: Platform, target: Target, key: str) -> Prediction:
+    """One prediction; its partition may be written as people do, such as ``2023-08`` for a month.
+
+    Raises:
+        NotFoundError, NotReadyError, IntegrityError, StoreError: As for :meth:`.PredictionClient.get`.
+    """
+    reader = client(platform)
+    try:
+        return reader.get(target.key, key)
+    except NotFoundError:
+        # Only now: an entity's own key may look like a partition in another form.
+        written, _, entity = key.partition("/")
+        try:
+            partition = target.use_case.scheme.read(written)
+        except PartitionError:
+            partition = written
+        if partition == written:
+            raise
+    return reader.get(target.key, f"{partition}/{entity}")
 
 
 def application(platform: Platform) -> FastAPI:

@@ -10,6 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from ml_platform.cli import main as run_main
 from ml_platform.cli.main import app
 from ml_platform.cli.shared import console, errors
 from ml_platform.datasets import versions
+from ml_platform.errors import NotFoundError
 from ml_platform.lifecycle import pages, training_data
 from ml_platform.lifecycle.guard.showing import story_page
 from ml_platform.lifecycle.reading import client
@@ -190,6 +192,18 @@ def test_the_catalogue_is_a_site(served: Library, cli: Cli, tmp_path: Path) -> N
     assert str(tmp_path / "site" / "index.html") in cli("catalogue", "--html", str(tmp_path / "site"))
     page = (tmp_path / "site" / f"use_case_{NAME}.html").read_text(encoding="utf-8")
     assert f"{NAME}.branch_late_rate" in page and "2020-09-06 18:00 UTC on library_2020" in page
+
+
+def test_a_prediction_is_found_by_a_week_as_people_name_it(served: Library, cli: Cli) -> None:
+    segment = client(served.platform).generation(MODEL).by_partition[SERVED[1]].segment_id
+    key = served.platform.cache.neighbours(segment, SERVED[1], 1)[0]
+    year, week, _ = date.fromisoformat(SERVED[1]).isocalendar()
+    told = cli("get", MODEL, f"{year}-W{week:02}/{key.partition('/')[2]}")
+    assert key in told
+    with pytest.raises(NotFoundError, match=f"partition {SERVED[1]} has no prediction of 'nobody'"):
+        cli("get", MODEL, f"{year}-W{week:02}/nobody")
+    with pytest.raises(NotFoundError, match="no served partition has a prediction of 'harbour'"):
+        cli("get", MODEL, "harbour")
 
 
 def test_the_schema_is_printed_or_written(cli: Cli, tmp_path: Path) -> None:

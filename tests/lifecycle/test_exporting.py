@@ -8,7 +8,7 @@ import pytest
 from library import SERVED, Library
 from sqlalchemy import create_engine, text
 
-from ml_platform.errors import ConfigError, NotReadyError, StoreError
+from ml_platform.errors import ConfigError, NotReadyError, PartitionError, StoreError
 from ml_platform.lifecycle.exporting import export_partitions, export_predictions
 
 
@@ -41,6 +41,14 @@ def test_what_cannot_be_exported_says_why(served: Library, tmp_path: Path) -> No
         export_predictions(served.platform, served.target, str(tmp_path / "p.xlsx"))
     with pytest.raises(NotReadyError, match="no predictions to export"):
         export_predictions(served.platform, served.target, str(tmp_path / "p.csv"), "2020-12-01")
+    with pytest.raises(NotReadyError) as caught:
+        export_predictions(served.platform, served.target, str(tmp_path / "p.csv"), "2020-12-01")
+    assert f"there are some of {SERVED[0]} to {SERVED[1]}" in caught.value.fix
+    with pytest.raises(PartitionError, match="'nonsense' is not a partition key") as unread:
+        export_predictions(served.platform, served.target, str(tmp_path / "p.csv"), "nonsense")
+    assert "partitions are weekly: write one as 20" in unread.value.fix
+    with pytest.raises(PartitionError, match=f"{SERVED[1]}, is after the last, {SERVED[0]}"):
+        export_predictions(served.platform, served.target, str(tmp_path / "p.csv"), SERVED[1], SERVED[0])
     kept = tmp_path / "file"
     kept.write_text("kept")
     with pytest.raises(StoreError):
