@@ -23,10 +23,10 @@ from ml_platform.orchestration.assets.serving import serving_assets
 from ml_platform.orchestration.assets.views import dbt_resource, dbt_resource_key, view_assets
 from ml_platform.orchestration.freshness import freshness_check
 from ml_platform.orchestration.health import health_definitions
-from ml_platform.orchestration.jobs import PERSONS_JOBS, asset_jobs, job_name
+from ml_platform.orchestration.jobs import PERSONS_JOBS, SCORING_JOB, asset_jobs, job_name
 from ml_platform.orchestration.resources import PlatformResource
 from ml_platform.orchestration.retraining import ACTION_JOBS, retraining_sensor
-from ml_platform.orchestration.schedules import daily_schedule
+from ml_platform.orchestration.schedules import partition_schedule
 from ml_platform.orchestration.sensors import alert_sensor
 
 _log = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ def use_case_definitions(use_case: UseCase, known_feeds: set[str]) -> Definition
     feeds = [f for f in use_case.config.feeds if f.name not in known_feeds]
     targets = [Target(use_case, m) for m in use_case.config.models]
     jobs = asset_jobs(use_case)
-    score_day = next(j for j in jobs if j.name == job_name(use_case, "score_day"))
+    scoring = next(j for j in jobs if j.name == job_name(use_case, SCORING_JOB))
     monitor = next(j for j in jobs if j.name == job_name(use_case, "monitor"))
     return Definitions(
         assets=[
@@ -53,7 +53,7 @@ def use_case_definitions(use_case: UseCase, known_feeds: set[str]) -> Definition
         ],
         asset_checks=[freshness_check(use_case, f) for f in feeds],
         jobs=jobs,
-        schedules=[daily_schedule(use_case, score_day)],
+        schedules=[partition_schedule(use_case, scoring)],
         sensors=[retraining_sensor(use_case, monitor)],
         resources={dbt_resource_key(use_case): dbt_resource(use_case)},
     )

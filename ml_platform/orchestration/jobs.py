@@ -23,13 +23,21 @@ from ml_platform.orchestration.keys import feed_key, model_key, partitions_of, v
 from ml_platform.orchestration.limits import limit_tags
 from ml_platform.orchestration.resources import PlatformResource
 
+SCORING_JOB = "score_day"
 _TRAINING = ("training_dataset", "candidate_model", "evaluation", "champion_model")
 _SCORING = ("predictions", "export", "serving_cache")
 MONITORING = ("label_maturity", "live_performance", "drift", "skew", "diagnosis", "retraining_verdict")
 
 
+def _a(noun: str) -> str:
+    return f"an {noun}" if noun.startswith("h") else f"a {noun}"
+
+
 def job_name(use_case: UseCase, job_title: str) -> str:
-    """``<use_case>_<job>``: several use cases live in one code location."""
+    """``<use_case>_<job>``: several use cases live in one code location. What scores a day is named by the
+    width of the partitions, such as ``score_hour``."""
+    if job_title == SCORING_JOB:
+        job_title = f"score_{use_case.scheme.noun}"
     return f"{use_case.name}_{job_title}"
 
 
@@ -57,10 +65,11 @@ def asset_jobs(use_case: UseCase) -> list[UnresolvedAssetJobDefinition]:
         ),
         _job(
             use_case,
-            "score_day",
+            SCORING_JOB,
             [*moving, *scoring, *monitoring],
-            "What a day needs: land and accept what has come, score the partition, refresh the cache, look "
-            "at the monitors, diagnose. The daily schedule launches it; a month of it is one backfill.",
+            f"What {_a(use_case.scheme.noun)} needs: land and accept what has come, score the partition, "
+            "refresh the cache, look at the monitors, diagnose. "
+            f"The {use_case.scheme.width} schedule launches it; a range of partitions is one backfill.",
         ),
         _job(
             use_case,

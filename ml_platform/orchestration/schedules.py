@@ -1,4 +1,4 @@
-"""The daily schedule: it asks the use case's clock for the next partition due."""
+"""The schedule of a use case: it asks the clock of its timeline for the next partition due."""
 
 from datetime import date, datetime
 
@@ -22,7 +22,7 @@ EVERY_MINUTE = "* * * * *"
 MOST_ATTEMPTS = 3
 
 
-def daily_schedule(use_case: UseCase, job: UnresolvedAssetJobDefinition) -> ScheduleDefinition:
+def partition_schedule(use_case: UseCase, job: UnresolvedAssetJobDefinition) -> ScheduleDefinition:
     """Score the next partition due.
 
     On a wall clock it ticks at the cutoff: of hours every hour, else once a day. On a replay clock every tick
@@ -31,7 +31,7 @@ def daily_schedule(use_case: UseCase, job: UnresolvedAssetJobDefinition) -> Sche
     replay = use_case.config.timeline.clock == "replay"
 
     @schedule(
-        name=f"{use_case.name}_daily",
+        name=f"{use_case.name}_{use_case.scheme.width}",
         job=job,
         cron_schedule=EVERY_MINUTE if replay else _at_the_cutoff(use_case),
         execution_timezone=use_case.scheme.timezone,

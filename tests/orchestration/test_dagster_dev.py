@@ -187,8 +187,8 @@ def assert_location_loads(server: Server) -> None:
 
     assert {f"{NAME}/features", f"{MODEL}/serving_cache", "feed/loans/accepted"} <= keys
     assert not [k for k in keys if k.startswith("broken_use_cases/")]
-    assert {"rollback", f"{NAME}_lifecycle", f"{NAME}_score_day"} <= {j["name"] for j in repository["jobs"]}
-    assert schedules[f"{NAME}_daily"] == "STOPPED"
+    assert {"rollback", f"{NAME}_lifecycle", f"{NAME}_score_week"} <= {j["name"] for j in repository["jobs"]}
+    assert schedules[f"{NAME}_weekly"] == "STOPPED"
     assert {"alert_on_failure", f"{NAME}_retraining"} <= {s["name"] for s in repository["sensors"]}
 
 

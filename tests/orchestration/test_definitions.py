@@ -43,7 +43,7 @@ MODEL_STAGES = (
     "retraining_verdict",
 )
 PERSONS_JOBS = ("rollback", "retrain", "recalibrate", "decide_promotion", "replay_quarantine")
-ASSET_JOBS = ("lifecycle", "score_day", "train_and_promote", "monitor")
+ASSET_JOBS = ("lifecycle", "score_week", "train_and_promote", "monitor")
 
 
 def specs(location: Definitions) -> dict[str, AssetSpec]:
@@ -207,7 +207,7 @@ def test_what_a_person_launches_has_typed_config_with_explanations(location: Def
 
 
 def test_schedule_and_sensor_are_there(location: Definitions) -> None:
-    assert f"{NAME}_daily" in {s.name for s in location.schedules or ()}
+    assert f"{NAME}_weekly" in {s.name for s in location.schedules or ()}
     assert {"alert_on_failure", f"{NAME}_retraining"} <= {s.name for s in location.sensors or ()}
 
 

@@ -19,6 +19,7 @@ from ml_platform.definitions import build
 from ml_platform.errors import ConfigError
 from ml_platform.lifecycle.platform import Platform
 from ml_platform.orchestration.demo import _finished, _tags, acts, planned, played_assets
+from ml_platform.orchestration.jobs import job_name
 
 from .conftest import enter, write_use_case
 
@@ -74,7 +75,7 @@ def test_a_model_that_the_demo_leaves_out_is_played_as_of_now(
         for act in planned(stores, instance, use_case, ["late_return"]):
             instance.add_run(
                 DagsterRun(
-                    job_name=f"{NAME}_{act.job}",
+                    job_name=job_name(use_case, act.job),
                     status=DagsterRunStatus.SUCCESS,
                     tags=_tags(use_case, act),
                 )

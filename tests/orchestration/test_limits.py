@@ -93,7 +93,7 @@ def test_each_use_case_has_a_pool_and_its_jobs_their_limits() -> None:
 
 def test_every_job_of_a_use_case_waits_for_its_own_pool_only(location: Definitions) -> None:
     own = pool_of(load_use_case(FOLDER / NAME / "use_case.yaml"))
-    for title in ("lifecycle", "score_day", "train_and_promote", "monitor"):
+    for title in ("lifecycle", "score_week", "train_and_promote", "monitor"):
         found = location.resolve_job_def(f"{NAME}_{title}")
         pools = {node.definition.pool for node in found.nodes if node.definition.pool}
         assert pools == {own}, title

@@ -94,7 +94,7 @@ def opened(root: Path, name: str) -> Library:
 def tick_through(location: Definitions, instance: DagsterInstance, weeks: Sequence[str]) -> None:
     """What the daemon does: a tick of the schedule, its run, then ticks of the sensor until it rests."""
     resources = {"platform": PlatformResource()}
-    schedule = next(s for s in location.schedules or () if s.name == f"{NAME}_daily")
+    schedule = next(s for s in location.schedules or () if s.name == f"{NAME}_weekly")
     sensor = next(s for s in location.sensors or () if s.name == f"{NAME}_retraining")
     assert isinstance(sensor, SensorDefinition)
     cursor: str | None = None
@@ -105,7 +105,7 @@ def tick_through(location: Definitions, instance: DagsterInstance, weeks: Sequen
         with due as context:
             (request,) = schedule.evaluate_tick(context).run_requests or []  # type: ignore[union-attr]
         assert request.partition_key == week
-        run(location, instance, f"{NAME}_score_day", request)
+        run(location, instance, f"{NAME}_score_week", request)
         for _ in range(3):
             with build_sensor_context(instance=instance, cursor=cursor, resources=resources) as looking:
                 found = sensor(looking)

@@ -19,18 +19,19 @@ from library import FOLDER, NAME
 
 from ml_platform.config import CutoffConfig, PartitionConfig, TimelineConfig, UseCase, load_use_case
 from ml_platform.definitions import use_case_definitions
+from ml_platform.orchestration.jobs import asset_jobs
 from ml_platform.orchestration.keys import partitions_of
 from ml_platform.orchestration.resources import PlatformResource
 from ml_platform.orchestration.run_context import ADVANCE_TAG
-from ml_platform.orchestration.schedules import MOST_ATTEMPTS, daily_schedule
+from ml_platform.orchestration.schedules import MOST_ATTEMPTS, partition_schedule
 
 from .conftest import LAST_WEEK, WEEK_TO_COME, Installation, enter, write_use_case
 
-JOB = f"{NAME}_score_day"
+JOB = f"{NAME}_score_week"
 
 
 def schedule_of(location: Definitions) -> ScheduleDefinition:
-    found = next(s for s in location.schedules or () if s.name == f"{NAME}_daily")
+    found = next(s for s in location.schedules or () if s.name == f"{NAME}_weekly")
     assert isinstance(found, ScheduleDefinition)
     return found
 
@@ -171,16 +172,18 @@ def test_a_replay_ticks_each_minute_and_a_wall_clock_at_the_cutoff(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("partitions", "cutoff", "cron"),
+    ("partitions", "cutoff", "cron", "noun"),
     [
-        ({"width": "hourly", "timezone": "UTC"}, {"before": "PT10M"}, "50 * * * *"),
-        ({"width": "monthly", "start": "2020-01-01"}, {"of": "end", "at": "06:30"}, "30 6 * * *"),
-        ({}, {"at": "01:00", "before": "PT2H"}, "0 23 * * *"),
+        ({"width": "hourly", "timezone": "UTC"}, {"before": "PT10M"}, "50 * * * *", "hour"),
+        ({"width": "monthly", "start": "2020-01-01"}, {"of": "end", "at": "06:30"}, "30 6 * * *", "month"),
+        ({"width": "daily"}, {"at": "01:00"}, "0 1 * * *", "day"),
+        ({}, {"at": "01:00", "before": "PT2H"}, "0 23 * * *", "week"),
     ],
 )
 def test_a_wall_clock_ticks_often_enough_for_the_width_of_partitions(
-    partitions: dict[str, str], cutoff: dict[str, str], cron: str
+    partitions: dict[str, str], cutoff: dict[str, str], cron: str, noun: str
 ) -> None:
+    """And what scores them has its name by that width."""
     config = load_use_case(FOLDER / NAME / "use_case.yaml").config
     changed = {
         "timeline": TimelineConfig(name="now"),
@@ -189,4 +192,7 @@ def test_a_wall_clock_ticks_often_enough_for_the_width_of_partitions(
     }
     use_case = UseCase(config.model_copy(update=changed), FOLDER / NAME)
     job = define_asset_job(JOB, partitions_def=partitions_of(use_case))
-    assert daily_schedule(use_case, job).cron_schedule == cron
+    schedule = partition_schedule(use_case, job)
+    assert schedule.cron_schedule == cron
+    assert schedule.name == f"{NAME}_{use_case.scheme.width}"
+    assert f"{NAME}_score_{noun}" in {j.name for j in asset_jobs(use_case)}

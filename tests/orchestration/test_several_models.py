@@ -78,7 +78,7 @@ def test_a_day_is_scored_without_the_model_that_has_no_champion(
     request = asked(tick(graph, there.instance))
     assert request.partition_key == WEEK_TO_COME and ADVANCE_TAG in request.tags
 
-    result = play(graph, there, "score_day", tags=request.tags)
+    result = play(graph, there, "score_week", tags=request.tags)
 
     assert result.success
     assert there.materialised(NAME, WITH, "predictions") >= {WEEK_TO_COME}
@@ -128,7 +128,7 @@ def test_where_no_model_has_a_champion_a_person_is_told_so(
     use_case = load_use_case(two_models / NAME / "use_case.yaml")
     with DagsterInstance.ephemeral() as instance:
         empty = Installation(tmp_path / "home", use_case, instance)
-        result = play(graph, empty, "score_day", assets=[(m, "predictions") for m in (WITH, WITHOUT)])
+        result = play(graph, empty, "score_week", assets=[(m, "predictions") for m in (WITH, WITHOUT)])
     assert not result.success and told(result) == {}
     failures = [e.step_failure_data.error for e in result.all_events if e.is_step_failure]
     assert len(failures) == 2 and all("has no champion" in str(f) for f in failures)
