@@ -21,7 +21,8 @@ VANISHES = 0.6
 """An alarm vanishes when what is left of it is below the floor and less than this share of its size."""
 OLDER_MODEL = "older_season_model"
 SAME_SEASON = "same_season"
-NO_YEAR = "no data of a year ago"
+NO_YEAR = "nothing is known of what was served a year ago"
+NO_ALARM = "nothing fired, so there is no change that a year ago could have had too"
 
 DailyValues = Mapping[str, float]
 
@@ -34,6 +35,7 @@ def season(
     settings: DiagnosisConfig,
     year_ago: tuple[DailyValues, DailyValues] | None = None,
     events: Mapping[str, str] | None = None,
+    lacking: str = NO_YEAR,
 ) -> Findings:
     """Does a change of the daily mean hang on one day or on known events, and did a year ago have it too?
 
@@ -44,19 +46,20 @@ def season(
         settings: ``p_value``.
         year_ago: The values of the same two periods a year ago; None when there are none.
         events: Names of known events by partition.
+        lacking: Why there are no values of a year ago.
 
     Returns:
         Findings ``single_day``, ``year_ago`` and, where a current day has one, ``known_events``. FAIL: the
-        alarm hangs on one day, or on the events; the change recurs. The second is UNKNOWN without data of a
-        year ago.
+        alarm hangs on one day, or on the events; the change recurs. The second is UNKNOWN without losses of
+        a year ago.
     """
     found = [
         single_day(reference, current, floor=floor),
-        recurs(reference, current, year_ago, floor=floor, settings=settings),
+        recurs(reference, current, year_ago, floor=floor, settings=settings, lacking=lacking),
     ]
     if events and current.keys() & events.keys():
         found.append(known_events(reference, current, events, floor=floor))
-    return Findings.of(QUESTION, found, reason="" if year_ago else NO_YEAR)
+    return Findings.of(QUESTION, found, reason="" if year_ago else lacking)
 
 
 def single_day(reference: DailyValues, current: DailyValues, *, floor: float) -> Finding:
@@ -144,10 +147,13 @@ def recurs(
     *,
     floor: float,
     settings: DiagnosisConfig,
+    lacking: str = NO_YEAR,
 ) -> Finding:
     """The same change a year ago: FAIL (a season) when it has the same sign and at least half the size."""
-    if year_ago is None or not year_ago[0] or not year_ago[1]:
-        return Finding("year_ago", "all", "UNKNOWN", NO_YEAR)
+    if year_ago is None:
+        return Finding("year_ago", "all", "UNKNOWN", lacking)
+    if not year_ago[0] or not year_ago[1]:
+        return Finding("year_ago", "all", "UNKNOWN", "the labels of what was served a year ago are not known")
     now = change_of_days(_ordered(reference), _ordered(current))
     then = change_of_days(*map(_ordered, year_ago))
     detectable = then.minimal_detectable_effect(settings.p_value)

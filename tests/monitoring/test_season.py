@@ -81,7 +81,7 @@ def test_a_change_that_came_a_year_ago_too_is_a_season() -> None:
 
 def test_without_a_year_it_says_so() -> None:
     found = season(losses(0, 28, 0.4), losses(28, 7, 0.4), floor=0.04, settings=SETTINGS)
-    assert (found.state, found.reason) == ("UNKNOWN", "no data of a year ago")
+    assert (found.state, found.reason) == ("UNKNOWN", "nothing is known of what was served a year ago")
 
 
 def test_an_older_model_wins_by_the_same_days_alone() -> None:

@@ -38,7 +38,7 @@ from ml_platform.monitoring.harm import judge_harm
 from ml_platform.monitoring.label_maturity import LabelMaturity
 from ml_platform.monitoring.label_replay import label_replay
 from ml_platform.monitoring.leakage import leakage
-from ml_platform.monitoring.season import OLDER_MODEL, season
+from ml_platform.monitoring.season import NO_ALARM, OLDER_MODEL, season
 from ml_platform.monitoring.skew import FeatureBreak, SkewReport, feature_breaks, serving_skew
 from ml_platform.monitoring.units import unit_changes
 from ml_platform.registry import promotions
@@ -382,9 +382,18 @@ class _Gatherer(Tables):
         before = self.reports.reference_losses
         floor = self.settings.loss_floor * sum(before.values()) / len(before)
         current = {k: losses[k] for k in self.concept_keys if k in losses}
-        ago = a_season_ago(self, list(before), list(current)) if self.alarmed else None
+        ago = a_season_ago(self, list(before), list(current)) if self.alarmed else NO_ALARM
         events = self.target.use_case.events_of({*before, *current})
-        found = season(before, current, floor=floor, settings=self.settings, year_ago=ago, events=events)
+        known, lacking = (None, ago) if isinstance(ago, str) else (ago, "")
+        found = season(
+            before,
+            current,
+            floor=floor,
+            settings=self.settings,
+            year_ago=known,
+            events=events,
+            lacking=lacking,
+        )
         older = older_models(self, current, floor=floor, compare=self.alarmed)
         drift = drift_of_the_season(self, self.answered["covariates"])
         return Findings.of("season", [*found.items, *older, drift], found.reason)

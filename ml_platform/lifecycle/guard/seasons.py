@@ -95,17 +95,22 @@ def _compared(
 
 def a_season_ago(
     tables: Tables, reference: Sequence[str], current: Sequence[str]
-) -> tuple[DailyValues, DailyValues] | None:
+) -> tuple[DailyValues, DailyValues] | str:
     """Realised losses of the same two periods a season ago, by the models that served then.
 
-    None where less than half of either was served.
+    Data alone have no loss. Where less than half of either period was served, a sentence says so.
     """
+    scheme = tables.target.use_case.scheme
     length = season_length(tables.target.use_case, tables.settings.season_partitions)
-    shift = tables.target.use_case.scheme.shift
-    periods = [[shift(k, -length) for k in keys] for keys in (reference, current)]
+    periods = [[scheme.shift(k, -length) for k in keys] for keys in (reference, current)]
     served = [[k for k in keys if k in tables.live.heads] for keys in periods]
-    if any(len(have) < max(2, COVERED * len(keys)) for have, keys in zip(served, periods, strict=True)):
-        return None
+    for have, keys in zip(served, periods, strict=True):
+        if len(have) < max(2, COVERED * len(keys)):
+            span = f" ({min(keys)} to {max(keys)})" if keys else ""
+            return (
+                f"no predictions of the same season before: {len(have)} of {scheme.counted(len(keys))}{span} "
+                "were served, and data alone have no loss"
+            )
     losses = realised(tables, sorted({*served[0], *served[1]}))
     return tuple({k: losses[k] for k in keys if k in losses} for keys in served)  # type: ignore[return-value]
 
