@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, replace
+from datetime import date
 
 from ml_platform.diagnosis.steps import DATA_STEPS, TERMINATING
 from ml_platform.diagnosis.value import ExpectedValue
 from ml_platform.diagnosis.verdict import Diagnosis
 from ml_platform.guard_config import RetrainingConfig
-from ml_platform.partitions import key_time
+from ml_platform.partitions import PartitionScheme
 from ml_platform.statistics.states import State
 
+_DAYS = PartitionScheme("daily", "UTC", date(1970, 1, 1))
 CORRUPTED = frozenset({"data_sound", "training_window"})
 """The guards that no override passes: to train on corrupted data is the worst outcome of all."""
 
@@ -61,7 +62,7 @@ class GuardFacts:
         onset_partitions: Matured partitions after the onset; None when the onset is not known.
         calibration_partitions: Matured ones that the champion served, for a recalibration.
         value: Expected value of the retraining.
-        days_per_partition: Width of a partition.
+        scheme: The use case's partitions; days that go on when left out.
     """
 
     not_green: Sequence[str] | None
@@ -74,7 +75,7 @@ class GuardFacts:
     onset_partitions: int | None
     value: ExpectedValue | None
     calibration_partitions: int | None = None
-    days_per_partition: float = 1
+    scheme: PartitionScheme = _DAYS
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ def guards(request: RetrainRequest, facts: GuardFacts, settings: RetrainingConfi
         _value,
         _mode,
     )
-    judged = tuple(guard(request, facts, settings) for guard in known)
+    judged = tuple(_by_waiting(facts, guard(request, facts, settings)) for guard in known)
     return tuple(_overridden(g, request.override) for g in judged) if request.override else judged
 
 
@@ -131,7 +132,8 @@ def calibration_guard(request: RetrainRequest, facts: GuardFacts, settings: Retr
     """A recalibration needs many matured days to be fitted on and some later ones to be judged on."""
     limit = settings.calibration_partitions + settings.calibration_gate
     what = "matured partitions served by the champion"
-    return _at_least("calibration", what, facts.calibration_partitions, limit, request, facts)
+    guard = _at_least("calibration", what, facts.calibration_partitions, limit, request, facts)
+    return _by_waiting(facts, guard)
 
 
 def _overridden(guard: Guard, override: Override | None) -> Guard:
@@ -150,8 +152,16 @@ def _states(request: RetrainRequest, names: Sequence[str]) -> dict[str, State]:
 
 
 def _later(request: RetrainRequest, facts: GuardFacts, partitions: int) -> str:
-    today = key_time(request.diagnosis.partition)
-    return (today + timedelta(days=partitions * facts.days_per_partition)).date().isoformat()
+    return facts.scheme.shift(request.diagnosis.partition, partitions)
+
+
+def _by_waiting(facts: GuardFacts, guard: Guard) -> Guard:
+    """The guard, which waiting does not help where the partitions end before."""
+    last = facts.scheme.last_key
+    if guard.could_pass is None or last is None or guard.could_pass <= last:
+        return guard
+    end = f"it could pass on {guard.could_pass}, but the data end with {last} (`partitions: end`)"
+    return replace(guard, sentence=f"{guard.sentence}; {end}", could_pass=None)
 
 
 def _data_sound(request: RetrainRequest, facts: GuardFacts, settings: RetrainingConfig) -> Guard:

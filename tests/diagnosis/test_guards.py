@@ -1,4 +1,5 @@
 from dataclasses import replace
+from datetime import date
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from ml_platform.diagnosis.guards import Guard, GuardFacts, Override, RetrainReq
 from ml_platform.diagnosis.procedure import diagnose
 from ml_platform.diagnosis.value import expected_value
 from ml_platform.guard_config import DiagnosisConfig, RetrainingConfig, ValueConfig
+from ml_platform.partitions import PartitionScheme
 
 from . import cases
 
@@ -58,6 +60,28 @@ def test_each_guard_refuses(change: dict[str, Any], name: str, passed: Any, coul
     found = judged(replace(FINE, **change))
     assert (found[name].passed, found[name].could_pass) == (passed, could_pass)
     assert allowed(list(found.values())) == (passed is True)
+
+
+def test_a_date_beyond_the_end_of_the_data_is_none() -> None:
+    """Waiting does not help where the file ends before."""
+    until = {
+        d: PartitionScheme("daily", "UTC", date(2013, 1, 1), d)
+        for d in (date(2013, 6, 10), date(2013, 6, 11))
+    }
+    short, enough = (
+        judged(replace(FINE, partitions_since_change=5, scheme=s))["cooldown"] for s in until.values()
+    )
+    assert (short.could_pass, enough.could_pass) == (None, "2013-06-11")
+    assert "it could pass on 2013-06-11, but the data end with 2013-06-10" in short.sentence
+    assert not short.passed
+
+
+def test_the_date_is_a_partition_of_the_width() -> None:
+    months = PartitionScheme("monthly", "UTC", date(2013, 1, 1))
+    asked = request()
+    monthly = replace(asked, diagnosis=replace(asked.diagnosis, partition="2013-06-01"))
+    facts = replace(FINE, partitions_since_change=0, scheme=months)
+    assert judged(facts, monthly)["cooldown"].could_pass == "2014-01-01"
 
 
 def test_a_mode_and_a_verdict_that_do_not_allow_it() -> None:

@@ -149,7 +149,7 @@ def guard_facts(
             _loss_reduction(diagnosis, target), volume, _usual_seconds(platform, target), settings.value
         ),
         calibration_partitions=len(Live(platform, target, as_of, champion).matured) if champion else None,
-        days_per_partition=scheme.days,
+        scheme=scheme,
     )
 
 
