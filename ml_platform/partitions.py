@@ -192,6 +192,10 @@ class PartitionScheme:
         local = instant.astimezone(self.zone)
         return self._written(local) if self.width == "hourly" else self.key_of_day(local.date())
 
+    def local_day(self, instant: datetime) -> date:
+        """The day of the partitions' own zone in which an instant lies."""
+        return instant.astimezone(self.zone).date()
+
     def partition(self, key: str) -> Partition:
         """The partition with this key.
 

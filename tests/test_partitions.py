@@ -25,6 +25,11 @@ def test_an_instant_belongs_to_the_local_date() -> None:
     assert NEW_YORK.key_at(datetime(2013, 6, 9, 4, 0, tzinfo=UTC)) == "2013-06-09"
 
 
+def test_the_day_of_an_instant_is_that_of_the_own_zone() -> None:
+    assert NEW_YORK.local_day(datetime(2013, 6, 9, 3, 59, tzinfo=UTC)) == date(2013, 6, 8)
+    assert MONTHS.local_day(datetime(2024, 3, 31, 22, 30, tzinfo=UTC)) == date(2024, 4, 1)
+
+
 def test_a_week_is_named_by_its_first_day() -> None:
     assert WEEKS.key_at(datetime(2020, 1, 19, 12, tzinfo=UTC)) == "2020-01-13"
     assert WEEKS.keys("2020-01-08", "2020-01-20") == ["2020-01-06", "2020-01-13", "2020-01-20"]

@@ -6,12 +6,10 @@ from typing import Annotated
 
 import typer
 
-from ml_platform.cli.shared import console, one_target, person, platform, table
+from ml_platform.cli.shared import Who, Why, console, one_target, person, platform, table
 
 app = typer.Typer(help="Champions.", no_args_is_help=True)
 Model = Annotated[str | None, typer.Argument(help="<use_case>/<model>; may be left out where there is one.")]
-Who = Annotated[str | None, typer.Option(help="Who decides; the user of this terminal when left out.")]
-Why = Annotated[str, typer.Option(help="The reason to keep.")]
 
 
 @app.command()
@@ -21,10 +19,11 @@ def history(model: Model = None) -> None:
 
     stores = platform()
     target = one_target(stores, model)
+    day = target.use_case.scheme.local_day
     rows = [
         (
             "▶" if s.in_force else "",
-            s.promotion.as_of.date(),
+            day(s.promotion.as_of),
             s.promotion.action,
             f"v{s.promotion.version}",
             s.promotion.model_digest[:12],
@@ -37,7 +36,7 @@ def history(model: Model = None) -> None:
     console.print(table(f"Champions of {target.key}", columns, rows))
     for each in refused(stores.ledger, target.key):
         failed = ", ".join(f"{g['name']} {g['state']}" for g in each.gates if g["state"] != "PASS")
-        console.print(f"refused as of {each.as_of.date()}: {each.model_digest[:12]} ({failed})")
+        console.print(f"refused as of {day(each.as_of)}: {each.model_digest[:12]} ({failed})")
 
 
 def approve(model: Model = None, why: Why = "", who: Who = None) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ml_platform.cli.shared import console, platform, table
+
+if TYPE_CHECKING:
+    from ml_platform.storage.tables import Dataset
 
 app = typer.Typer(help="Dataset versions.", no_args_is_help=True)
 Version = Annotated[str, typer.Argument(help="Version, or the beginning of it.")]
@@ -20,9 +23,16 @@ def list_versions(
     """All versions, newest first."""
     from ml_platform.datasets.versions import versions
 
+    stores = platform()
+
+    def day(d: Dataset) -> str:
+        use_case = stores.use_cases.get(d.model_key.partition("/")[0])
+        # Of a use case that is gone nobody knows the zone any more.
+        return f"{d.as_of.date()} UTC" if use_case is None else str(use_case.scheme.local_day(d.as_of))
+
     rows = [
-        (d.version, d.model_key, f"{d.first_partition} to {d.last_partition}", f"{d.rows:,}", d.as_of.date())
-        for d in versions(platform().ledger, model)
+        (d.version, d.model_key, f"{d.first_partition} to {d.last_partition}", f"{d.rows:,}", day(d))
+        for d in versions(stores.ledger, model)
     ]
     console.print(table("Dataset versions", ("version", "model", "partitions", "rows", "as of"), rows))
 

@@ -1,4 +1,4 @@
-"""``ml-platform verdict | incident | retrain | replay | roi | chart``: guarded retraining by hand."""
+"""``ml-platform verdict | retrain | replay | roi | chart``: guarded retraining by hand."""
 
 from __future__ import annotations
 
@@ -9,24 +9,31 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from ml_platform.cli.shared import console, day_or_instant, one_target, person, platform, table
+from ml_platform.cli.shared import (
+    OptionalModel,
+    Who,
+    Why,
+    console,
+    day_or_instant,
+    one_target,
+    person,
+    platform,
+    table,
+)
 from ml_platform.errors import PlatformError
 
 if TYPE_CHECKING:
+    from ml_platform.diagnosis.verdict import Diagnosis
     from ml_platform.lifecycle.guard.decisions import DecisionWorth
     from ml_platform.lifecycle.guard.effects import Reckoning
     from ml_platform.lifecycle.platform import Platform, Target
     from ml_platform.storage.tables import Attempt, Verdict
 
 verdicts = typer.Typer(help="Verdicts: what was said of a model, on any day.", no_args_is_help=True)
-incidents = typer.Typer(help="Incidents: causes that last.", no_args_is_help=True)
 Model = Annotated[str | None, typer.Argument(help="<use_case>/<model>; may be left out where there is one.")]
-OptionalModel = Annotated[str | None, typer.Option("--model", help="<use_case>/<model>.")]
 AsOf = Annotated[
     str | None, typer.Option("--as-of", help="Day or instant; the answer is the one given then.")
 ]
-Who = Annotated[str | None, typer.Option(help="Who decides; the user of this terminal when left out.")]
-Why = Annotated[str, typer.Option(help="The reason to keep.")]
 _COLOURS = {"none": "green", "wait_for_labels": "yellow", "retrain": "cyan", "recalibrate": "cyan"}
 
 
@@ -56,6 +63,8 @@ def show_verdict(
     console.print(
         f"{target.key}, {verdict.partition}, as of {verdict.as_of:%Y-%m-%d %H:%M} UTC", highlight=False
     )
+    if since := _since(stores, target, verdict, diagnosis):
+        console.print(since, highlight=False)
     for cause in diagnosis.causes:
         console.print(f"  • {escape(cause.name)} {cause.state}: {escape(' '.join(cause.evidence[:2]))}")
     rows = [
@@ -94,82 +103,6 @@ def verdict_history(
     console.print(table(f"Verdicts on {target.key}", columns, rows))
 
 
-@incidents.command("list")
-def list_incidents(model: OptionalModel = None) -> None:
-    """All incidents, newest first."""
-    from ml_platform.lifecycle.guard.records import all_incidents
-
-    stores = platform()
-    found = all_incidents(stores, stores.target(model) if model else None)
-    rows = [
-        (
-            i.id,
-            i.status,
-            i.model_key,
-            i.report["cause"],
-            i.report["first_partition"],
-            i.report["last_partition"],
-            ", ".join(i.report["subjects"][:4]),
-            f"{i.report['predictions']:,}",
-        )
-        for i in found
-    ]
-    columns = ("id", "status", "model", "cause", "first", "last", "where", "predictions")
-    console.print(table("Incidents", columns, rows))
-
-
-@incidents.command("show")
-def show_incident(number: Annotated[int, typer.Argument(help="Its number.")]) -> None:
-    """One incident: what it touched, how the verdict went, what is held."""
-    from ml_platform.lifecycle.guard.records import holds_of, require_incident
-
-    stores = platform()
-    row = require_incident(stores, number)
-    report = row.report
-    console.print(f"[bold]incident {row.id}[/] {row.status}: {escape(report['cause'])}  ({row.fingerprint})")
-    facts = {
-        "model": row.model_key,
-        "partitions": f"{report['first_partition']} to {report['last_partition']} "
-        f"({len(report['partitions'])} diagnosed)",
-        "where": ", ".join(report["subjects"]) or "everywhere",
-        "model versions": ", ".join(report["model_versions"]),
-        "predictions touched": f"{report['predictions']:,}",
-        "verdicts": " → ".join(f"{p} {v}" for p, v in report["verdicts"]),
-        "closed": f"{report['closed_partition']} by {report['closed_by']}" if report["closed_by"] else "no",
-    }
-    for name, value in facts.items():
-        console.print(f"  {name:20} {escape(value)}", highlight=False)
-    held = holds_of(stores, number)
-    if held:
-        state = ", ".join(f"{h.partition}{' (released)' if h.released_at else ''}" for h in held)
-        console.print(f"  {'held from training':20} {state}", highlight=False)
-
-
-@incidents.command("close")
-def close(number: Annotated[int, typer.Argument()], why: Why, who: Who = None) -> None:
-    """Close an incident with its cause; what it held stays out of training."""
-    from ml_platform.lifecycle.guard.records import close_incident, require_incident
-
-    stores = platform()
-    target = stores.target(require_incident(stores, number).model_key)
-    now = stores.clock(target.use_case).now()
-    close_incident(stores, target, number, who or person(), why, now, free=False)
-    console.print(f"incident {number} is closed; partitions it held stay out of training")
-
-
-@incidents.command("resolve")
-def resolve(number: Annotated[int, typer.Argument()], why: Why, who: Who = None) -> None:
-    """After a fix: replay what was quarantined, diagnose again, release what is sound, offer the rollback."""
-    from ml_platform.lifecycle.guard.resolving import resolve_incident
-
-    stores = platform()
-    result = resolve_incident(stores, number, who or person(), why)
-    for line in result.lines:
-        console.print(escape(line), highlight=False)
-    if not result.resolved:
-        raise typer.Exit(1)
-
-
 def retrain(
     model: Model = None,
     explain: Annotated[bool, typer.Option("--explain", help="Only show every guard.")] = False,
@@ -191,7 +124,8 @@ def retrain(
     order = Override(who or person(), why) if override else None
     now = stores.clock(target.use_case).now()
     verdict = latest_verdict(stores, target)
-    found = judge(stores, target, diagnosis_of(stores, verdict), now, override=order)
+    diagnosis = diagnosis_of(stores, verdict)
+    found = judge(stores, target, diagnosis, now, override=order)
     words = {True: "[green]yes[/]", False: "[red]no[/]", None: "[yellow]UNKNOWN[/]"}
     made = table(f"Guards on retraining {target.key}", ("guard", "value", "limit", "could pass"), [])
     made.add_column("agrees")
@@ -201,6 +135,8 @@ def retrain(
         made.add_row(g.name, str(g.value), str(g.limit), g.could_pass or "", agrees, escape(g.sentence))
     console.print(made)
     console.print(escape(found.sentence()), highlight=False)
+    if since := _since(stores, target, verdict, diagnosis):
+        console.print(since, highlight=False)
     if explain:
         return
     number = len(attempts_on(stores, verdict)) + 1
@@ -278,8 +214,9 @@ def _ledger_of_the_stretch(stores: Platform, target: Target) -> None:
     ordered = sorted(counts.items(), key=_by_days, reverse=True)
     noun = target.use_case.scheme.noun
     console.print(table("Verdicts", ("verdict", f"{noun}s"), ordered))
+    day = target.use_case.scheme.local_day
     rows = [
-        (a.as_of.date(), a.action, a.kind or "", a.status, a.outcome[:90], f"{a.seconds:.0f} s")
+        (day(a.as_of), a.action, a.kind or "", a.status, a.outcome[:90], f"{a.seconds:.0f} s")
         for a in attempts(stores, target)
         if a.status != "refused"
     ]
@@ -361,7 +298,7 @@ def roi(model: OptionalModel = None) -> None:
         found = reckoned[target.key]
         rows = [
             (
-                e.as_of.date(),
+                target.use_case.scheme.local_day(e.as_of),
                 e.action,
                 e.outcome[:40],
                 _number(e.loss_change),
@@ -402,6 +339,19 @@ def _verdict_row(verdict: Verdict, attempt: Attempt | None) -> tuple[Any, ...]:
     kind = f" ({verdict.kind})" if verdict.kind else ""
     done = "" if attempt is None else f"{attempt.status}: {attempt.outcome}"
     return verdict.partition, verdict.verdict + kind, verdict.cause, verdict.sentence, done[:120]
+
+
+def _since(stores: Platform, target: Target, verdict: Verdict, diagnosis: Diagnosis) -> str:
+    """Since when the cause of a verdict, or an incident that is still open beside it, has been there."""
+    from ml_platform.lifecycle.guard.records import incident_of, open_incident
+
+    incident = incident_of(stores, verdict.incident_id) or open_incident(stores, target, verdict.as_of)
+    onset = diagnosis.verdict.onset
+    dated = f"the change is dated to {onset}" if onset else ""
+    if incident is None:
+        return f"Since {onset}, as far as the change can be dated" if onset else ""
+    told = f"Incident {incident.id} ({incident.status}, {escape(incident.report['cause'])}): seen since "
+    return f"{told}{incident.report['first_partition']}" + (f"; {dated}" if dated else "")
 
 
 def _instant(target: Target, text: str | None) -> datetime | None:

@@ -16,6 +16,7 @@ from ml_platform.cli import (
     datasets,
     drills,
     guards,
+    incidents,
     pages,
     quarantine,
     querying,
@@ -40,7 +41,7 @@ app.add_typer(champions.app, name="champion")
 app.add_typer(clocks.app, name="clock")
 app.add_typer(use_cases.app, name="use-case")
 app.add_typer(guards.verdicts, name="verdict")
-app.add_typer(guards.incidents, name="incident")
+app.add_typer(incidents.app, name="incident")
 app.command()(champions.approve)
 app.command()(champions.reject)
 app.command()(champions.rollback)

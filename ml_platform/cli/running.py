@@ -210,7 +210,7 @@ def _play(stores: Platform, instance: Any, name: str, models: Sequence[str]) -> 
                 when = act.clock or stores.clock(use_case).now()
                 console.print(
                     f"\n[bold cyan]▶ {act.title}[/]  {act.partitions[0]} to {act.partitions[1]}, "
-                    f"as of {when:%Y-%m-%d %H:%M}",
+                    f"as of {when.astimezone(use_case.scheme.zone):%Y-%m-%d %H:%M %Z}",
                     highlight=False,
                 )
             elif event.event_type_value == "STEP_START":

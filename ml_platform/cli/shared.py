@@ -7,7 +7,9 @@ import os
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime
+from typing import Annotated
 
+import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -15,6 +17,9 @@ from rich.table import Table
 from ml_platform.errors import PlatformError
 from ml_platform.lifecycle.platform import Platform, Target
 
+OptionalModel = Annotated[str | None, typer.Option("--model", help="<use_case>/<model>.")]
+Who = Annotated[str | None, typer.Option(help="Who decides; the user of this terminal when left out.")]
+Why = Annotated[str, typer.Option(help="The reason to keep.")]
 _WIDE = 160
 """Columns of a table in a file or a log, where Rich would take 80 and break every other word."""
 

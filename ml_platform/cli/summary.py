@@ -168,7 +168,14 @@ def _monitoring(stores: Platform, target: Target) -> None:
         seen = results(stores, target, monitor)
         if seen:
             last = seen[-1]
-            rows.append((monitor, last.state, f"{last.as_of:%Y-%m-%d}", _told(monitor, last.summary)))
+            rows.append(
+                (
+                    monitor,
+                    last.state,
+                    target.use_case.scheme.local_day(last.as_of),
+                    _told(monitor, last.summary),
+                )
+            )
     if rows:
         console.print(table(f"Monitors of {target.key}", ("monitor", "state", "as of", "what"), rows))
     verdict = newest_verdict(stores, target)

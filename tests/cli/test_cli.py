@@ -10,7 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import pytest
 import typer
 from library import FOLDER, MODEL, NAME, SERVED, Library
 from servers import free_port
+from sqlalchemy import select
 from typer.testing import CliRunner
 
 from ml_platform.cli import main as run_main
@@ -30,6 +31,7 @@ from ml_platform.lifecycle import pages, training_data
 from ml_platform.lifecycle.guard.showing import story_page
 from ml_platform.lifecycle.reading import client
 from ml_platform.registry import promotions
+from ml_platform.storage.tables import Dataset, Promotion
 
 Cli = Callable[..., str]
 
@@ -192,6 +194,18 @@ def test_the_catalogue_is_a_site(served: Library, cli: Cli, tmp_path: Path) -> N
     assert str(tmp_path / "site" / "index.html") in cli("catalogue", "--html", str(tmp_path / "site"))
     page = (tmp_path / "site" / f"use_case_{NAME}.html").read_text(encoding="utf-8")
     assert f"{NAME}.branch_late_rate" in page and "2020-09-06 18:00 UTC on library_2020" in page
+
+
+def test_days_are_those_of_the_use_case_s_own_zone(served: Library, cli: Cli) -> None:
+    """Half past ten in the evening, UTC, is the next day in Berlin."""
+    late = datetime(2020, 9, 1, 22, 30, tzinfo=UTC)
+    with served.platform.ledger.begin() as session:
+        for row in (*session.scalars(select(Promotion)), *session.scalars(select(Dataset))):
+            row.as_of = late
+    assert served.use_case.scheme.timezone == "Europe/Berlin"
+    for command in (("champion", "history", MODEL), ("dataset", "list")):
+        told = cli(*command)
+        assert "2020-09-02" in told and "2020-09-01" not in told, command
 
 
 def test_a_prediction_is_found_by_a_week_as_people_name_it(served: Library, cli: Cli) -> None:

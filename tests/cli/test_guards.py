@@ -1,5 +1,6 @@
 """The guard's commands on a small installation with two served weeks and a verdict."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,8 +9,12 @@ from typer.testing import CliRunner, Result
 
 from ml_platform.cli.main import app, main
 from ml_platform.cli.shared import console
+from ml_platform.diagnosis.verdict import Diagnosis
 from ml_platform.errors import NotFoundError, PlatformError
+from ml_platform.lifecycle.guard import records
 from ml_platform.lifecycle.guard.diagnosing import diagnose_now
+from ml_platform.lifecycle.platform import Platform
+from ml_platform.storage.tables import Incident, Verdict
 
 
 @pytest.fixture
@@ -41,6 +46,34 @@ def test_a_verdict_is_shown_with_every_step(judged: Library) -> None:
     for step in ("contract", "skew", "maturity", "harm", "season"):
         assert step in shown
     assert "Next:" in shown
+
+
+def test_a_verdict_and_its_guards_say_since_when(judged: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "since" not in run("verdict", "show", MODEL).output.split("Steps")[0].lower()
+    given = records.diagnosis_of
+
+    def dated(stores: Platform, verdict: Verdict) -> Diagnosis:
+        found = given(stores, verdict)
+        return replace(found, verdict=replace(found.verdict, onset="2020-08-24"))
+
+    monkeypatch.setattr(records, "diagnosis_of", dated)
+    for command in (["verdict", "show", MODEL], ["retrain", MODEL, "--explain"]):
+        assert "Since 2020-08-24, as far as the change can be dated" in run(*command).output
+    with judged.platform.ledger.begin() as session:
+        pending = Incident(
+            model_key=MODEL,
+            fingerprint="f",
+            status="open",
+            report={"cause": "concept", "first_partition": "2020-08-31"},
+            opened_at=judged.now,
+            updated_at=judged.now,
+            closed_at=None,
+            recorded_at=judged.now,
+        )
+        session.add(pending)
+    told = "(open, concept): seen since 2020-08-31; the change is dated to 2020-08-24"
+    for command in (["verdict", "show", MODEL], ["retrain", MODEL, "--explain"]):
+        assert told in run(*command).output
 
 
 def test_a_verdict_s_page_is_one_self_contained_file(judged: Library, tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ def story_page(platform: Platform, target: Target, as_of: datetime, chart: bytes
         for v in reversed(verdicts(platform, target, as_of))
     ]
     acted = [
-        (a.as_of.date().isoformat(), a.action, a.status, a.outcome)
+        (target.use_case.scheme.local_day(a.as_of).isoformat(), a.action, a.status, a.outcome)
         for a in reversed(attempts(platform, target))
         if a.as_of <= as_of
     ]
