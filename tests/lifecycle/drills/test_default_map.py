@@ -104,7 +104,10 @@ def test_a_label_of_several_rows_is_no_raw_outcome(written: Path) -> None:
 def test_outcomes_that_a_rule_dates_are_never_late(written: Path) -> None:
     edited(written / "use_case.yaml", "known_at: {column: failure_known_at}", "known_at: {delay: P2D}")
     left_out = inapplicable(target(written), ["late_labels", "prior_shift"])
-    assert set(left_out) == {"late_labels"} and "2 days, 0:00:00 after the event" in left_out["late_labels"]
+    assert (
+        set(left_out) == {"late_labels"}
+        and "a fixed delay of 2 days after the event" in left_out["late_labels"]
+    )
 
 
 def test_flags_keys_and_times_have_no_unit(written: Path) -> None:
