@@ -17,11 +17,12 @@ def pages(
 ) -> None:
     """Show reports, charts, diagnoses, READMEs and the catalogue over HTTP on loopback."""
     from ml_platform.lifecycle.shelf import PlatformShelf
-    from ml_platform.serving.http import LOOPBACK, run
+    from ml_platform.serving.http import LOOPBACK, require_free, run
     from ml_platform.serving.pages import create_app
 
     stores = platform()
     chosen = port or urlsplit(stores.pages_url).port or 8090
+    require_free(chosen)
     console.print(f"pages on http://{LOOPBACK}:{chosen}", highlight=False)
     run(create_app(PlatformShelf(stores)), port=chosen)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import os
 import sys
@@ -58,10 +59,16 @@ def one_target(stores: Platform, name: str | None) -> Target:
 
 
 def tell_absent(stores: Platform) -> None:
-    """Say, beside what a command shows, which use cases it cannot show, and why."""
-    from ml_platform.lifecycle.absent import lacking_folders, removed
+    """Say, beside what a command shows, which use cases it cannot show, and why.
 
-    for told in (*(str(e) for e in removed(stores).values()), lacking_folders()):
+    A ledger that is down is no reason not to begin: `serve` waits for it.
+    """
+    from ml_platform.lifecycle import absent
+
+    gone: list[str] = []
+    with contextlib.suppress(PlatformError):
+        gone = [str(error) for error in absent.removed(stores).values()]
+    for told in (*gone, absent.lacking_folders()):
         if told:
             errors.print(f"[yellow]{escape(told)}[/]", highlight=False)
 

@@ -12,7 +12,10 @@ from typer.testing import CliRunner
 
 from ml_platform.cli import main as run_main
 from ml_platform.cli.main import app
-from ml_platform.cli.shared import console, errors
+from ml_platform.cli.shared import console, errors, tell_absent
+from ml_platform.errors import StoreError
+from ml_platform.lifecycle import absent
+from ml_platform.lifecycle.platform import Platform
 
 READERS = [
     ["get", MODEL, "x"],
@@ -63,6 +66,17 @@ def test_what_is_shown_says_what_is_not(gone: Path) -> None:
         shown = CliRunner().invoke(app, arguments).output
         assert f"'{NAME}' was removed" in shown, arguments
         assert f"{gone}, which does not exist as a folder" in shown
+
+
+def test_a_ledger_that_is_down_keeps_nothing_from_beginning(
+    gone: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def down(_stores: Platform) -> None:
+        raise StoreError("the ledger is down", where="ledger", fix="wait")
+
+    monkeypatch.setattr(absent, "removed", down)
+    tell_absent(Platform())
+    assert str(gone) in capsys.readouterr().err
 
 
 def test_a_name_that_is_nearly_one_is_recognised(
