@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from datetime import datetime
 
 from fastapi import FastAPI
 
-from ml_platform.errors import NotFoundError, PartitionError
+from ml_platform.errors import NotFoundError, PartitionError, StoreError
+from ml_platform.lifecycle.absent import removed
 from ml_platform.lifecycle.caching import as_generation, committed_generation
 from ml_platform.lifecycle.platform import Platform, Target
 from ml_platform.serving.client import Prediction, PredictionClient
@@ -49,7 +51,10 @@ def prediction(platform: Platform, target: Target, key: str) -> Prediction:
 def application(platform: Platform) -> FastAPI:
     """The HTTP service over all models."""
     models = {t.key: t.model.title for t in platform.targets()}
-    return create_app(client(platform), models, now=timeline_now(platform))
+    gone: dict[str, NotFoundError] = {}
+    with contextlib.suppress(StoreError):  # a ledger that is down: the service begins, and waits for it
+        gone = removed(platform)
+    return create_app(client(platform), models, now=timeline_now(platform), gone=gone)
 
 
 def timeline_now(platform: Platform) -> Callable[[str], datetime]:

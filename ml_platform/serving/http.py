@@ -8,6 +8,7 @@ import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 import uvicorn
@@ -104,6 +105,7 @@ def create_app(
     now: Now = wall,
     token: str | None = None,
     hosts: Sequence[str] = _HOSTS,
+    gone: Mapping[str, PlatformError] = MappingProxyType({}),
 ) -> FastAPI:
     """The HTTP service.
 
@@ -114,6 +116,7 @@ def create_app(
         token: Bearer token that every path but ``/healthz`` asks for; by default that of
             $ML_PLATFORM_SERVE_TOKEN, and none where it is not set.
         hosts: Host names that requests may be addressed to, against pages that rebind theirs.
+        gone: Use cases that were served once, by name, and why they are not now.
     """
     telemetry = Telemetry(client, models, now)
     app = FastAPI(
@@ -125,7 +128,7 @@ def create_app(
         redoc_url=None,
     )
     app.include_router(_operations(client, models, telemetry))
-    app.include_router(_predictions(client, models, now, telemetry))
+    app.include_router(_predictions(client, models, now, telemetry, gone))
     _explain_errors(app)
     app.add_middleware(_BearerToken, token=token or os.environ.get(TOKEN_VARIABLE, ""))
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))
@@ -172,7 +175,11 @@ def _bind(listener: socket.socket, port: int) -> None:
 
 
 def _predictions(
-    client: PredictionClient, models: Mapping[str, str], now: Now, telemetry: Telemetry
+    client: PredictionClient,
+    models: Mapping[str, str],
+    now: Now,
+    telemetry: Telemetry,
+    gone: Mapping[str, PlatformError],
 ) -> APIRouter:
     problems: dict[int | str, dict[str, Any]] = {
         404: {"model": Problem, "description": "There is no such model or key."},
@@ -182,10 +189,12 @@ def _predictions(
 
     @router.post("/{use_case}/{model}", summary="Many predictions, all from one generation")
     def many(use_case: str, model: str, wanted: KeysRequest) -> KeysAnswer:
+        require_there(use_case)
         return look_up(_known(models, use_case, model), wanted)
 
     @router.post("/{use_case}", summary="Many predictions of a use case with one model")
     def many_of_the_only_model(use_case: str, wanted: KeysRequest) -> KeysAnswer:
+        require_there(use_case)
         return look_up(_only(models, use_case), wanted)
 
     @router.get("/{use_case}/{path:path}", summary="One prediction", response_model_exclude_none=True)
@@ -200,6 +209,7 @@ def _predictions(
             ),
         ],
     ) -> PredictionAnswer:
+        require_there(use_case)
         model_key, key = _split(models, use_case, path)
         try:
             prediction = client.get(model_key, key)
@@ -208,6 +218,10 @@ def _predictions(
             raise
         telemetry.looked_up(model_key, found=1, missing=0)
         return answer(prediction, now(model_key))
+
+    def require_there(use_case: str) -> None:
+        if (error := gone.get(use_case)) is not None:
+            raise NotFoundError(error.what, where=error.where, fix=error.fix)
 
     def look_up(model_key: str, wanted: KeysRequest) -> KeysAnswer:
         answers = client.get_many(model_key, wanted.keys)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from fastapi.testclient import TestClient
 from library import FOLDER, MODEL, NAME, Library
 from typer.testing import CliRunner
 
@@ -16,6 +17,7 @@ from ml_platform.cli.shared import console, errors, tell_absent
 from ml_platform.errors import StoreError
 from ml_platform.lifecycle import absent
 from ml_platform.lifecycle.platform import Platform
+from ml_platform.lifecycle.reading import application
 
 READERS = [
     ["get", MODEL, "x"],
@@ -66,6 +68,14 @@ def test_what_is_shown_says_what_is_not(gone: Path) -> None:
         shown = CliRunner().invoke(app, arguments).output
         assert f"'{NAME}' was removed" in shown, arguments
         assert f"{gone}, which does not exist as a folder" in shown
+
+
+def test_the_service_says_of_one_that_was_removed_why(gone: Path) -> None:
+    with TestClient(application(Platform()), base_url="http://127.0.0.1") as http:
+        for answer in (http.get(f"/v1/{MODEL}/x"), http.post(f"/v1/{NAME}", json={"keys": ["x"]})):
+            assert answer.status_code == 404
+            assert f"use case '{NAME}' was removed" in answer.json()["error"] and answer.json()["fix"]
+        assert "no model is served as" in http.get("/v1/nobody/x").json()["error"]
 
 
 def test_a_ledger_that_is_down_keeps_nothing_from_beginning(
