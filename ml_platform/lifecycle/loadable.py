@@ -81,8 +81,9 @@ def _require_same(use_case: UseCase, other: UseCase, feed: str, digest: str) -> 
     if settings:
         differs.append(f"declaration in use_case.yaml ({', '.join(settings)})")
     if differs:
+        verb = "differs" if len(differs) == 1 else "differ"
         raise ConfigError(
-            f"feed '{feed}' is another one in use case '{other.name}': its {' and '.join(differs)} differ",
+            f"feed '{feed}' is another one in use case '{other.name}': its {' and '.join(differs)} {verb}",
             where=f"{use_case.folder / 'use_case.yaml'} and {other.folder / 'use_case.yaml'}: feed {feed}",
             fix="rename the feed and its contract file here, or declare it exactly as there to share it",
         )

@@ -52,6 +52,6 @@ def test_a_feed_that_another_use_case_tells_otherwise_is_told(folder: Path, comm
     assert result.exit_code == 1
     told = " ".join(f"{result.output} {result.exception}".split())
     assert f"feed 'loans' is another one in use case '{NAME}'" in told
-    assert "declaration in use_case.yaml (landing_lag) differ" in told
+    assert "declaration in use_case.yaml (landing_lag) differs" in told
     assert "rename the feed" in told
     assert "nothing is wrong" not in told
