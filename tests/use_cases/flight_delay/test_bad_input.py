@@ -108,12 +108,16 @@ BAD_INPUT = {
     "a file with mixed types": ["scaffold/test_proposal.py::test_what_is_doubtful_is_a_warning"],
     "a file with dates in several formats": [
         "scaffold/test_proposal.py::test_what_cannot_be_used_is_refused_with_where_and_fix",
+        "scaffold/test_proposal.py::test_each_format_of_a_mixed_column_is_named_with_a_row_and_how_many",
         "ingestion/test_sources.py::test_bad_files_say_what_where_and_how_to_fix_it",
     ],
     "a label that is constant, missing, or known before the cutoff": [
         "scaffold/test_proposal.py::test_what_cannot_be_used_is_refused_with_where_and_fix",
         "scaffold/test_proposal.py::test_a_label_that_is_known_before_the_cutoff_is_refused",
         "lifecycle/test_checking.py::test_a_label_from_which_nothing_can_be_learned_is_told",
+        "lifecycle/guard/test_diagnosing.py"
+        "::test_labels_of_one_class_are_not_judged_and_more_of_them_than_chance_are_an_incident",
+        "scaffold/test_proposal.py::test_what_the_diagnosis_will_take_for_a_leak_is_kept_with_a_warning",
         "lifecycle/test_checking.py::test_several_things_that_are_wrong_with_the_views_are_told_at_once",
     ],
     "an entity that is seen once": [
@@ -121,14 +125,26 @@ BAD_INPUT = {
     ],
     "two use cases with one name": ["test_discovery.py::test_of_two_with_one_name_the_first_stays"],
     "a use case that was removed while it has predictions": [
-        "lifecycle/test_health.py::test_one_that_was_removed_while_it_has_predictions_is_told"
+        "lifecycle/test_health.py::test_one_that_was_removed_while_it_has_predictions_is_told",
+        "cli/test_absent.py::test_one_that_was_removed_is_told_by_every_reader",
+    ],
+    "a feed that two use cases declare differently": [
+        "cli/test_use_cases.py::test_a_feed_that_another_use_case_tells_otherwise_is_told"
+    ],
+    "wrong settings": [
+        "test_config.py::test_a_typical_mistake_is_told_in_plain_words_at_its_own_line",
+        "test_config.py::test_wrong_syntax_is_told_with_its_line_and_in_one",
     ],
     "a use case whose code raises, loops or eats memory": [
         "lifecycle/test_health.py::test_what_is_broken_is_told_and_the_others_are_ok",
         "lifecycle/test_health.py::test_code_that_loops_at_import_is_ended",
         "lifecycle/test_checking.py::test_code_that_loops_is_ended_and_told",
         "test_limited.py::test_what_goes_too_far_is_ended",
-        "orchestration/test_limits.py::test_a_run_past_its_limit_ends_and_the_next_one_works",
+        "lifecycle/test_checking.py::test_code_that_ends_its_process_is_told_with_its_line",
+        "lifecycle/test_checking.py::test_code_that_cannot_be_imported_is_told_without_reading_data",
+        "orchestration/test_limits.py::test_a_run_past_its_limit_ends_says_why_and_the_next_one_works",
+        "lifecycle/guard/test_replaying.py::test_a_replay_past_the_limits_of_a_run_ends_and_says_why",
+        "orchestration/test_demo.py::test_a_run_that_fails_says_what_where_and_how_to_mend_it",
     ],
     "YAML from a newer version": [
         "test_config.py::test_a_file_that_cannot_be_read_is_told",
@@ -137,6 +153,9 @@ BAD_INPUT = {
     "a contract that changed under accepted data": [
         "lifecycle/test_contract_changes.py::test_a_change_is_told_with_versions_diff_and_what_to_recompute",
         "lifecycle/test_contract_changes.py::test_a_key_or_type_that_changed_is_an_error_and_needs_a_new_feed",
+        "lifecycle/test_contract_changes.py::test_a_limit_that_changed_with_what_a_breach_does_is_told_too",
+        "lifecycle/test_quarantine.py"
+        "::test_what_another_contract_accepted_is_judged_again_and_withdrawn_from_now_on",
         "lifecycle/test_contract_changes.py::test_words_for_people_change_nothing_that_is_judged",
     ],
 }
