@@ -132,12 +132,25 @@ def within(what: str, limits: Limits) -> Iterator[None]:
         broken.append(error)
 
     try:
-        with watched(what, limits, ended):
+        with _interruptible(), watched(what, limits, ended):
             yield
     except KeyboardInterrupt:
         if broken:
             raise broken[0] from None
         raise
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let an interrupt raise meanwhile: a process that a script starts in the background ignores it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_DFL if before is None else before)
 
 
 @contextlib.contextmanager

@@ -1,8 +1,10 @@
 """A command that loops or eats memory is ended, and says so."""
 
+import signal
 import subprocess
 import sys
 import time
+from typing import Any
 
 import pytest
 
@@ -42,6 +44,22 @@ def test_what_this_process_does_past_its_limit_is_an_error_and_it_goes_on() -> N
     assert "raise the limit" in caught.value.fix
     with within("counting", Limits(20, 2**20)):
         time.sleep(0.1)
+
+
+def _only_noted(*_: object) -> None:
+    """What Dagster does with an interrupt while it must not be interrupted."""
+
+
+@pytest.mark.parametrize("handler", [signal.SIG_IGN, _only_noted])
+def test_a_process_that_ignores_interrupts_is_interrupted_all_the_same(handler: Any) -> None:
+    """As a script's background process does."""
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        with pytest.raises(LimitError), within("counting", Limits(0.2, float("inf"))):
+            time.sleep(30)
+        assert signal.getsignal(signal.SIGINT) is handler, "as before"
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_an_interrupt_by_its_user_is_no_limit() -> None:
