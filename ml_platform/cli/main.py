@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import sys
 from pathlib import Path
@@ -119,6 +120,9 @@ def schema(
 
 def main() -> None:
     """Run the command line; a platform error is shown as text, not as a traceback."""
+    # Of code that crashes the process the last words are the lines that it ran.
+    if sys.__stderr__ is not None:
+        faulthandler.enable(sys.__stderr__, all_threads=False)
     try:
         app()
     except PlatformError as error:

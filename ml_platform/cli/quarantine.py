@@ -48,3 +48,6 @@ def replay(
 
     report = again(platform(), feed, partition, accepted=accepted)
     console.print(report.sentence())
+    for each in report.partitions:
+        if each.status == "held":
+            console.print(f"  {each.partition} is held back: {'; '.join(each.reasons)}", highlight=False)

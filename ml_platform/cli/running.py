@@ -227,6 +227,13 @@ def _play(stores: Platform, instance: Any, name: str, models: Sequence[str]) -> 
         played = list(play(stores, _definitions, instance, use_case, models, say))
     if all(p.before for p in played):
         console.print("[green]everything has been played already[/]: nothing was done again", highlight=False)
+        if use_case.config.timeline.clock == "replay":
+            following = use_case.scheme.shift(played[-1].act.partitions[1], 1)
+            console.print(
+                f"  it is {stores.clock(use_case).now():%Y-%m-%d %H:%M} on its timeline; what came since is "
+                f"played by `ml-platform replay {name}/{models[0]} --from {following} --to …`",
+                highlight=False,
+            )
     return print_summary(stores, use_case, models, played, time.perf_counter() - started)
 
 

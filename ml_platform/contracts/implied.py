@@ -8,6 +8,7 @@ from typing import Any
 from ml_platform.contracts.checks import matches, not_null, one_of, requirement, unique
 from ml_platform.contracts.model import KEY_RULE, Column, Expectation, OnBreach, RowCheck, Rule, SchemaCheck
 from ml_platform.contracts.quality import breach, tolerant
+from ml_platform.contracts.source import require_order
 
 
 def schema_rules() -> list[Rule]:
@@ -81,4 +82,5 @@ def _implied(column: Column, options: Mapping[str, Any]) -> Iterator[tuple[str, 
 
 def _ends(options: Mapping[str, Any], low: str, high: str) -> dict[str, Any]:
     named = {"min_value": options.get(low), "max_value": options.get(high)}
+    require_order(named, "logicalTypeOptions", high)
     return {k: v for k, v in named.items() if v is not None}

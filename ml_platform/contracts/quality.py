@@ -35,7 +35,7 @@ from ml_platform.contracts.model import (
     TableCheck,
     Unit,
 )
-from ml_platform.contracts.source import ContractSource, Location, Problem
+from ml_platform.contracts.source import ContractSource, Location, Problem, require_order
 from ml_platform.contracts.values import typed_value
 
 _NAME = re.compile(r"^[A-Za-z][A-Za-z0-9_]*$")
@@ -183,6 +183,7 @@ class RuleCompiler:
         for argument in shape.values:
             if argument in kwargs:
                 kwargs[argument] = self._argument(kwargs["column"], kwargs[argument], *at, argument)
+        require_order(kwargs, *at, "max_value")
         if "regex" in kwargs:
             as_regex(kwargs["regex"], *at, "regex")
         return scoped(name, kwargs)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,17 @@ class Problem(Exception):
     def __init__(self, what: str, *place: str | int) -> None:
         super().__init__(what)
         self.what, self.place = what, place
+
+
+def require_order(ends: Mapping[str, Any], *place: str | int) -> None:
+    """No value lies between ends that are exchanged: each row would break the rule.
+
+    Raises:
+        Problem: ``min_value`` is more than ``max_value``.
+    """
+    low, high = ends.get("min_value"), ends.get("max_value")
+    if low is not None and high is not None and low > high:
+        raise Problem(f"no value is at least {low} and at most {high}; exchange them", *place)
 
 
 class ContractSource:

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from ml_platform.errors import FeedError
 from ml_platform.feed_config import FeedConfig
-from ml_platform.ingestion.sources import ARRIVED, INSTANT
+from ml_platform.ingestion.sources import ARRIVED, INSTANT, OWN, places_of
 from ml_platform.partitions import STATIC_KEY, Partition, PartitionScheme
 
 _SHOWN = 3
@@ -47,8 +47,7 @@ def place(
     known = _known_at(table, feed, events) if known is None else known
     keys = pa.repeat(STATIC_KEY, table.num_rows) if feed.static else _keys(events, scheme)
     table = table.append_column("partition_key", keys).append_column("known_at", known)
-    if ARRIVED in table.column_names:
-        table = table.drop_columns([ARRIVED])
+    table = table.drop_columns([n for n in OWN if n in table.column_names])
     wanted = pa.array([p.key for p in partitions], pa.string())
     return table.filter(pc.is_in(table["partition_key"], wanted))
 
@@ -97,7 +96,7 @@ def instants(
         FeedError: There is no such column, or it is of a type that holds no instant.
     """
     if name not in table.column_names:
-        there = ", ".join(n for n in table.column_names if n != ARRIVED)
+        there = ", ".join(n for n in table.column_names if n not in OWN)
         raise FeedError(
             f"feed {feed.name}: there is no column '{name}'", where=feed.origin, fix=f"it has: {there}"
         )
@@ -114,14 +113,15 @@ def instants(
     if not pc.any(unread, min_count=0).as_py():
         return read, unread, None
     rows = [i for i, bad in enumerate(unread.to_pylist()) if bad]
-    shown = ", ".join(f"row {i + 1}: {column[i].as_py()!r}" for i in rows[:_SHOWN])
+    shown = rows[:_SHOWN]
+    places = zip(places_of(table, shown, feed.origin), shown, strict=True)
     how = f"the format {feed.time_format}" if feed.time_format else "ISO (2024-01-31T10:00:00)"
     return (
         read,
         unread,
         FeedError(
             f"feed {feed.name}: {len(rows)} of {len(column)} values of '{name}' cannot be read as {how}",
-            where=f"{feed.origin}, {shown}",
+            where=", ".join(f"{place}: {column[i].as_py()!r}" for place, i in places),
             fix=f"{_how_to_write(column, rows, feed)}; nothing has been landed",
         ),
     )

@@ -113,7 +113,7 @@ def _call(reader: FeedReader, request: FeedRequest, folder: Path, spec: str) -> 
             where=error.where or f"{defined_at(reader)} ({spec})",
             fix=error.fix or "correct the source or the reader",
         ) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # code that ends its process would end a run without a word
         raise FeedError(
             f"feed {request.feed}: its reader fails: {type(error).__name__}: {error}",
             where=f"{place_of(error, folder) or defined_at(reader)} ({spec})",

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -32,6 +33,9 @@ from ml_platform.partitions import Partition
 
 INSTANT = pa.timestamp("us", tz="UTC")
 ARRIVED = "__arrived"
+FILE, ROW = "__file", "__row"
+"""Where a row stands in the source's files: the file's name, and the row from 1."""
+OWN = (ARRIVED, FILE, ROW)
 """Column that holds when a row's file or object was written last."""
 
 FileFormat = Literal["csv", "parquet"]
@@ -143,8 +147,19 @@ def _files(files: Sequence[_File], feed: FeedConfig, source: SourceConfig) -> pa
                 fix="mend the file, or declare `source: format` and `delimiter`",
             ) from error
         arrived = pa.repeat(pa.scalar(file.arrived, INSTANT), table.num_rows)
-        tables.append(table.append_column(ARRIVED, arrived))
+        named = pa.repeat(pa.scalar(file.name), table.num_rows).dictionary_encode()
+        row = pa.array(np.arange(1, table.num_rows + 1))
+        for name, column in zip(OWN, (arrived, named, row), strict=True):
+            table = table.append_column(name, column)
+        tables.append(table)
     return pa.concat_tables(tables, promote_options="permissive")
+
+
+def places_of(table: pa.Table, rows: Sequence[int], origin: str) -> list[str]:
+    """Where some rows of a source stand: their file, as far as there are files, and the row in it, from 1."""
+    if ROW not in table.column_names:
+        return [f"{origin}, row {i + 1}" for i in rows]
+    return [f"{table[FILE][i].as_py()}, row {table[ROW][i].as_py()}" for i in rows]
 
 
 def read_file(
@@ -360,7 +375,7 @@ def _selected(table: pa.Table, feed: FeedConfig, source: SourceConfig) -> pa.Tab
     """Columns under their contract names, without the rows that are not known yet."""
     if source.columns:
         _require(table, source.columns.values(), feed)
-        kept = [ARRIVED] if ARRIVED in table.column_names else []
+        kept = [n for n in OWN if n in table.column_names]
         names = [*source.columns, *kept]
         table = table.select([*source.columns.values(), *kept]).rename_columns(names)
     _require(table, source.decimal_comma, feed)
@@ -403,7 +418,7 @@ def _require(table: pa.Table, names: Iterable[str], feed: FeedConfig) -> None:
         )
     missing = [n for n in names if n not in table.column_names]
     if missing:
-        there = ", ".join(n for n in table.column_names if n != ARRIVED)
+        there = ", ".join(n for n in table.column_names if n not in OWN)
         raise FeedError(
             f"feed {feed.name}: the source has no column {', '.join(missing)}",
             where=feed.origin,

@@ -74,6 +74,7 @@ class RuleSummary:
     observed: Any
     limit: str
     reason: str
+    crashed: bool = False
 
     def sentence(self) -> str:
         """For people."""
@@ -403,6 +404,7 @@ def _summaries(verdicts: Mapping[str, PartitionAcceptance]) -> Iterable[RuleSumm
             observed=shown.observed,
             limit=shown.limit,
             reason=shown.reason,
+            crashed=any(r.crashed for r in results),
         )
 
 

@@ -37,6 +37,7 @@ class ContractChange:
         partitions: Accepted partitions that the old one judged, in order.
         differences: What differs, for people; None where the old text was not kept.
         breaking: Whether accepted history cannot be read under the new one: a key or a type differs.
+        new_columns: Columns that the new one promises first.
         alike: Whether both judge rows alike: only words for people and promises of time differ.
         models: Models of the use case that have been trained already.
     """
@@ -50,6 +51,7 @@ class ContractChange:
     partitions: tuple[str, ...]
     differences: tuple[str, ...] | None
     breaking: bool
+    new_columns: tuple[str, ...]
     alike: bool
     models: tuple[str, ...]
 
@@ -63,6 +65,13 @@ class ContractChange:
             return [
                 f"a key or a type changed: declare a feed with a new name for it; {self.feed} cannot go on",
                 "then land, accept, features, labels, dataset and candidate from the new feed",
+            ]
+        if self.new_columns:
+            names = ", ".join(self.new_columns)
+            return [
+                f"let the source deliver {names} for {span}, too (and name it in `source.columns`, where the "
+                f"feed has that), then `ml-platform run {self.use_case}`: deliveries with it are judged by "
+                "the new contract and built again; without it each one is held back"
             ]
         steps = [
             f"judge {span} again with `ml-platform quarantine replay {self.feed} --accepted`: rows that pass "
@@ -161,6 +170,7 @@ def _change(
         new_digest=new.digest,
         partitions=tuple(keys),
         differences=tuple(differences(old, new)) if old is not None else None,
+        new_columns=tuple(n for n in new.column_names if old is not None and n not in old.column_names),
         breaking=old is not None and is_breaking(old, new),
         alike=old is not None and not list(_judging(old, new)),
         models=tuple(_models(platform, use_case)),

@@ -82,6 +82,7 @@ def look(environment: Mapping[str, str], use_case: UseCase) -> Iterator[Remark]:
             span = "" if feed.static else f" of {keys[0]} to {keys[-1]}"
             fix = "correct its source, or `partitions: start` and `end`"
             yield Remark("error", f"feed {feed.name} has no rows{span}", feed.origin, fix)
+        fed = fed and bool(report.total("accepted"))
         yield from _acceptance(platform, report, use_case, keys_told=bool(keyless))
     if fed:
         yield from _views(platform, use_case, keys)
@@ -127,6 +128,9 @@ def _acceptance(
     file = contract_path(use_case.contracts_dir, report.feed)
     told = {f"{name}_required" for name in report.contract.key} if keys_told else set()
     for rule in report.rules:
+        if rule.crashed:
+            what = f"feed {report.feed}: rule {rule.name} cannot be judged, so that nothing is let in"
+            yield Remark("error", f"{what}: {rule.reason}", str(file), "correct the rule")
         if rule.state != "FAIL" or rule.name in told:
             continue
         level = "warning" if rule.on_breach != "hold" else "error"

@@ -61,7 +61,8 @@ def summary(platform: Platform, feed: str | None = None) -> list[QuarantineSumma
                 rules = sorted(set(table["rule"].to_pylist()))
                 found.append(QuarantineSummary(name, key, head.rows, ", ".join(rules)))
         found += [
-            QuarantineSummary(name, r.partition, r.held, "held back") for r in held_back(platform, name)
+            QuarantineSummary(name, r.partition, r.held, f"held back: {_why_held(platform, r)}")
+            for r in held_back(platform, name)
         ]
     return found
 
@@ -166,6 +167,17 @@ def held_back(platform: Platform, feed: str) -> list[Acceptance]:
     )
     with platform.ledger.begin() as session:
         return list(session.scalars(query))
+
+
+def _why_held(platform: Platform, row: Acceptance) -> str:
+    """The rules that hold a partition back, and what was seen; else those that could not be judged."""
+    table = read_table(platform.lake.get(row.evidence_digest)).to_pylist() if row.evidence_digest else []
+    rules = [r for r in table if r["partition"] == row.partition and r["on_breach"] == "hold"]
+    for state in ("FAIL", "UNKNOWN"):
+        found = [f"{r['rule']} ({r['reason']})" for r in rules if r["state"] == state]
+        if found:
+            return "; ".join(found)
+    return "see its contract"
 
 
 def _last_deliveries(platform: Platform, feed: str, partitions: set[str]) -> dict[str, Delivery]:

@@ -17,6 +17,8 @@ from ml_platform.statistics.frames import PARTITION, Table, as_frame
 
 STATISTIC = "constant_label"
 _RUN_P = 1e-3
+_RARE = 0.2
+"""A reference in which more partitions than these are constant says nothing by one more."""
 
 
 def constant_label(reference: Table, current: Table, *, label: str) -> Finding | None:
@@ -32,7 +34,8 @@ def constant_label(reference: Table, current: Table, *, label: str) -> Finding |
         label: Column of the label; nulls are left out.
 
     Returns:
-        One finding, FAIL with the partitions of the run; None where a side has no label.
+        One finding: FAIL with the partitions of the run; UNDERPOWERED where its rows are more than chance and
+        its partitions too few to tell it from an odd day; None where a side has no label.
     """
     before, now = (_known(t, label, what) for t, what in ((reference, "reference"), (current, "current")))
     if before.empty or now.empty:
@@ -46,7 +49,8 @@ def constant_label(reference: Table, current: Table, *, label: str) -> Finding |
     usual = (int(of_partitions.sum()) + 1) / (len(of_partitions) + 2)
     share = min(float(was.mean()), 1 - 1 / (len(was) + 2))
     chance = rows * math.log(share) if share else -math.inf
-    stuck = bool(run) and len(run) * math.log(usual) < math.log(_RUN_P) and chance < math.log(NULL_P)
+    unlikely = bool(run) and chance < math.log(NULL_P)
+    stuck = unlikely and len(run) * math.log(usual) < math.log(_RUN_P)
     shown = f"{newest:g}" if isinstance(newest, float) else str(newest)
     told = (
         f"all {rows:,} labels of the last {len(run)} partitions are {shown}, as {was.mean():.0%} of the "
@@ -56,7 +60,7 @@ def constant_label(reference: Table, current: Table, *, label: str) -> Finding |
     return Finding(
         statistic=STATISTIC,
         subject=label,
-        state="FAIL" if stuck else "PASS",
+        state="FAIL" if stuck else "UNDERPOWERED" if unlikely and usual < _RARE else "PASS",
         detail=told if run else f"the last of {len(alike)} partitions tells more than one label",
         estimate=float(len(run)),
         blocks=len(alike),

@@ -15,6 +15,7 @@ from ml_platform.scaffold.columns import ColumnProfile, identifiers, in_percent
 from ml_platform.scaffold.roles import ModelKind, Wishes
 
 _POSITIVE = re.compile(r"^(1|true|t|yes|y|positive|bad|late|failed|default|churn)$", re.IGNORECASE)
+_NUMBER = re.compile(r"^\s*[+-]?\d+([.,]\d+)?\s*$")
 FEWEST_LABELS = 200
 FEWEST_OF_CLASS = 30
 MOSTLY_MISSING = 0.99
@@ -54,6 +55,8 @@ def look_at_label(column: ColumnProfile, texts: pd.Series, wishes: Wishes) -> tu
     where = f"column '{column.source}'"
     remarks = list(_unlearnable(column, where))
     values = np.full(len(texts), np.nan)
+    if (column.known and column.distinct < 2) or not column.known:  # nothing else can be said of it
+        return Label(column, kind, "", "", {}, values), remarks
     positive = negative = ""
     classes: dict[str, str] = {}
     if kind == "binary":
@@ -140,7 +143,14 @@ def _several(column: ColumnProfile, where: str) -> tuple[dict[str, str], list[Re
     if not 3 <= len(values) <= _MOST_CLASSES:
         what = f"a multiclass label has 3 to {_MOST_CLASSES} values, this one {column.distinct}"
         return {}, [Remark("error", what, where, "say --kind binary or regression, or group the values")]
-    return dict(zip(values, identifiers(values), strict=True)), []
+    numbers = [v for v in values if _NUMBER.match(v)]
+    remarks = []
+    if numbers and len(numbers) < len(values):
+        words = ", ".join(f"'{v}'" for v in values if v not in numbers)
+        what = f"the label is a number in some rows ({', '.join(numbers)}) and a word in others ({words})"
+        fix = "write each outcome in one way; as it is each value is a class of its own"
+        remarks.append(Remark("warning", what, where, fix))
+    return dict(zip(values, identifiers(values), strict=True)), remarks
 
 
 def _balance(kind: ModelKind, values: np.ndarray, where: str) -> Iterator[Remark]:

@@ -11,6 +11,7 @@ from itertools import pairwise
 
 from ml_platform.errors import ConfigError
 from ml_platform.partitions import PartitionScheme, Width, key_time
+from ml_platform.serving.answers import in_full
 
 _FEWEST_ROWS = 10
 _FEWEST: dict[Width, int] = {"daily": 40, "weekly": 30, "monthly": 24, "hourly": 72}
@@ -76,11 +77,29 @@ def choose_width(events: Sequence[datetime], delay: timedelta | None, zone: str)
     if usable:
         width, count, median = max(usable, key=lambda u: u[2])
         return width, f"{count} {width} partitions with a median of only {median} rows: bounds will be wide"
+    _require_together(events)
     raise ConfigError(
         f"{len(events):,} rows from {min(events):%Y-%m-%d} to {max(events):%Y-%m-%d} are too little history: "
         "no width gives 20 partitions",
         where="the column of the event time",
         fix="give a file with a longer history",
+    )
+
+
+def _require_together(events: Sequence[datetime]) -> None:
+    """Name rows that lie far from all others: one wrong year makes any history thin."""
+    order = sorted(range(len(events)), key=lambda i: events[i])
+    gaps = [(events[b] - events[a], n) for n, (a, b) in enumerate(pairwise(order), 1)]
+    gap, cut = max(gaps, default=(timedelta(0), 0))
+    few = min(order[:cut], order[cut:], key=len)
+    rest = max(order[:cut], order[cut:], key=len)
+    if not few or len(few) > 0.01 * len(events) or gap <= events[rest[-1]] - events[rest[0]]:
+        return
+    shown = ", ".join(f"row {i + 1}: {events[i]:%Y-%m-%d %H:%M}" for i in few[:3])
+    raise ConfigError(
+        f"{len(few)} row(s) lie {in_full(timedelta(days=gap.days))} from all others ({shown})",
+        where="the column of the event time",
+        fix="correct their times, or leave them out",
     )
 
 

@@ -128,6 +128,12 @@ def test_library_metrics_become_expectations(
         ("version: 1.2.0", "version: 1.2", "version: 1.2", "found the number 1.2; write it in quotes"),
         ("Position: 2", "Position: 1", "primaryKeyPosition: 1", "positions 1 to 2"),
         ("minimum: 1", "minimun: 1", "minimun: 1", "is not enforced for integer"),
+        (
+            "minimum: 1",
+            "minimum: 1\n          maximum: 0",
+            "maximum: 0",
+            "at least 1 and at most 0",
+        ),
         ("minimum: 1", "minimum: one", "minimum: one", "'one' is no whole number"),
         ("value: paid", "value: no", "- value: no", "write it in quotes"),
         ("00:00:00Z", "00:00:00", "minimum: 2024-01-01T00:00:00", "no UTC offset"),

@@ -56,6 +56,16 @@ def folder(tmp_path: Path) -> Path:
 FILES = {"source": {"path": "data/crates_*.csv", "columns": COLUMNS}}
 
 
+def test_a_value_that_cannot_be_read_is_told_with_its_file_and_its_row_there(folder: Path) -> None:
+    head, *lines = CSV.splitlines(keepends=True)
+    strange = lines[2].replace("2024-03-02 00:10", "soon")
+    (folder / "data" / "crates_2.csv").write_text(head + lines[1] + strange)
+    source = FILES["source"] | {"not_null": ["weight"]}
+    with pytest.raises(FeedError, match="1 of 4 values of 'picked_at' cannot be read") as caught:
+        read(folder, {"source": source}, ["2024-03-01"])
+    assert caught.value.where.endswith("data/crates_2.csv, row 2: 'soon'"), "rows left out count, too"
+
+
 def test_rows_of_files_are_placed_in_the_partitions_of_their_local_day(folder: Path) -> None:
     rows = read(folder, FILES, ["2024-03-01", "2024-03-02"])
     assert [(r["crate"], r["partition_key"], r["weight"]) for r in rows] == [

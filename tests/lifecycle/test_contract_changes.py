@@ -90,6 +90,17 @@ def test_a_key_or_type_that_changed_is_an_error_and_needs_a_new_feed(
     assert [c.breaking for c in contract_changes(library.platform, library.use_case)] == [True], "still told"
 
 
+def test_a_new_column_needs_deliveries_with_it(own_use_case: Path, tmp_path: Path) -> None:
+    column = "      - {name: colour, logicalType: string, classification: public, description: Colour.}\n"
+    change = changed(
+        own_use_case, opened(tmp_path), ("      - name: pages\n", f"{column}      - name: pages\n")
+    )
+    assert change.new_columns == ("colour",) and not change.breaking
+    (step,) = change.to_recompute
+    assert "let the source deliver colour for 2020-01-06 to 2020-01-13" in step
+    assert "`ml-platform run library_loans`" in step and "quarantine replay" not in step
+
+
 def test_words_for_people_change_nothing_that_is_judged(own_use_case: Path, tmp_path: Path) -> None:
     library = opened(tmp_path)
     change = changed(

@@ -391,6 +391,34 @@ def test_commas_in_texts_are_no_numbers(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda i, row: row.update(failed="no"), ["constant"]),
+        (lambda i, row: row.update(failed=""), ["missing in"]),
+    ],
+)
+def test_a_label_that_is_one_value_or_none_is_told_that_alone(
+    tmp_path: Path, change: Callable[[int, Row], None], said: list[str]
+) -> None:
+    profile = profile_file(write(tmp_path / "a.csv", rows(days=50, per_day=25), change))
+    with pytest.raises(Refusal) as caught:
+        propose(profile, Wishes("boilers", label="failed"))
+    told = [r.what for r in caught.value.remarks if r.level == "error" and "label" in r.what]
+    assert len(told) == 1 and said[0] in told[0]
+
+
+def test_a_label_of_words_and_numbers_is_no_third_class_without_a_word(tmp_path: Path) -> None:
+    def some(number: int, row: Row) -> None:
+        row["failed"] = "1" if number % 5 == 0 else row["failed"]
+
+    profile = profile_file(write(tmp_path / "a.csv", rows(days=50, per_day=25), some))
+    found = [
+        r for r in propose(profile, Wishes("boilers", label="failed")).remarks if "a word in others" in r.what
+    ]
+    assert [r.level for r in found] == ["warning"] and "(1)" in found[0].what
+
+
+@pytest.mark.parametrize(
     ("name", "text", "why"),
     [
         ("absent.csv", None, "no such file"),

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from ml_platform.config import load_use_case
+from ml_platform.errors import ConfigError
 from ml_platform.partitions import Width
 from ml_platform.scaffold.columns import profile_file
 from ml_platform.scaffold.proposal import propose
@@ -35,6 +36,13 @@ def test_the_width_is_that_of_the_rows_and_leaves_time_to_predict(
     times: list[dt.datetime], delay: dt.timedelta | None, width: Width
 ) -> None:
     assert choose_width(times * 12, delay, "UTC")[0] == width
+
+
+def test_one_wrong_year_is_named_instead_of_a_history_that_is_too_short() -> None:
+    times = [DAYS[0] + dt.timedelta(hours=2 * h) for h in range(720)]
+    times[54] = dt.datetime(3024, 1, 20, tzinfo=dt.UTC)
+    with pytest.raises(ConfigError, match=r"1 row\(s\) lie .* from all others \(row 55: 3024-01-20 00:00\)"):
+        choose_width(times, None, "UTC")
 
 
 def test_hours_count_by_the_day_where_there_are_days_enough() -> None:
