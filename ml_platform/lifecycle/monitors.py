@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from ml_platform.errors import NotReadyError
 from ml_platform.lifecycle import pages
+from ml_platform.lifecycle.agenda import next_due
 from ml_platform.lifecycle.maturity import label_keys, maturity_of
 from ml_platform.lifecycle.platform import Platform, Target
 from ml_platform.lifecycle.recorded import results
@@ -205,8 +206,11 @@ def _labels(platform: Platform, target: Target, keys: Sequence[str], as_of: date
 def _served(platform: Platform, target: Target) -> pa.Table:
     table = predictions(platform, target)
     if table is None:
+        due = next_due(platform, target.use_case, may_advance=False)
         raise NotReadyError(
-            "nothing has been served yet", where=target.key, fix="score a partition, then look again"
+            f"nothing has been served yet: {due.reason}",
+            where=target.key,
+            fix=f"`ml-platform run {target.use_case.name}` scores it when it is due, as does its schedule",
         )
     return table
 

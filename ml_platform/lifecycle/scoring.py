@@ -65,7 +65,8 @@ def score(
     """Score partitions, each with the champion and the knowledge of its own cutoff.
 
     A partition whose cutoff is before the first promotion has no champion: it is left out and said so.
-    Where ``as_of`` is the present and the present is the first champion's promotion, it scores from there.
+    Where ``as_of`` is the present and the present is the first champion's promotion, it scores from there; on
+    the wall clock from the newest partition with rows, of whose labels it can have seen none.
     ``features`` by partition, where they have been computed already, are not computed again.
 
     Raises:
@@ -76,10 +77,14 @@ def score(
     ready = {k: target.use_case.cutoff(k) for k in keys if target.use_case.cutoff(k) <= as_of}
     champions = {k: champion(platform.ledger, target.key, cutoff) for k, cutoff in ready.items()}
     scorable = [k for k, c in champions.items() if c is not None]
+    late = _before_the_first(platform, target, champions, as_of)
     if features is not None:
         tables = {k: features[k] for k in scorable}
     else:
-        tables = compute(platform, target.use_case, "features", scorable, as_of)
+        tables = compute(platform, target.use_case, "features", [*late, *scorable], as_of)
+    if begin := next((k for k in reversed(late) if k in tables and tables[k].num_rows), None):
+        champions[begin], scorable = champion(platform.ledger, target.key), [begin, *scorable]
+    tables = {k: tables[k] for k in scorable}
     if platform.outside.served is not None:
         tables = platform.outside.served(tables)
     heads = platform.ledger.heads(predictions_asset(target), scorable)
@@ -97,6 +102,21 @@ def score(
     if items:
         platform.ledger.publish(items, as_of)
     return [results[k] for k in keys]
+
+
+def _before_the_first(
+    platform: Platform, target: Target, champions: Mapping[str, Promotion | None], as_of: datetime
+) -> list[str]:
+    """Partitions that the first champion may score though their cutoff was before it, in order.
+
+    Whoever begins on the wall clock would wait a partition for the first prediction, and see nothing. Only
+    until something has been served, and only partitions after the last whose labels could have trained it.
+    """
+    use_case = target.use_case
+    if use_case.config.timeline.clock != "wall" or platform.ledger.heads(predictions_asset(target)):
+        return []
+    seen = use_case.last_mature(target.model, as_of)
+    return sorted(k for k, promotion in champions.items() if promotion is None and k > seen)
 
 
 def predict(

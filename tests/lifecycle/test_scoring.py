@@ -1,12 +1,16 @@
 """Scoring uses the champion and the knowledge of each partition's cutoff, and keeps what was served."""
 
+from datetime import timedelta
+
 import pytest
 from library import MODEL, NEXT_WEEK, SERVED, Library, open_library, second, slowed, spoil
 from sqlalchemy import select, update
 
+from ml_platform.config import UseCase
 from ml_platform.errors import ConflictError, IntegrityError, NoChampionError, NotFoundError, NotReadyError
 from ml_platform.lifecycle import scoring
 from ml_platform.lifecycle.agenda import predictions_asset
+from ml_platform.lifecycle.platform import Target
 from ml_platform.registry import promotions
 from ml_platform.storage.parquet import read_table
 from ml_platform.storage.tables import Promotion, Publication
@@ -65,6 +69,27 @@ def test_each_partition_is_scored_by_the_champion_of_its_own_cutoff(succeeded: L
 def test_partitions_before_the_first_champion_or_after_the_present_are_said_so(served: Library) -> None:
     scored = served.score("2020-08-24", SERVED[0], NEXT_WEEK)
     assert [s.status for s in scored] == ["no_champion", "unchanged", "not_reached"]
+
+
+def test_on_the_wall_clock_the_first_champion_begins_with_the_newest_partition_it_cannot_have_seen(
+    trained: Library, unchecked: None
+) -> None:
+    assert trained.promote().outcome == "promoted"
+    config = trained.use_case.config
+    wall = config.model_copy(update={"timeline": config.timeline.model_copy(update={"clock": "wall"})})
+    live = Target(UseCase(wall, trained.use_case.folder), trained.target.model)
+    weeks, now = trained.weeks("2020-08-03", "2020-09-07"), trained.now - timedelta(hours=1)
+    assert live.use_case.cutoff("2020-08-24") < now < live.use_case.cutoff(SERVED[0]), "no cutoff since"
+    assert live.use_case.last_mature(live.model, now) < "2020-08-17"
+
+    def scored(target: Target) -> dict[str, str]:
+        return statuses(scoring.score(trained.platform, target, weeks, now))
+
+    assert set(scored(trained.target).values()) == {"no_champion", "not_reached"}, "a replay goes on to it"
+    begun = scored(live)
+    assert [k for k, status in begun.items() if status == "new"] == ["2020-08-24"]
+    assert begun["2020-08-17"] == "no_champion" and begun[SERVED[0]] == "not_reached"
+    assert "new" not in scored(live).values(), "once something is served, each waits for its own"
 
 
 def test_a_partition_that_now_comes_out_otherwise_is_a_new_revision(served: Library) -> None:
