@@ -160,13 +160,16 @@ def judge(
         use_case: Whose feed.
         feed: The feed.
         deliveries: The delivery to judge, by partition.
-        previous: When each partition had landed before; see :func:`ml_platform.ingestion.history.merge`.
+        previous: When each partition had landed before; see :func:`ml_platform.ingestion.history.merge`. Not
+            asked of a feed of which nothing was ever accepted: its first accepted load is a first load.
         as_of: The present of the timeline.
         superseded: Deliveries that a later one replaced before they were judged.
     """
     contract = contract_of(use_case, feed.name)
     heads = platform.ledger.heads(accepted_asset(feed.name))
     refuse_breaking(platform, use_case, contract, heads.values())
+    if not heads:  # nobody has seen a row of it: what was held back so far was never known otherwise
+        previous = {}
     quarantine_heads = platform.ledger.heads(quarantine_asset(feed.name), deliveries)
     verdicts = _verdicts(platform, use_case, feed, contract, deliveries, heads, as_of)
     merged = _merge(platform, contract, feed, verdicts, heads, previous, as_of)

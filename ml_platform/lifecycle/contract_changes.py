@@ -71,7 +71,9 @@ class ContractChange:
             return [
                 f"let the source deliver {names} for {span}, too (and name it in `source.columns`, where the "
                 f"feed has that), then `ml-platform run {self.use_case}`: deliveries with it are judged by "
-                "the new contract and built again; without it each one is held back"
+                "the new contract and built again; without it each one is held back",
+                f"what is delivered now is known from now on, so that features of {span} do not see it: for "
+                "its past declare it as a feed of its own, whose first load counts as known when it was",
             ]
         steps = [
             f"judge {span} again with `ml-platform quarantine replay {self.feed} --accepted`: rows that pass "

@@ -213,9 +213,21 @@ def _point_in_time(
                 f"features see the future: {', '.join(differs)} of partition {key} change when rows that "
                 "became visible after the cutoff are taken away",
                 str(use_case.dbt_dir / "models" / f"{name}.sql"),
-                "read each feed with visible_from <= cutoff and cutoff < visible_to",
+                "read each feed with visible_from <= cutoff and cutoff < visible_to"
+                + _or_look_back(use_case),
             )
             return
+
+
+def _or_look_back(use_case: UseCase) -> str:
+    """What else may differ: one partition is built from as much history as the settings allow it."""
+    back = use_case.config.views.history_partitions
+    if back is None:
+        return ""
+    return (
+        f"; if all are, the SQL looks back further than `views: history_partitions: {back}`: write how many "
+        "partitions it looks back, or null for all"
+    )
 
 
 def _training(use_case: UseCase, model: ModelConfig) -> Iterator[Remark]:

@@ -158,8 +158,8 @@ def roll_back(
 ) -> RollbackReport:
     """Restore the champion before this one (or of a version) and a cache that it stands behind, in one step.
 
-    Partitions still to come are scored again with the restored champion, on the features as served.
-    Past partitions keep the predictions that were served: they are evidence.
+    Partitions still to come, and the one that is served now, are scored again with the restored champion, on
+    the features as served. Other past partitions keep the predictions that were served: they are evidence.
     """
     now = platform.clock(target.use_case).now()
     _, restored = promotions.rollback_target(platform.ledger, target.key, version)
@@ -253,7 +253,12 @@ def _project(platform: Platform, target: Target, promotion: Promotion) -> str:
 
 
 def _still_to_come(target: Target, generation: Generation | None, now: datetime) -> list[str]:
+    """Partitions whose predictions are still to be used, the one that is served now among them.
+
+    Where a prediction is made at the end of its partition, nothing that is served is still to begin.
+    """
     if generation is None:
         return []
     keys = [s.partition_key for s in generation.segments]
-    return [k for k in keys if target.use_case.scheme.partition(k).start >= now]
+    starts = target.use_case.scheme.partition
+    return [k for k in keys if starts(k).start >= now or k == generation.served_partition]

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from ml_platform.config import EstimatorName, ModelConfig
+from ml_platform.errors import NotReadyError
 from ml_platform.modeling.blocking import block_names
 from ml_platform.modeling.calibration import CalibrationReport, calibrate
 from ml_platform.modeling.encoding import Encoder
@@ -124,7 +125,8 @@ def train(
 
     Raises:
         ConfigError: A column is missing or of the wrong type, or a parameter is wrong.
-        NotReadyError: A label is null, there is only one partition, or a class is missing in a fold's rest.
+        NotReadyError: A label is null, or a feature in all rows; there is only one partition, or a class is
+            missing in a fold's rest.
     """
     name = estimator or config.training.estimator
     task = Task.of(config)
@@ -182,12 +184,25 @@ def train(
     )
 
 
+def _require_told(table: pa.Table, config: ModelConfig) -> None:
+    """A feature without a value would be learned as one that never counts, and then be served with values."""
+    empty = [n for n in config.feature_names if table.num_rows and table[n].null_count == table.num_rows]
+    if empty:
+        raise NotReadyError(
+            f"there is no value of {', '.join(empty)} in any of {table.num_rows:,} training rows",
+            where="the training table",
+            fix="see whether its feed was held back (`ml-platform quarantine list`), or delivers the column "
+            "only since now, which the past does not see (docs, add a feature); else take the feature out",
+        )
+
+
 def _prepare(
     table: Table, config: ModelConfig, keys: Sequence[str], weights: Mapping[str, float] | None
 ) -> _Examples:
     label, task = config.label.column, Task.of(config)
     needed = [PARTITION, *keys, *config.feature_names, label]
     arrow = as_table(table, needed, "the training table")
+    _require_told(arrow, config)
     arrow = arrow.sort_by([(column, "ascending") for column in (PARTITION, *keys)])
     labels = task.kind.labels(arrow, label)
     encoder = Encoder.fit(arrow, config.features)

@@ -49,7 +49,7 @@ owner: {{team: {yaml_text(wishes.team)}, email: {wishes.email}}}
 partitions: {{width: {scheme.width}, timezone: {scheme.timezone}, start: {scheme.first}{end}}}
 
 # A row is known when it happens, so a partition is scored once it is over. For what is known beforehand (a booking,
-# a plan) say 'of: start', and give the rows a known_at of their own.
+# a plan) say 'of: start', give the rows a known_at of their own, and let demo begin to serve a partition later.
 cutoff: {{of: end}}
 
 # The file is read twice: its rows count from the event on, their outcomes only from when they were known. That is

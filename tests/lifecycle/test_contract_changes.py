@@ -96,7 +96,8 @@ def test_a_new_column_needs_deliveries_with_it(own_use_case: Path, tmp_path: Pat
         own_use_case, opened(tmp_path), ("      - name: pages\n", f"{column}      - name: pages\n")
     )
     assert change.new_columns == ("colour",) and not change.breaking
-    (step,) = change.to_recompute
+    step, past = change.to_recompute
+    assert "declare it as a feed of its own" in past
     assert "let the source deliver colour for 2020-01-06 to 2020-01-13" in step
     assert "`ml-platform run library_loans`" in step and "quarantine replay" not in step
 

@@ -1,5 +1,7 @@
 """Promotion fails closed; a rollback restores model and cache in one step."""
 
+from datetime import timedelta
+
 import pytest
 from library import MODEL, NEXT_WEEK, Library, killed, open_library, second, spoil
 from sqlalchemy import update
@@ -209,6 +211,15 @@ def test_a_rollback_restores_model_and_cache_together(succeeded: Library) -> Non
     with pytest.raises(NoChampionError, match="no champion before"):
         promotion.roll_back(succeeded.platform, succeeded.target, "ada", "once more")
     assert champion(succeeded).id == now.id  # type: ignore[union-attr]
+
+
+def test_what_is_served_goes_back_too_when_its_partition_has_begun(succeeded: Library) -> None:
+    """A prediction that is made at the end of its partition is asked for after it."""
+    scheme, clock = succeeded.use_case.scheme, succeeded.platform.clock(succeeded.use_case)
+    clock.set(scheme.partition(NEXT_WEEK).start + timedelta(days=2))
+    report = promotion.roll_back(succeeded.platform, succeeded.target, "ada", "complaints")
+    assert report.rescored == [NEXT_WEEK] and served_by(succeeded, NEXT_WEEK) == 1
+    assert served_by(succeeded, "2020-09-07") == 1, "past weeks keep what was served"
 
 
 def test_a_rollback_while_the_cache_is_down_changes_nothing(succeeded: Library) -> None:

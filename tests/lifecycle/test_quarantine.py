@@ -151,3 +151,22 @@ def test_what_another_contract_accepted_is_judged_again_and_withdrawn_from_now_o
     assert contract_changes(library.platform, library.use_case) == []
     assert sum(s.rows for s in quarantine.summary(library.platform, "loans")) == report.withdrawn + 2 + 20
     assert quarantine.replay(library.platform, "loans", accepted=True).withdrawn == 0
+
+
+def test_the_first_load_that_is_let_in_is_a_first_load(fresh: Library, own_use_case: Path) -> None:
+    """A contract that held all of it back was wrong from the start, and nobody has seen a row."""
+    contract = own_use_case / "contracts" / "loans.yaml"
+    text = contract.read_text()
+    contract.write_text(text.replace("      - name: pages\n", "      - name: sheets\n"))
+    library = open_library(fresh.platform.home)
+    assert library.deliver("loans", [WEEK, SHORT]).held == [WEEK, SHORT]
+    library.advance()
+
+    contract.write_text(text)
+    report = quarantine.replay(library.platform, "loans")
+
+    assert report.held == [] and report.total("accepted") == 180
+    head = library.platform.ledger.head(accepted_asset("loans"), WEEK)
+    assert head is not None
+    seen = read_table(library.platform.lake.get(head.digest))["visible_from"].to_pylist()
+    assert max(seen) < library.use_case.cutoff(WEEK), "as it would have come day by day"

@@ -118,6 +118,14 @@ def test_a_null_label_is_an_error() -> None:
         trained(table)
 
 
+def test_a_feature_without_any_value_is_an_error() -> None:
+    table = parcels(days=3)
+    table["weight"] = None
+    with pytest.raises(NotReadyError, match="no value of weight in any of 360 training rows") as caught:
+        trained(table.astype({"weight": "float64"}))
+    assert "quarantine list" in caught.value.fix
+
+
 def test_a_missing_feature_is_an_error() -> None:
     with pytest.raises(ConfigError, match="weight"):
         trained(parcels(days=3).drop(columns="weight"))
