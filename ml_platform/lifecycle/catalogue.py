@@ -14,7 +14,7 @@ from ml_platform.lifecycle.agenda import predictions_asset
 from ml_platform.lifecycle.column_lineage import column_lineage
 from ml_platform.lifecycle.feed_contracts import arrow_schema, contract_of
 from ml_platform.lifecycle.platform import Platform, Target
-from ml_platform.registry.promotions import champion
+from ml_platform.registry import promotions
 
 UNKNOWN = "unknown: "
 """What the columns of a feature begin with whose SQL could not be followed."""
@@ -208,11 +208,16 @@ _FORMATS = {"lightgbm": "LightGBM text", "logistic": "skops"}
 
 def _model(platform: Platform, target: Target, classification: str) -> Iterator[Entry]:
     owner = target.use_case.config.owner.team
-    promotion = champion(platform.ledger, target.key)
+    promotion = promotions.champion(platform.ledger, target.key)
     serving = (
         f"version {promotion.version}, {promotion.model_digest[:12]}" if promotion else "no champion yet"
     )
-    estimator = target.model.training.estimator
+    # Where the baseline won, or the settings have changed since, the champion is of another kind.
+    estimator = (
+        promotions.model(platform.ledger, promotion.model_digest).estimator
+        if promotion
+        else target.model.training.estimator
+    )
     yield Entry(
         kind="model",
         name=target.key,

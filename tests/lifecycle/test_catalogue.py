@@ -16,6 +16,13 @@ def found(library: Library) -> dict[tuple[str, str], Entry]:
     return {(e.kind, e.name): e for e in entries(library.platform)}
 
 
+def test_a_champion_is_what_it_is_and_not_what_the_settings_would_train(served: Library) -> None:
+    """Here the baseline was better."""
+    assert served.target.model.training.estimator == "lightgbm"
+    entry = found(served)["model", MODEL]
+    assert (entry.type, entry.format) == ("binary, logistic", "skops")
+
+
 def test_every_kind_of_thing_is_in_it(served: Library) -> None:
     catalogue = found(served)
     champion = promotions.champion(served.platform.ledger, MODEL)
