@@ -23,6 +23,17 @@ _WEEK = re.compile(r"^\d{4}-?W\d{2}$")
 _DAY = re.compile(r"^\d{4}-\d{2}-\d{2}$")
 
 
+def require_order(first: str, last: str, where: str) -> None:
+    """Refuse a range whose ends are exchanged.
+
+    Raises:
+        PartitionError: The first key is after the last.
+    """
+    if first > last:
+        what = f"the first partition, {first}, is after the last, {last}"
+        raise PartitionError(what, where=where, fix="exchange them")
+
+
 def key_time(key: str) -> datetime:
     """The local date and time (naive) that a partition's key names.
 

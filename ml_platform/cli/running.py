@@ -228,13 +228,19 @@ def _play(stores: Platform, instance: Any, name: str, models: Sequence[str]) -> 
     if all(p.before for p in played):
         console.print("[green]everything has been played already[/]: nothing was done again", highlight=False)
         if use_case.config.timeline.clock == "replay":
-            following = use_case.scheme.shift(played[-1].act.partitions[1], 1)
-            console.print(
-                f"  it is {stores.clock(use_case).now():%Y-%m-%d %H:%M} on its timeline; what came since is "
-                f"played by `ml-platform replay {name}/{models[0]} --from {following} --to …`",
-                highlight=False,
-            )
+            console.print(f"  {_what_follows(use_case, models[0], played[-1])}", highlight=False)
     return print_summary(stores, use_case, models, played, time.perf_counter() - started)
+
+
+def _what_follows(use_case: UseCase, model: str, last: Any) -> str:
+    """How a timeline that has been played goes on."""
+    scheme = use_case.scheme
+    following = scheme.shift(last.act.partitions[1], 1)
+    if scheme.last_key is not None and following > scheme.last_key:
+        return f"the data end with {scheme.last_key}; raise `partitions: end` where there are more"
+    return (
+        f"what came since is played by `ml-platform replay {use_case.name}/{model} --from {following} --to …`"
+    )
 
 
 def _definitions() -> Any:

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ml_platform.errors import ConfigError, NotReadyError, PartitionError
+from ml_platform.errors import ConfigError, NotReadyError
 from ml_platform.lifecycle.agenda import predictions_asset
 from ml_platform.lifecycle.platform import Platform, Target
 from ml_platform.lifecycle.scoring import predictions
+from ml_platform.partitions import require_order
 from ml_platform.serving.export import export_csv, export_database, export_parquet
 
 
@@ -49,12 +50,8 @@ def export_predictions(
     scheme = target.use_case.scheme
     first = scheme.read(first) if first else None
     last = scheme.read(last, end=True) if last else None
-    if first and last and first > last:
-        raise PartitionError(
-            f"the first partition, {first}, is after the last, {last}",
-            where="--from and --to-partition",
-            fix="exchange them",
-        )
+    if first and last:
+        require_order(first, last, "--from and --to-partition")
     there = sorted(platform.ledger.heads(predictions_asset(target)))
     keys = [k for k in there if (first is None or k >= first) and (last is None or k <= last)]
     rows = predictions(platform, target, keys) if keys else None

@@ -18,7 +18,7 @@ from ml_platform.config import DemoConfig, load_use_case
 from ml_platform.definitions import build
 from ml_platform.errors import ConfigError
 from ml_platform.lifecycle.platform import Platform
-from ml_platform.orchestration.demo import _finished, _tags, acts, planned, played_assets
+from ml_platform.orchestration.demo import Act, Played, _finished, _tags, acts, planned, played_assets
 from ml_platform.orchestration.jobs import job_name
 
 from .conftest import enter, write_use_case
@@ -121,6 +121,19 @@ def test_a_use_case_without_a_demo_says_so_and_what_plays_it(
     enter(monkeypatch, tmp_path / "home", tmp_path / "use_cases")
     with pytest.raises(ConfigError, match="there is no demo to play"):
         running.demo(NAME)
+
+
+def test_what_has_been_played_says_how_it_goes_on_and_nothing_beyond_the_end_of_the_data() -> None:
+    use_case = load_use_case(FOLDER / NAME / "use_case.yaml")
+    last = use_case.scheme.last_key
+    assert last is not None
+    for key, told in (
+        ("2020-09-14", f"`ml-platform replay {NAME}/late_return --from 2020-09-21 --to …`"),
+        (last, f"the data end with {last}"),
+    ):
+        act = Act("", "monitor", ("2020-01-06", key), None)
+        played = Played(act, "", {}, 0.0, before=True)
+        assert told in running._what_follows(use_case, "late_return", played)
 
 
 def test_a_process_that_is_ended_from_outside_is_told() -> None:

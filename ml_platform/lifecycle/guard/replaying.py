@@ -25,6 +25,7 @@ from ml_platform.lifecycle.ingesting import ingest
 from ml_platform.lifecycle.maturity import label_keys
 from ml_platform.lifecycle.platform import Platform, Target
 from ml_platform.limited import within
+from ml_platform.partitions import require_order
 from ml_platform.registry.promotions import champion
 
 
@@ -60,10 +61,7 @@ def replay(
     use_case = target.use_case
     for key in (first, last):
         use_case.scheme.day(key)
-    if first > last:
-        raise PlatformError(
-            f"the first partition, {first}, is after the last, {last}", where="replay", fix="exchange them"
-        )
+    require_order(first, last, "replay")
     keys = _to_play(platform, target, use_case.scheme.keys(first, last))
     _close_attempts(platform, target)
     left = finish_day(platform, target, platform.clock(use_case).now(), progress)
