@@ -133,10 +133,12 @@ class ValueConfig(Strict):
     decisions: DecisionValueConfig | None = Field(
         default=None, description="Worth of right and cost of wrong decisions; without it roi cannot know."
     )
-    per_loss_unit: float = Field(
-        default=1.0,
+    per_loss_unit: float | None = Field(
+        default=None,
         ge=0,
-        description="Worth of one unit of loss less on one prediction; of a regression the label's variance.",
+        description="Worth of one unit of loss less on one prediction; of a regression the label's variance. "
+        "Without it nobody has said what a better model is worth: a retraining is not weighed against its "
+        "cost, and `roi` cannot know.",
     )
     horizon_partitions: int = Field(default=28, ge=1, description="Partitions over which an action works.")
     usual_gain: float = Field(

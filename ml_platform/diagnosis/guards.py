@@ -269,6 +269,8 @@ def _value(request: RetrainRequest, facts: GuardFacts, settings: RetrainingConfi
     worth = facts.value
     if worth is None or worth.state == "UNKNOWN":
         return Guard("value", None, None, 0.0, worth.sentence if worth else "no value was estimated")
+    if worth.state is None:
+        return Guard("value", True, "not set", 0.0, worth.sentence)
     return Guard("value", worth.state == "PASS", round(worth.value or 0.0, 2), 0.0, worth.sentence)
 
 

@@ -13,7 +13,8 @@ class ExpectedValue:
     """Worth of an action.
 
     Attributes:
-        state: PASS above zero, FAIL at or below, UNKNOWN when the loss change is not known.
+        state: PASS above zero, FAIL at or below, UNKNOWN when the loss change is not known; None where nobody
+            has said what a unit of loss is worth, so that there is nothing to weigh.
         value: Net worth, in ``currency``; None when UNKNOWN.
         gain: value per unit × volume × horizon × loss reduction.
         compute: Cost of computing.
@@ -25,7 +26,7 @@ class ExpectedValue:
         sentence: All of it in words.
     """
 
-    state: State
+    state: State | None
     value: float | None
     gain: float | None
     compute: float
@@ -51,9 +52,16 @@ def expected_value(
     compute = compute_seconds / 3600 * settings.compute_hour
     regression = settings.regression_probability * settings.regression_cost
     gain = value = None
-    state: State = "UNKNOWN"
+    state: State | None = "UNKNOWN"
     sentence = "the expected value is not known, because the loss change or the volume is not known"
-    if loss_reduction is not None and volume is not None:
+    if settings.per_loss_unit is None:
+        # A cost that stands by default against a worth that nobody named would decide by itself.
+        state = None
+        sentence = (
+            "not weighed: nobody has said what a better model is worth (retraining.value.per_loss_unit), so "
+            "that its price decides nothing"
+        )
+    elif loss_reduction is not None and volume is not None:
         gain = settings.per_loss_unit * volume * settings.horizon_partitions * loss_reduction
         value = gain - compute - settings.review - regression
         state = "PASS" if value > 0 else "FAIL"

@@ -277,7 +277,9 @@ def _block(p: Proposal) -> str:
 def _retraining(p: Proposal) -> str:
     """Windows of renewals and incidents; the defaults are meant in days, and for labels that come soon."""
     gate, maturity = span(p.scheme, 28, _FEWEST), p.windows.maturity
-    fresh = max(span(p.scheme, 42), maturity + gate)
+    # Renewed sooner, a champion would be gone before a full window of its own outcomes could be held against
+    # the one before.
+    fresh = max(span(p.scheme, 42), maturity + gate, maturity + 2 * _concept(p))
     defaults = RetrainingConfig()
     if p.scheme.width == "daily":
         if fresh == defaults.freshness_partitions:

@@ -14,7 +14,8 @@ from ml_platform.partitions import PartitionScheme
 from . import cases
 
 SETTINGS = RetrainingConfig()
-WORTH = expected_value(0.03, 900, 60, ValueConfig())
+PRICED = ValueConfig(per_loss_unit=1)
+WORTH = expected_value(0.03, 900, 60, PRICED)
 FINE = GuardFacts((), 20, 13, "never", (), 0.0, 0, 7, WORTH)
 
 
@@ -52,8 +53,8 @@ def test_a_sound_request_passes_all() -> None:
         ({"onset_partitions": 4}, "onset", False, "2013-06-12"),
         ({"onset_partitions": None}, "onset", None, None),
         ({"value": None}, "value", None, None),
-        ({"value": expected_value(None, 900, 60, ValueConfig())}, "value", None, None),
-        ({"value": expected_value(0.0, 900, 60, ValueConfig())}, "value", False, None),
+        ({"value": expected_value(None, 900, 60, PRICED)}, "value", None, None),
+        ({"value": expected_value(0.0, 900, 60, PRICED)}, "value", False, None),
     ],
 )
 def test_each_guard_refuses(change: dict[str, Any], name: str, passed: Any, could_pass: str | None) -> None:
@@ -123,4 +124,14 @@ def test_the_value_is_the_sum_of_its_parts() -> None:
     assert (worth.gain, worth.compute, worth.review, worth.regression) == (pytest.approx(200), 2, 20, 5)
     assert worth.value == pytest.approx(173)
     assert worth.state == "PASS"
-    assert expected_value(0.01, None, 0, ValueConfig()).state == "UNKNOWN"
+    assert expected_value(0.01, None, 0, ValueConfig(per_loss_unit=2)).state == "UNKNOWN"
+
+
+def test_a_price_that_nobody_named_decides_nothing() -> None:
+    worth = expected_value(0.01, 1, 1800, ValueConfig(review=1e9))
+    assert (worth.state, worth.value) == (None, None)
+    found = judged(replace(FINE, value=worth))["value"]
+    assert (found.passed, found.value) == (True, "not set")
+    assert "not weighed" in found.sentence and "retraining.value.per_loss_unit" in found.sentence
+    named = expected_value(0.01, 1, 1800, ValueConfig(per_loss_unit=1, review=1e9))
+    assert judged(replace(FINE, value=named))["value"].passed is False

@@ -3,6 +3,8 @@
 import datetime as dt
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from ml_platform.config import load_use_case
@@ -64,3 +66,20 @@ def test_labels_that_take_long_leave_a_renewal_that_can_be_judged(tmp_path: Path
     (model,) = load_use_case(folder / "use_case.yaml").config.models
     assert model.label.maturity_partitions == 31
     assert model.retraining.freshness_partitions == 31 + model.retraining.freshness_gate
+
+
+def test_a_renewal_waits_until_a_change_could_be_seen(tmp_path: Path) -> None:
+    """In weeks a window of outcomes takes longer than the usual age of a renewal."""
+    start = dt.datetime(2024, 1, 1, 9)
+    times = [start + dt.timedelta(weeks=w, hours=n % 12) for w in range(90) for n in range(30)]
+    told = [
+        {"shop": f"s{n % 30}", "day": t, "size": n % 7 + 0.5, "sold": (n * 37) % 101 + 0.25}
+        for n, t in enumerate(times)
+    ]
+    pq.write_table(pa.Table.from_pylist(told), tmp_path / "shops.parquet")
+    wishes = Wishes("shops", entity=("shop",), label="sold", label_delay=dt.timedelta(days=7), width="weekly")
+    folder = write_use_case(propose(profile_file(tmp_path / "shops.parquet"), wishes), tmp_path / "cases")
+    (model,) = load_use_case(folder / "use_case.yaml").config.models
+    seen = model.label.maturity_partitions + 2 * model.diagnosis.concept_partitions
+    assert model.retraining.freshness_partitions == seen > 6
+    assert model.retraining.value.per_loss_unit is None, "a price is the owner's to say"

@@ -28,6 +28,9 @@ from ml_platform.serving.answers import in_full
 FACTOR = 0.45359237
 """Pounds that become kilograms: it happens, and a guard that knows units can name it. As it makes values
 smaller, they stay within the range of most contracts, so that the range does not give it away."""
+WHOLE_FACTOR = 60.0
+"""Minutes that become seconds. Whole numbers divided by a factor are rounded, and then nothing tells a unit
+from values that are merely smaller; multiplied, they lie on a coarser lattice or leave their range."""
 FEWEST_NUMBERS = 10
 """An integer column whose contract allows a shorter range is a flag, a grade or a code, and has no unit."""
 _NOBODY_SAYS = "nothing in settings, contracts or SQL says which feature matters little"
@@ -106,7 +109,8 @@ class _Known:
                 "no numeric feature of the model comes from exactly one column of a feed that looks like a "
                 "measure: a number, or whole ones over a wider range than a grade's"
             )
-        return Columns(feed=found.feed, columns=(found.column.name,), factor=FACTOR)
+        factor = FACTOR if found.column.logical_type == "number" else WHOLE_FACTOR
+        return Columns(feed=found.feed, columns=(found.column.name,), factor=factor)
 
     def outcome(self) -> str | _Absent:
         """The one feed that the label comes from."""

@@ -71,7 +71,17 @@ class Settings:
 
 @dataclass(frozen=True)
 class DayTold:
-    """What was said of one partition, and whether that was before anything could show."""
+    """What was said of one partition.
+
+    Attributes:
+        partition: The partition.
+        verdict: What was said.
+        cause: The cause it named.
+        sentence: The diagnosis in one sentence.
+        done: What came of it.
+        premature: It acts, and nothing could show yet.
+        due: A renewal by age, before the cause could be identified: no question of the incident.
+    """
 
     partition: str
     verdict: str
@@ -79,6 +89,7 @@ class DayTold:
     sentence: str
     done: str
     premature: bool = False
+    due: bool = False
 
 
 @dataclass(frozen=True)
@@ -415,6 +426,8 @@ def _days(
                 days.append(play_day(platform, target, key, now))
                 blind = scenario.shows_in_labels and use_case.last_mature(target.model, now) < context.onset
                 told.append(_told(days[-1]))
+                early = len(told) <= scenario.identifiable_after(context)
+                told[-1] = replace(told[-1], due=early and told[-1].verdict == FRESHNESS)
                 if told[-1].verdict in settling(type(scenario)):
                     told[-1] = replace(told[-1], premature=blind)
                     break
@@ -440,7 +453,7 @@ def _told(day: Day) -> DayTold:
 
 
 def _is_wrong(scenario: Scenario, told: DayTold) -> bool:
-    return told.premature or told.verdict not in scenario.right | scenario.meanwhile
+    return told.premature or not (told.due or told.verdict in scenario.right | scenario.meanwhile)
 
 
 def _judged(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -26,6 +26,8 @@ _DAY = timedelta(days=1)
 _APART = timedelta(weeks=6)
 """What lies closer together in the real order shares a timetable; in a short history an eighth of it."""
 _ATTEMPTS = 1000
+_MOSTLY = 0.5
+"""A column is not told in a partition where a larger share of its rows lacks it."""
 
 
 def permutation(
@@ -61,6 +63,28 @@ def permutation(
             other = group_of[key][int(random.integers(len(group_of[key])))]
             source[key], source[other] = source[other], source[key]
     return source
+
+
+def started(tables: Mapping[str, pa.Table], keys: Sequence[str]) -> str:
+    """The first partition from which every column of a feed is told that is told later on.
+
+    A lag or a running mean has nothing to say in the first partitions of a file. Moved among the live ones
+    they would be a broken feed in a world that is meant to be clean.
+
+    Args:
+        tables: Raw rows by partition.
+        keys: All partitions, in order.
+
+    Returns:
+        Its key; the first of all where no column starts late.
+    """
+    filled = [k for k in keys if tables[k].num_rows]
+    late = 0
+    for name in tables[filled[0]].column_names if filled else []:
+        empty = [tables[k][name].null_count > _MOSTLY * tables[k].num_rows for k in filled]
+        if sum(empty) < len(empty) / 2:
+            late = max(late, empty.index(False))
+    return filled[late] if filled else keys[0]
 
 
 def _season(key: str, scheme: PartitionScheme) -> tuple[int, int]:
@@ -111,7 +135,8 @@ class World:
             if not feed.static:
                 rows = read_feed(use_case, feed, partitions, _EVERYTHING)
                 read[feed.name] = split_partitions(rows, keys)
-        settled = mapped.permuted_from.isoformat() if mapped.permuted_from else ""
+        told = mapped.permuted_from.isoformat() if mapped.permuted_from else ""
+        settled = max([told, *(started(tables, keys) for tables in read.values())])
         whole = frozenset(k for k in keys if k >= settled and all(t[k].num_rows for t in read.values()))
         if not whole:
             raise NotReadyError("no partition has rows of every feed", where=use_case.name)

@@ -140,7 +140,7 @@ def _worth(platform: Platform, target: Target, attempt: Attempt, until: datetime
     chosen, other = (_loss(target, m, rows) for m in pair)
     # A unit of loss is worth the same whatever the label's unit is.
     saved = (other - chosen) / target.kind.loss_scale(rows[target.model.label.column].to_numpy())
-    worth = value.per_loss_unit * rows.num_rows * saved
+    worth = None if value.per_loss_unit is None else value.per_loss_unit * rows.num_rows * saved
     words = "against the model it replaced" if attempt.promotion_id else "against the challenger it rejected"
     return Worth(
         attempt.id,
@@ -153,8 +153,13 @@ def _worth(platform: Platform, target: Target, attempt: Attempt, until: datetime
         rows.num_rows,
         worth,
         cost,
-        f"{words}, on the same {len(keys)} matured partitions",
+        f"{words}, on the same {len(keys)} matured partitions{_unpriced(worth)}",
     )
+
+
+def _unpriced(worth: float | None) -> str:
+    unset = "; nobody has said what that is worth (retraining.value.per_loss_unit)"
+    return unset if worth is None else ""
 
 
 def _pair(platform: Platform, target: Target, attempt: Attempt) -> tuple[Model, Model] | None:

@@ -14,7 +14,7 @@ from scaffold.boilers import rows, write
 from ml_platform.config import ModelConfig, load_use_case
 from ml_platform.errors import NotReadyError
 from ml_platform.features.dbt import compile_project
-from ml_platform.lifecycle.drills.default_map import FACTOR, default_map
+from ml_platform.lifecycle.drills.default_map import FACTOR, WHOLE_FACTOR, default_map
 from ml_platform.lifecycle.drills.mapping import drill_map
 from ml_platform.lifecycle.drills.running import chosen, inapplicable
 from ml_platform.lifecycle.drills.sandbox import default_onset, first_served
@@ -113,9 +113,9 @@ def test_outcomes_that_a_rule_dates_are_never_late(written: Path) -> None:
 def test_flags_keys_and_times_have_no_unit(written: Path) -> None:
     contract = written / "contracts" / "boilers_records.yaml"
 
-    def unit() -> tuple[str, ...] | None:
+    def unit() -> tuple[tuple[str, ...], float] | None:
         found = drill_map(target(written)).unit
-        return None if found is None else found.columns
+        return None if found is None else (found.columns, found.factor)
 
     def ranged(column: str, maximum: int) -> None:
         text = contract.read_text()
@@ -123,11 +123,11 @@ def test_flags_keys_and_times_have_no_unit(written: Path) -> None:
         options = f"{{minimum: 0, maximum: {maximum}}}"
         contract.write_text(text[:after] + re.sub(r"\{.*\}", options, text[after:], count=1))
 
-    assert unit() == ("strain_bar",)
+    assert unit() == (("strain_bar",), FACTOR)
     ranged("age_years", 2)
     ranged("strain_bar", 16)
     edited(contract, "logicalType: number", "logicalType: integer")
-    assert unit() == ("strain_bar",), "of whole numbers those over a wide range"
+    assert unit() == (("strain_bar",), WHOLE_FACTOR), "of whole numbers those over a wide range"
     ranged("strain_bar", 2)
     assert unit() is None
     assert "looks like a measure" in inapplicable(target(written), ["unit_change"])["unit_change"]

@@ -19,7 +19,7 @@ from ml_platform.lifecycle.drills import running
 from ml_platform.lifecycle.drills.mapping import drill_map
 from ml_platform.lifecycle.drills.running import Result, Settings, chosen, play, scenarios_of
 from ml_platform.lifecycle.drills.sandbox import Prefix, make_prefix
-from ml_platform.lifecycle.drills.scenario import PATIENCE, DrillContext, Scenario
+from ml_platform.lifecycle.drills.scenario import FRESHNESS, PATIENCE, DrillContext, Scenario
 from ml_platform.lifecycle.platform import Target
 
 EXAMPLE = Path(__file__).parents[3] / "docs" / "drills_example.py"
@@ -94,6 +94,31 @@ def test_what_only_labels_can_show_is_a_false_alarm_before_they_are_mature(prefi
     assert (result.verdict, result.right, result.missed) == ("fix_data", False, False)
     assert result.why == "fix_data is a false alarm: no label of the onset or later was mature yet"
     assert scenarios_of()["prior_shift"].shows_in_labels and scenarios_of()["concept_drift"].shows_in_labels
+
+
+def test_a_renewal_by_age_is_no_wrong_answer_before_anything_can_show(prefix: Prefix) -> None:
+    """A champion that had been old enough before the incident began would be renewed in any case."""
+
+    class Quiet(Scenario):
+        name, cause, right, meanwhile = "quiet", "none", PATIENCE, PATIENCE
+
+        def identifiable_after(self, context: DrillContext) -> int:
+            return 3
+
+    target = library()
+    changes = {
+        "retraining": target.model.retraining.model_copy(update={"freshness_partitions": 1}),
+        "diagnosis": target.model.diagnosis.model_copy(
+            update={"minimum_rows": 90, "minimum_class_rows": 5, "concept_partitions": 2}
+        ),
+    }
+    old = Target(target.use_case, target.model.model_copy(update=changes))
+
+    result = play(prefix, old, Quiet(), Settings(horizon=8))
+
+    said = [(t.verdict, t.due) for t in result.told]
+    assert said == [("wait_for_labels", False), (FRESHNESS, True), (FRESHNESS, True), (FRESHNESS, False)]
+    assert result.why == "retrain (freshness) is wrong where the truth is none"
 
 
 def test_a_stage_that_fails_is_a_wrong_drill(prefix: Prefix) -> None:

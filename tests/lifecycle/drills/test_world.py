@@ -3,18 +3,22 @@
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from library import FOLDER, NAME
 
 from ml_platform.config import UseCase, load_use_case
 from ml_platform.errors import ConfigError
+from ml_platform.ingestion.reader import PARTITION_KEY, read_feed
+from ml_platform.lifecycle.drills import world as world_module
 from ml_platform.lifecycle.drills.mapping import DrillMap, drill_map
 from ml_platform.lifecycle.drills.scenario import DrillContext, Scenario, with_column
-from ml_platform.lifecycle.drills.world import Feeds, World, moved, permutation
+from ml_platform.lifecycle.drills.world import Feeds, World, moved, permutation, started
 from ml_platform.lifecycle.platform import Target
 from ml_platform.partitions import PartitionScheme
 
@@ -64,6 +68,40 @@ def test_a_beginning_that_does_not_repeat_stays_where_it_is(
     keys = use_case.scheme.keys("2020-01-06", "2020-12-21")
     same = [k for k in keys if world.clean("loans", k).equals(real.clean("loans", k))]
     assert same[:13] == keys[:13] and len(same) < 20
+
+
+def test_a_lag_has_nothing_to_say_in_the_first_partitions_and_they_stay_there() -> None:
+    def told(**columns: list[float | None]) -> pa.Table:
+        return pa.table({name: pa.array(values, pa.float64()) for name, values in columns.items()})
+
+    keys = list("123456789")
+    tables = {k: told(value=[1, 2, 3], lag=[1, None, 3], rare=[None, None, None]) for k in keys}
+    assert started(tables, keys) == "1", "a column that is always rare does not start"
+    tables["1"] = told(value=[], lag=[], rare=[])
+    tables["2"] = told(value=[1, 2, 3], lag=[None, None, None], rare=[None, None, None])
+    tables["3"] = told(value=[1, 2, 3], lag=[None, None, 3], rare=[None, None, None])
+    assert started(tables, keys) == "4"
+    tables["6"] = tables["2"]
+    assert started(tables, keys) == "4", "what fails later on is not the beginning"
+
+
+def test_the_beginning_of_a_lag_is_not_moved(
+    use_case: UseCase, mapped: DrillMap, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = "2020-03-02"
+
+    def lagging(*asked: Any) -> pa.Table:
+        table = read_feed(*asked)
+        if "pages" not in table.column_names:
+            return table
+        early = pc.less(table[PARTITION_KEY], late)
+        return with_column(table, "pages", pc.if_else(early, None, table["pages"]))
+
+    monkeypatch.setattr(world_module, "read_feed", lagging)
+    world = World.make(tmp_path / "world", use_case, mapped, "2020-12-21", 5)
+    keys = use_case.scheme.keys("2020-01-06", "2020-12-21")
+    empty = [k for k in keys if world.clean("loans", k)["pages"].null_count]
+    assert empty == [k for k in keys if k < late]
 
 
 def test_moved_rows_keep_their_time_of_day_on_local_clocks(mapped: DrillMap) -> None:
