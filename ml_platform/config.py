@@ -494,7 +494,7 @@ class UseCaseConfig(Strict):
 
     @model_validator(mode="after")
     def _names_are_unique_and_known(self) -> UseCaseConfig:
-        found = [*_strange_names(self), *_unknown_names(self)]
+        found = [*_strange_names(self), *_unknown_names(self), *_out_of_order(self)]
         if found:
             raise Misfits(found)
         return self
@@ -537,6 +537,38 @@ def _unknown_names(config: UseCaseConfig) -> Iterator[tuple[str, Place]]:
     for i, name in enumerate(config.demo.models if config.demo else ()):
         if name not in models:
             yield f"demo.models that are not declared: {name}{nearest(name, models)}", ("demo", "models", i)
+
+
+def _out_of_order(config: UseCaseConfig) -> Iterator[tuple[str, Place]]:
+    """What the demo plays in another order than the clock allows, each with its place."""
+    demo = config.demo
+    if demo is None or (config.partitions.width == "hourly" and config.cutoff.at != time(0)):
+        return
+    played = UseCase(config, Path())
+    scheme = played.scheme
+    keys = {name: scheme.key_of(getattr(demo, name)) for name in ("serve_first", "serve_last")}
+    outside = [n for n, k in keys.items() if k < scheme.first_key or (scheme.last_key or k) < k]
+    for name in outside:
+        ends = f"{scheme.first_key} to {scheme.last_key or 'today'}"
+        yield f"{keys[name]} is outside the partitions, {ends}", ("demo", name)
+    if outside:
+        return
+    first, last = (played.cutoff(k) for k in keys.values())
+    if first < demo.promote_at:
+        later = keys["serve_first"]
+        while played.cutoff(later) < demo.promote_at:
+            later = scheme.shift(later, 1)
+        at = first.astimezone(scheme.zone).isoformat()
+        yield (
+            f"{keys['serve_first']} is scored at its cutoff, {at}, and the first champion is trained later, "
+            f"at promote_at: begin with {later}, or promote earlier",
+            ("demo", "serve_first"),
+        )
+    if keys["serve_last"] < keys["serve_first"]:
+        yield "serve_last is before serve_first", ("demo", "serve_last")
+    elif demo.judge_at < last:
+        told = last.astimezone(scheme.zone).isoformat()
+        yield f"judge_at is before the cutoff of serve_last, {told}", ("demo", "judge_at")
 
 
 @dataclass(frozen=True)

@@ -203,6 +203,12 @@ class PartitionScheme:
         local = instant.astimezone(self.zone)
         return self._written(local) if self.width == "hourly" else self.key_of_day(local.date())
 
+    def key_of(self, moment: date) -> str:
+        """The key of the partition that holds an instant, or the begin of a local day (not checked)."""
+        if isinstance(moment, datetime):
+            return self.key_at(moment if moment.tzinfo else moment.replace(tzinfo=self.zone))
+        return self.key_of_day(moment)
+
     def local_day(self, instant: datetime) -> date:
         """The day of the partitions' own zone in which an instant lies."""
         return instant.astimezone(self.zone).date()

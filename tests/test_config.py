@@ -1,5 +1,6 @@
 """What a product team writes is read strictly; each error names file, line and key."""
 
+import re
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -186,6 +187,39 @@ def test_a_wrong_date_or_instant_is_told_once(file: Path) -> None:
     told = "\n".join(error.what.splitlines()[1:])
     assert told.count("serve_first") == 1 and told.count("promote_at") == 1
     assert "a date such as 2024-01-31 or an instant such as 2024-01-31T10:00:00+01:00 is expected" in told
+
+
+@pytest.mark.parametrize(
+    ("cutoff", "first", "last", "judged", "at", "told"),
+    [
+        ("{of: start}", "2020-08-24", "2020-10-05", "2020-11-01", "serve_first", "begin with 2020-08-31, or"),
+        ("{of: end}", "2020-08-17", "2020-10-05", "2020-11-01", "serve_first", "begin with 2020-08-24, or"),
+        ("{of: end}", "2020-08-24", "2020-08-17", "2020-11-01", "serve_last", "before serve_first"),
+        (
+            "{of: end}",
+            "2020-08-24",
+            "2020-10-05",
+            "2020-10-11",
+            "judge_at",
+            "cutoff of serve_last, 2020-10",
+        ),
+        ("{of: end}", "2020-08-24", "2030-10-07", "2020-10-09", "serve_last", "is outside the partitions, "),
+    ],
+)
+def test_a_demo_that_cannot_be_played_is_told_before_it_is(
+    file: Path, cutoff: str, first: str, last: str, judged: str, at: str, told: str
+) -> None:
+    """The champion comes before what it serves, and that before the look back."""
+    text = file.read_text()
+    file.write_text(
+        re.sub(r"\ncutoff: .*", f"\ncutoff: {cutoff}", text)
+        + f"\ndemo:\n  promote_at: 2020-08-31T00:00:00+02:00\n  serve_first: {first}\n  serve_last: {last}\n"
+        f"  judge_at: {judged}T00:00:00+02:00\n"
+    )
+    with pytest.raises(ConfigError) as caught:
+        load_use_case(file)
+    (said,) = caught.value.what.splitlines()[1:]
+    assert f"demo.{at}: " in said and told in said
 
 
 @pytest.mark.parametrize(

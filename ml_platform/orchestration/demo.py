@@ -14,7 +14,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import datetime
 from pathlib import Path
 
 from dagster import (
@@ -35,7 +35,6 @@ from ml_platform.lifecycle.platform import Platform
 from ml_platform.orchestration.jobs import MONITORING, job_name
 from ml_platform.orchestration.limits import ENDED_TAG
 from ml_platform.orchestration.local_runs import run_job
-from ml_platform.partitions import PartitionScheme
 
 TAG = "ml_platform.demo"
 _OWN = re.compile(r"ml_platform\.[\w.]*Error: ")
@@ -85,8 +84,8 @@ def open_instance(platform: Platform) -> DagsterInstance:
 def acts(use_case: UseCase, demo: DemoConfig, models: Sequence[str]) -> list[Act]:
     """What the demo of a use case consists of, for some of its models."""
     scheme = use_case.scheme
-    serve_first, serve_last = (_key(scheme, d) for d in (demo.serve_first, demo.serve_last))
-    built = _key(scheme, demo.build_from) if demo.build_from else scheme.first_key
+    serve_first, serve_last = (scheme.key_of(d) for d in (demo.serve_first, demo.serve_last))
+    built = scheme.key_of(demo.build_from) if demo.build_from else scheme.first_key
     after, judged = scheme.shift(serve_last, 1), scheme.key_at(demo.judge_at)
     judged = max(after, judged if scheme.last_key is None else min(judged, scheme.last_key))
     history = [
@@ -142,12 +141,6 @@ def _reached(use_case: UseCase, now: datetime) -> tuple[str, str]:
             fix=f"wait for the first cutoff, {use_case.cutoff(scheme.first_key).isoformat()}",
         )
     return scheme.first_key, key
-
-
-def _key(scheme: PartitionScheme, value: date) -> str:
-    if isinstance(value, datetime):
-        return scheme.key_at(value if value.tzinfo else value.replace(tzinfo=scheme.zone))
-    return scheme.key_of_day(value)
 
 
 def play(
