@@ -10,6 +10,7 @@ from scipy import stats
 from ml_platform.monitoring.days import Days, Flags, Integers
 from ml_platform.monitoring.shifts import NULL_BASE, NULL_P, NULL_STEP
 from ml_platform.partitions import key_time
+from ml_platform.statistics.blocks import Floats
 
 HOLD_BACK = 0.5
 """A day with less than this share of its weekday's median rows is held back."""
@@ -35,6 +36,21 @@ def null_breaks(nulls: Integers, rows: Integers, base: float, limit: float) -> F
     found: Flags = rates > limit
     if found.any():
         found &= stats.binom.sf(nulls - 1, np.maximum(rows, 1), base) < NULL_P
+    return found
+
+
+def row_breaks(rows: Integers, usual: Floats) -> Flags:
+    """Which days have too few rows: less than half of the usual ones, and fewer than chance leaves.
+
+    Seven rows where fifteen are usual come by every few weeks; with a Poisson p-value below 1e-4 they do not.
+
+    Args:
+        rows: Rows of each day.
+        usual: Rows that are usual on it.
+    """
+    found: Flags = rows < HOLD_BACK * usual
+    if found.any():
+        found &= stats.poisson.cdf(rows, usual) < NULL_P
     return found
 
 

@@ -18,6 +18,7 @@ from ml_platform.monitoring.break_rules import (
     HOLD_BACK,
     null_breaks,
     null_limit,
+    row_breaks,
     usual_rows,
 )
 from ml_platform.monitoring.days import Days, Flags, Integers, by_day, is_numeric, named
@@ -101,7 +102,7 @@ def new_category_counts(before: Days, now: Days, column: str) -> tuple[Integers,
 def _row_count(before: Days, now: Days, groups: Sequence[Groups]) -> Finding:
     medians, widths = np.array([usual_rows(before, key) for key in now.keys]).T
     shares = now.rows / medians
-    few, odd = shares < HOLD_BACK, np.abs(shares - 1) > widths
+    few, odd = row_breaks(now.rows, medians), np.abs(shares - 1) > widths
     worst = int(np.argmax(np.abs(np.log(np.maximum(shares, 1e-9)))))
     if few.any():
         worst = int(np.argmin(shares))

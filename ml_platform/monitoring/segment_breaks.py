@@ -18,9 +18,9 @@ import numpy as np
 import pandas as pd
 
 from ml_platform.monitoring.break_rules import (
-    HOLD_BACK,
     null_breaks,
     null_limit,
+    row_breaks,
     usual_rows,
 )
 from ml_platform.monitoring.days import Days, Flags, Integers, named
@@ -130,7 +130,7 @@ class Groups:
             if old.max(initial=0) < self.least:
                 continue
             usual = np.array([usual_rows(self._past, key, old)[0] for key in self._now.keys])
-            few = (usual >= self.least) & (new < HOLD_BACK * usual)
+            few = (usual >= self.least) & row_breaks(new, usual)
             if few.any():
                 shares[name] = round(float((new / np.maximum(usual, 1))[few].min()), 4)
                 keys |= set(named(self._now, few))
