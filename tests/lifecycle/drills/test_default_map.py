@@ -163,6 +163,8 @@ def test_too_little_history_is_told_before_anything_is_played(written: Path) -> 
     boilers = target(written)
     served = first_served(boilers, drill_map(boilers))
     edited(written / "use_case.yaml", f"end: {boilers.use_case.scheme.last}", f"end: {served}")
+    settings = written / "use_case.yaml"
+    settings.write_text(settings.read_text().split("\ndemo:")[0])
     ended = target(written)
     with pytest.raises(NotReadyError, match="too little history for a drill: the first champion serves from"):
         default_onset(ended, drill_map(ended))
