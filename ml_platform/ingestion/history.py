@@ -2,13 +2,15 @@
 
 Rows are never changed, only superseded or withdrawn. A version is visible at ``t`` when
 ``visible_from <= t < visible_to``. Method: append-only revisions on knowledge time, as in bitemporal
-databases (Snodgrass 1999, "Developing Time-Oriented Database Applications in SQL", ch. 10).
+databases (Snodgrass 1999, "Developing Time-Oriented Database Applications in SQL", ch. 10). The one thing
+that is added to an accepted version is a column that its contract did not have: the row is the same, and
+what is told of it more is known when the row was, as on a first load.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
@@ -34,17 +36,19 @@ class MergeCounts:
         changed: Keys whose payload became another: a new revision each.
         unchanged: Keys that were delivered again as they stood.
         late: New keys that an earlier delivery could have brought, so that they count from the clock.
+        filled: Of the unchanged keys those to which columns were added that history did not have.
     """
 
     new: int = 0
     changed: int = 0
     unchanged: int = 0
     late: int = 0
+    filled: int = 0
 
     @property
     def touched(self) -> bool:
         """Whether the partition's history became another."""
-        return self.new + self.changed > 0
+        return self.new + self.changed + self.filled > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,11 @@ class MergeResult:
         return sum(c.late for c in self.by_partition.values())
 
     @property
+    def filled_rows(self) -> int:
+        """Keys to which columns were added that history did not have."""
+        return sum(c.filled for c in self.by_partition.values())
+
+    @property
     def touched(self) -> tuple[str, ...]:
         """Partitions whose history became another; all others keep their object."""
         return tuple(key for key, counts in self.by_partition.items() if counts.touched)
@@ -97,6 +106,7 @@ def merge(
     lag: timedelta,
     clock: datetime,
     previous: Mapping[str, datetime],
+    gained: Mapping[str, frozenset[str]] | None = None,
 ) -> MergeResult:
     """Add a delivery to history: upsert by (partition_key, key), as revisions.
 
@@ -104,11 +114,14 @@ def merge(
     not compared). A new key that no earlier delivery could have brought is accepted at ``known_at +
     lag``, so that history loaded today looks as it would have day by day; any other new key, and each
     changed payload, is accepted at ``clock``, and so is a key that had been withdrawn. A key that is no
-    longer delivered stays.
+    longer delivered stays. A row that is delivered as it stood, known_at included, with a column that its
+    history did not have gets that column's value in the version that stands: the rule that says when its rows
+    are known says when its columns are.
 
     Args:
         history: What an earlier merge returned, of these or more partitions; None at first. Columns
-            that are new in the delivery are null in it, columns that are gone are dropped.
+            that are new in the delivery are null in it unless they are ``gained``, columns that are gone are
+            dropped.
         delivery: Accepted rows: partition_key, known_at, key and payload columns.
         key: Key columns besides partition_key.
         payload: The other contract columns.
@@ -116,6 +129,7 @@ def merge(
         clock: The timeline's instant now.
         previous: as_of of the last delivery that landed before, by partition, whatever became of it
             (accepted, held back or empty); partitions that never landed are absent.
+        gained: Payload columns that the history of a partition does not have, by partition.
 
     Raises:
         IntegrityError: A key is null or occurs twice in the delivery, or history has another key or
@@ -127,11 +141,24 @@ def merge(
     schema = pa.schema([*delivery.schema, *_TIMES]).remove_metadata()
     past: pa.Table = _aligned(history, schema.append(_VISIBLE.field("visible_to")), keys)
     if past.num_rows:
+        past, filled = _filled(past, delivery, keys, payload, gained or {})
         merged, counts = _upsert(past, delivery, keys, payload, lag, clock, previous)
+        counts |= {k: replace(counts[k], filled=n) for k, n in filled.items()}
     else:
         merged, counts = _first_revisions(delivery, keys, lag, clock, previous)
     table = merged.cast(pa.schema([*schema, *_VISIBLE])).combine_chunks()
     return MergeResult(table, counts, tuple(k for k in counts if k not in previous))
+
+
+def gained_columns(history: Mapping[str, pa.Table], payload: Sequence[str]) -> dict[str, frozenset[str]]:
+    """Columns that the history of a partition does not have, by partition; none where it has all.
+
+    Args:
+        history: Each partition's own.
+        payload: Contract columns besides the key.
+    """
+    lacking = {k: frozenset(payload) - set(table.column_names) for k, table in history.items()}
+    return {k: names for k, names in lacking.items() if names}
 
 
 def withdraw(history: pa.Table, refused: pa.Table, *, key: Sequence[str], clock: datetime) -> pa.Table:
@@ -191,6 +218,55 @@ def _first_counts(partitions: pa.ChunkedArray, late: pa.ChunkedArray) -> dict[st
     return {
         row["key"]: MergeCounts(new=row["late_count"], late=row["late_sum"]) for row in grouped.to_pylist()
     }
+
+
+def _filled(
+    past: pa.Table,
+    delivery: pa.Table,
+    keys: Sequence[str],
+    payload: Sequence[str],
+    gained: Mapping[str, frozenset[str]],
+) -> tuple[pa.Table, dict[str, int]]:
+    """History with the values of columns that it did not have, and in how many rows, by partition."""
+    groups: dict[frozenset[str], list[str]] = {}
+    for partition, names in gained.items():
+        groups.setdefault(names, []).append(partition)
+    counts: dict[str, int] = {}
+    for names, partitions in groups.items():
+        same = [*keys, KNOWN_AT, *(n for n in payload if n not in names)]
+        clauses = {
+            "same": " AND ".join(f"h.{_quoted(n)} IS NOT DISTINCT FROM d.{_quoted(n)}" for n in same),
+            "same_key": " AND ".join(f"h.{_quoted(n)} = d.{_quoted(n)}" for n in keys),
+            "told": " OR ".join(f"d.{_quoted(n)} IS NOT NULL" for n in sorted(names)),
+            "values": ", ".join(
+                f"CASE WHEN d.{_quoted(keys[0])} IS NULL THEN h.{_quoted(n)} ELSE d.{_quoted(n)} END "
+                f"AS {_quoted(n)}"
+                for n in sorted(names)
+            ),
+        }
+        with scratch() as db:
+            db.register("history", past)
+            db.register("delivery", delivery)
+            db.register("chosen", pa.table({PARTITION_KEY: pa.array(partitions, pa.string())}))
+            db.execute(_MATCH.format(**clauses), [FAR_FUTURE])
+            counts |= dict(db.execute(_COUNT_FILLED).fetchall())
+            past = db.sql(_FILL.format(**clauses)).to_arrow_table().cast(past.schema)
+    return past, counts
+
+
+_MATCH = """
+CREATE TEMP TABLE matched AS
+SELECT d.*, h.revision FROM history h
+JOIN chosen c ON c.partition_key = h.partition_key
+JOIN delivery d ON {same}
+WHERE h.visible_to >= ? AND ({told})
+"""
+
+_COUNT_FILLED = "SELECT partition_key, count(*) FROM matched GROUP BY ALL"
+
+_FILL = """
+SELECT h.* REPLACE ({values}) FROM history h LEFT JOIN matched d ON {same_key} AND h.revision = d.revision
+"""
 
 
 def _upsert(
@@ -265,17 +341,18 @@ FROM compared GROUP BY ALL ORDER BY partition_key
 
 
 def _clauses(keys: Sequence[str], payload: Sequence[str]) -> dict[str, str]:
-    def quoted(name: str) -> str:
-        return '"' + name.replace('"', '""') + '"'
-
     return {
-        "keys": ", ".join(map(quoted, keys)),
-        "columns": ", ".join(map(quoted, [*keys, *payload, KNOWN_AT])),
-        "own_keys": ", ".join(f"h.{quoted(n)}" for n in keys),
-        "same_refused": " AND ".join(f"h.{quoted(n)} = r.{quoted(n)}" for n in keys),
-        "same_key": " AND ".join(f"c.{quoted(n)} = d.{quoted(n)}" for n in keys),
-        "differs": " OR ".join(f"c.{quoted(n)} IS DISTINCT FROM d.{quoted(n)}" for n in payload) or "false",
+        "keys": ", ".join(map(_quoted, keys)),
+        "columns": ", ".join(map(_quoted, [*keys, *payload, KNOWN_AT])),
+        "own_keys": ", ".join(f"h.{_quoted(n)}" for n in keys),
+        "same_refused": " AND ".join(f"h.{_quoted(n)} = r.{_quoted(n)}" for n in keys),
+        "same_key": " AND ".join(f"c.{_quoted(n)} = d.{_quoted(n)}" for n in keys),
+        "differs": " OR ".join(f"c.{_quoted(n)} IS DISTINCT FROM d.{_quoted(n)}" for n in payload) or "false",
     }
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
 
 
 def _previous_table(previous: Mapping[str, datetime]) -> pa.Table:

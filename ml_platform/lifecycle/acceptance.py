@@ -15,7 +15,7 @@ from ml_platform.contracts.accept import Acceptance as Verdict
 from ml_platform.contracts.accept import AcceptanceContext, PartitionAcceptance, check
 from ml_platform.contracts.model import Contract, RuleResult
 from ml_platform.feed_config import FeedConfig
-from ml_platform.ingestion.history import MergeCounts, MergeResult, merge
+from ml_platform.ingestion.history import MergeCounts, MergeResult, gained_columns, merge
 from ml_platform.lifecycle.contract_changes import refuse_breaking
 from ml_platform.lifecycle.feed_contracts import contract_of
 from ml_platform.lifecycle.kept_contracts import contract_item
@@ -58,6 +58,7 @@ class AcceptedPartition:
             "new_rows": counts.new if counts else 0,
             "changed_rows": counts.changed if counts else 0,
             "late_rows": counts.late if counts else 0,
+            "filled_rows": counts.filled if counts else 0,
         }
 
 
@@ -105,10 +106,12 @@ class AcceptanceReport:
 
     def sentence(self) -> str:
         """For people."""
+        filled = sum(p.counts.filled for p in self.partitions if p.counts)
         return (
             f"{self.feed}: {len(self.partitions)} partition(s), {self.total('landed'):,} rows landed = "
             f"{self.total('accepted'):,} accepted + {self.total('quarantined'):,} quarantined "
             f"+ {self.total('held'):,} held back"
+            + (f"; {filled:,} accepted rows gained columns" if filled else "")
             + (f"; {self.withdrawn:,} accepted rows are withdrawn from now on" if self.withdrawn else "")
         )
 
@@ -245,15 +248,16 @@ def _merge(
     accepted = {k: v.accepted for k, v in verdicts.items() if not v.is_held and v.accepted.num_rows}
     if not accepted:
         return None
-    past = [read_table(platform.lake.get(heads[k].digest)) for k in accepted if k in heads]
+    past = {k: read_table(platform.lake.get(heads[k].digest)) for k in accepted if k in heads}
     return merge(
-        pa.concat_tables(past, promote_options="default") if past else None,
+        pa.concat_tables(past.values(), promote_options="default") if past else None,
         pa.concat_tables(accepted.values()),
         key=contract.key,
         payload=contract.payload,
         lag=feed.landing_lag,
         clock=as_of,
         previous=previous,
+        gained=gained_columns(past, contract.payload),
     )
 
 

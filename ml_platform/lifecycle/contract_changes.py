@@ -71,9 +71,10 @@ class ContractChange:
             return [
                 f"let the source deliver {names} for {span}, too (and name it in `source.columns`, where the "
                 f"feed has that), then `ml-platform run {self.use_case}`: deliveries with it are judged by "
-                "the new contract and built again; without it each one is held back",
-                f"what is delivered now is known from now on, so that features of {span} do not see it: for "
-                "its past declare it as a feed of its own, whose first load counts as known when it was",
+                "the new contract and built again; without it each one is held back. What had landed with it "
+                f"already is judged again with `ml-platform quarantine replay {self.feed} --accepted`",
+                f"rows of {span} that come as they stood, known_at included, gain it as on a first load, so "
+                "that features of the past see it; a row that changed besides tells it from now on only",
             ]
         steps = [
             f"judge {span} again with `ml-platform quarantine replay {self.feed} --accepted`: rows that pass "

@@ -6,12 +6,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml_platform.errors import IntegrityError
-from ml_platform.ingestion.history import FAR_FUTURE, MergeResult, as_of_view, merge, withdraw
+from ml_platform.ingestion.history import FAR_FUTURE, MergeResult, as_of_view, gained_columns, merge, withdraw
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 LAG = timedelta(hours=1)
@@ -160,20 +161,77 @@ def test_partitions_are_apart_and_those_not_delivered_stay() -> None:
     assert list(values) == [("a", 5.0), ("b", 9.0)]
 
 
-def test_a_new_column_is_null_before_and_a_gone_one_is_dropped() -> None:
-    first = add(None, delivery((1, 5.0, 0)), clock=10)
-    rows = delivery((1, 5.0, 0)).drop_columns(["note"]).append_column("size", pa.array([3]))
-    second = merge(
-        first.table,
-        rows,
+def add_sized(history: pa.Table, rows: pa.Table, *sizes: int | None) -> MergeResult:
+    """A delivery with a column that is new, and without one that is gone."""
+    payload = ["value", "size"]
+    partitions = set(history["partition_key"].to_pylist())
+    return merge(
+        history,
+        rows.drop_columns(["note"]).append_column("size", pa.array(sizes, pa.int64())),
+        key=["id"],
+        payload=payload,
+        lag=LAG,
+        clock=hour(20),
+        previous=dict.fromkeys(partitions, hour(10)),
+        gained=gained_columns(dict.fromkeys(partitions, history), payload),
+    )
+
+
+def test_a_new_column_of_a_row_that_stands_is_known_when_the_row_was() -> None:
+    first = add(None, delivery((1, 5.0, 0), (2, 6.0, 0), (3, 7.0, 0)), clock=10).table
+    second = add_sized(first, delivery((1, 5.0, 0), (2, 6.5, 0), (3, 7.0, 1)), 3, 4, 5)
+    assert "note" not in second.table.column_names
+    (row,) = (r for r in second.table.to_pylist() if r["id"] == 1)
+    assert (row["size"], row["revision"], row["visible_from"]) == (3, 1, hour(1))
+    told = {(r["id"], r["revision"]): r["size"] for r in second.table.to_pylist()}
+    assert told == {(1, 1): 3, (2, 1): None, (2, 2): 4, (3, 1): None, (3, 2): 5}, (
+        "a row that changed besides, or was known at another time, tells it from the clock on"
+    )
+    counts = second.by_partition["2024-01-01"]
+    assert (counts.filled, counts.changed, counts.unchanged, counts.touched) == (1, 2, 1, True)
+    assert second.filled_rows == 1
+
+
+def test_a_column_is_gained_by_the_last_version_once_and_where_it_is_told() -> None:
+    first = add(None, delivery((1, 5.0, 0), (2, 6.0, 0), (3, 6.0, 0, "2024-01-02")), clock=10).table
+    revised = add(first, delivery((1, 8.0, 12)), clock=12, previous=10).table
+    second = add_sized(revised, delivery((1, 8.0, 12), (2, 6.0, 0)), 3, None)
+    told = {(r["id"], r["revision"]): r["size"] for r in second.table.to_pylist()}
+    assert told == {(1, 1): None, (1, 2): 3, (2, 1): None, (3, 1): None}
+    assert second.touched == ("2024-01-01",) and second.filled_rows == 1
+    again = add_sized(second.table, delivery((1, 8.0, 12), (2, 6.0, 0)), 3, None)
+    assert (again.filled_rows, again.changed_rows, again.touched) == (0, 0, ())
+    assert again.table.equals(second.table)
+    later = add_sized(second.table, delivery((1, 8.0, 12), (2, 6.0, 0)), 3, 4)
+    assert (later.filled_rows, later.changed_rows) == (0, 1), "history has the column now: a change is one"
+
+
+def test_a_withdrawn_row_gains_nothing() -> None:
+    first = add(None, delivery((1, 5.0, 0), (2, 6.0, 0)), clock=10).table
+    gone = withdraw(first, first.filter(pc.equal(first["id"], 1)), key=["id"], clock=hour(12))
+    second = add_sized(gone, delivery((1, 5.0, 0), (2, 6.0, 0)), 3, 4)
+    told = {(r["id"], r["revision"]): r["size"] for r in second.table.to_pylist()}
+    assert told == {(1, 1): None, (1, 2): 3, (2, 1): 4}
+
+
+def test_partitions_gain_what_each_of_them_lacks() -> None:
+    one = add(None, delivery((1, 5.0, 0)), clock=10).table
+    other = add(None, delivery((2, 6.0, 0, "2024-01-02")), clock=10).table
+    other = other.append_column("size", pa.array([None], pa.int64()))
+    assert gained_columns({"a": one, "b": other}, ["value", "size"]) == {"a": frozenset({"size"})}
+    both = merge(
+        pa.concat_tables([one, other], promote_options="default"),
+        delivery((1, 5.0, 0), (2, 6.0, 0, "2024-01-02"))
+        .drop_columns(["note"])
+        .append_column("size", pa.array([3, 4])),
         key=["id"],
         payload=["value", "size"],
         lag=LAG,
         clock=hour(20),
-        previous={"2024-01-01": hour(10)},
+        previous=dict.fromkeys(("2024-01-01", "2024-01-02"), hour(10)),
+        gained={"2024-01-01": frozenset({"size"})},
     )
-    assert second.table["size"].to_pylist() == [None, 3]
-    assert "note" not in second.table.column_names
+    assert (both.filled_rows, both.changed_rows) == (1, 1)
 
 
 def test_types_and_order_are_fixed() -> None:

@@ -2,12 +2,15 @@
 
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from library import Library, open_library
 
 from ml_platform.errors import ContractError
 from ml_platform.lifecycle.contract_changes import ContractChange, contract_changes, contract_remarks
+from ml_platform.lifecycle.quarantine import replay
 from ml_platform.lifecycle.views import accepted_asset
+from ml_platform.storage.parquet import read_table
 
 WEEKS = ["2020-01-06", "2020-01-13"]
 
@@ -24,6 +27,11 @@ def changed(own_use_case: Path, library: Library, *edits: tuple[str, str]) -> Co
     file.write_text(text)
     (found,) = contract_changes(library.platform, library.use_case)
     return found
+
+
+def accepted_rows(library: Library, key: str) -> pa.Table:
+    platform = library.platform
+    return read_table(platform.lake.get(platform.ledger.heads(accepted_asset("loans"), [key])[key].digest))
 
 
 def opened(tmp_path: Path) -> Library:
@@ -97,9 +105,41 @@ def test_a_new_column_needs_deliveries_with_it(own_use_case: Path, tmp_path: Pat
     )
     assert change.new_columns == ("colour",) and not change.breaking
     step, past = change.to_recompute
-    assert "declare it as a feed of its own" in past
+    assert "gain it as on a first load" in past and "from now on only" in past
     assert "let the source deliver colour for 2020-01-06 to 2020-01-13" in step
-    assert "`ml-platform run library_loans`" in step and "quarantine replay" not in step
+    assert "`ml-platform run library_loans`" in step
+    assert "What had landed with it already is judged again with `ml-platform quarantine replay loans" in step
+
+
+@pytest.mark.parametrize("landed_before", [True, False])
+def test_a_column_that_a_contract_gains_is_known_when_its_rows_were(
+    own_use_case: Path, tmp_path: Path, landed_before: bool
+) -> None:
+    """A stranger adds a column of the file as a feature: the past has it too, and not from today on only."""
+    contract = own_use_case / "contracts" / "loans.yaml"
+    whole = contract.read_text()
+    begin = whole.index("      - name: pages\n")
+    end = whole.index("      - {name: due_at", begin)
+    contract.write_text(whole[:begin] + whole[end:])
+    library = opened(tmp_path)
+    without = {} if landed_before else {"without": ["pages"]}
+    for week in WEEKS:
+        library.deliver("loans", [week], **without)
+    before = {k: accepted_rows(library, k) for k in WEEKS}
+    assert all("pages" not in t.column_names for t in before.values())
+
+    contract.write_text(whole)
+    if landed_before:
+        report = replay(library.platform, "loans", accepted=True)
+    else:
+        report = library.deliver("loans", WEEKS)
+
+    assert "accepted rows gained columns" in report.sentence()
+    for key, old in before.items():
+        now = accepted_rows(library, key)
+        assert now.drop_columns(["pages"]).select(old.column_names).equals(old), "nothing else became another"
+        assert now["pages"].null_count == 0
+    assert contract_changes(library.platform, library.use_case) == []
 
 
 def test_words_for_people_change_nothing_that_is_judged(own_use_case: Path, tmp_path: Path) -> None:

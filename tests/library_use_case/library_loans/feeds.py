@@ -14,7 +14,8 @@ INSTANT = pa.timestamp("us", tz="UTC")
 def _week(key, settings):
     """One week of loans with everything that will ever be known of them.
 
-    For tests of bad input: ``rows`` sets a week's size, ``edits`` cells by week, column and row.
+    For tests of bad input: ``rows`` sets a week's size, ``edits`` cells by week, column and row;
+    ``without`` names columns that are not delivered.
     """
     monday = dt.datetime.fromisoformat(key).replace(tzinfo=dt.UTC)
     random = np.random.default_rng([7, monday.toordinal()])
@@ -46,7 +47,7 @@ def _week(key, settings):
 
 def _table(request, build):
     tables = [build(p.key, _week(p.key, request.settings)) for p in request.partitions]
-    return pa.concat_tables(tables)
+    return pa.concat_tables(tables).drop_columns(request.settings.get("without", []))
 
 
 def read_loans(request):
