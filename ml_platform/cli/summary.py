@@ -11,6 +11,7 @@ from ml_platform.cli.shared import console, table
 from ml_platform.config import UseCase
 from ml_platform.datasets.versions import versions
 from ml_platform.errors import PlatformError
+from ml_platform.lifecycle import pointers
 from ml_platform.lifecycle.agenda import predictions_asset
 from ml_platform.lifecycle.caching import committed_generation
 from ml_platform.lifecycle.guard.asked import newest_verdict
@@ -83,6 +84,13 @@ def _model(stores: Platform, target: Target) -> None:
         console.print(
             f"Dataset version [bold]{d.version}[/]: {d.rows:,} rows, trained on {train['first']} to "
             f"{train['last']}, gated on {gate['first']} to {gate['last']}",
+            highlight=False,
+        )
+    trained = pointers.current(stores, target, "candidate_model")
+    if constant := trained.details.get("constant") if trained else None:
+        console.print(
+            f"[yellow]note[/]: {', '.join(constant)} had one value in all rows that trained the last "
+            "candidate, so that nothing was learned from it",
             highlight=False,
         )
     champion = promotions.champion(stores.ledger, target.key)

@@ -42,6 +42,7 @@ class TrainingReport:
         reused: Whether the same training had been done before.
         run_id: MLflow's run.
         importance: PNG.
+        constant: Features of one value in all training rows.
         warning: What could not be projected.
     """
 
@@ -56,6 +57,7 @@ class TrainingReport:
     reused: bool
     run_id: str | None
     importance: bytes | None
+    constant: tuple[str, ...] = ()
     warning: str = ""
 
     def shown(self) -> dict[str, Any]:
@@ -71,6 +73,7 @@ class TrainingReport:
             "reused": self.reused,
             "mlflow_run": self.run_id,
             "importance": self.importance,
+            "features_of_one_value": ", ".join(self.constant) or None,
             "warning": self.warning or None,
         }
 
@@ -115,6 +118,7 @@ def train_candidate(
     details: dict[str, Any] = {"recipe": recipe, "dataset_version": dataset.version, "warning": ""}
     details["loss"] = target.kind.loss
     details |= _numbers(candidate, "candidate")
+    details["constant"] = [f.name for f in candidate.features if f.constant]
     if baseline is not None:
         details |= _numbers(baseline, "baseline")
     run_id = None
@@ -239,5 +243,6 @@ def _reported(
         reused=reused,
         run_id=details["run_id"],
         importance=image,
+        constant=tuple(details.get("constant", ())),
         warning=details["warning"],
     )

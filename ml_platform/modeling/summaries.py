@@ -32,6 +32,15 @@ class FeatureSummary:
     quantiles: tuple[float, ...]
     shares: dict[str, float]
 
+    @property
+    def constant(self) -> bool:
+        """Whether all training rows have one value, from which nothing can be learned."""
+        if self.missing:
+            return False
+        if self.kind == "numeric":
+            return self.quantiles[0] == self.quantiles[-1]
+        return max(self.shares.values(), default=0.0) == 1.0
+
 
 def summarise(encoder: Encoder, matrix: Floats) -> tuple[FeatureSummary, ...]:
     """A summary of each column of an encoded matrix (rows, features)."""

@@ -1,11 +1,12 @@
 """Training reads only a named version, and the same version, code and seed give the same model."""
 
 import pytest
-from library import Library, open_library, second, spoil
+from library import FIRST_WEEK, SERVED, Library, open_library, second, spoil
 
+from ml_platform.cli.summary import print_summary
 from ml_platform.datasets import versions
 from ml_platform.errors import IntegrityError, NotReadyError
-from ml_platform.lifecycle import pointers
+from ml_platform.lifecycle import pointers, training_data
 from ml_platform.lifecycle.training import recipe_of, train_candidate
 from ml_platform.modeling import bundle
 from ml_platform.registry import promotions
@@ -79,3 +80,21 @@ def test_a_spoilt_object_of_the_dataset_stops_training_and_keeps_the_last_candid
 def test_without_a_version_there_is_nothing_to_train_on(fresh: Library) -> None:
     with pytest.raises(NotReadyError, match="materialise training_dataset"):
         train_candidate(fresh.platform, fresh.target, fresh.now)
+
+
+def test_a_feature_of_one_value_trains_and_is_told(
+    fresh: Library, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weeks = fresh.weeks(FIRST_WEEK, SERVED[0])
+    fresh.deliver("loans", weeks, edits={w: {"pages": dict.fromkeys(range(90), 300)} for w in weeks})
+    for feed in fresh.use_case.config.feeds:
+        if feed.name != "loans":
+            fresh.deliver(feed.name, weeks)
+    fresh.build("features", weeks)
+    fresh.build("labels", weeks[:-1])
+    training_data.build(fresh.platform, fresh.target, fresh.now)
+    report = train_candidate(fresh.platform, fresh.target, fresh.now)
+    assert report.constant == ("pages",) and report.shown()["features_of_one_value"] == "pages"
+    assert train_candidate(fresh.platform, fresh.target, fresh.now).constant == ("pages",), "also when reused"
+    print_summary(fresh.platform, fresh.use_case, [fresh.target.model.name], [], 0.0)
+    assert "pages had one value in all rows" in " ".join(capsys.readouterr().out.split())

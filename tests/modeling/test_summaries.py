@@ -19,3 +19,12 @@ def test_a_feature_without_values_has_no_mean() -> None:
     assert empty.missing == pytest.approx(1.0)
     assert empty.mean is None
     assert empty.quantiles == ()
+
+
+def test_a_feature_of_one_value_is_constant_unless_some_rows_lack_it() -> None:
+    encoder = Encoder(
+        (("one", "numeric"), ("gaps", "numeric"), ("two", "numeric"), ("word", "categorical")),
+        {"word": ("a", "b")},
+    )
+    matrix = np.array([[3.0, 3.0, 3.0, 1], [3.0, np.nan, 4.0, 1]])
+    assert [f.name for f in summarise(encoder, matrix) if f.constant] == ["one", "word"]
