@@ -40,6 +40,7 @@ KindName: TypeAlias = Literal["binary", "regression", "multiclass"]
 EstimatorName: TypeAlias = Literal["lightgbm", "logistic", "ridge"]
 
 SEARCH_PATH_VARIABLE = "ML_PLATFORM_USE_CASES"
+EXAMPLES_VARIABLE = "ML_PLATFORM_EXAMPLES"
 SCHEMA_VERSION = 1
 """Version of the format of ``use_case.yaml`` that this platform reads."""
 RESERVED_NAMES = frozenset({"feed", "platform", "broken_use_cases", "demo"})
@@ -724,12 +725,32 @@ def _require_known_version(file: YamlFile) -> None:
         )
 
 
+def shows_examples() -> bool:
+    """Whether the built-in use cases are part of this installation: ``$ML_PLATFORM_EXAMPLES``, true if unset.
+
+    Raises:
+        ConfigError: It is neither true nor false.
+    """
+    said = os.environ.get(EXAMPLES_VARIABLE, "").strip().lower()
+    if said not in {"", "true", "false"}:
+        raise ConfigError(
+            f"'{said}' does not say whether the built-in use cases are shown",
+            where=EXAMPLES_VARIABLE,
+            fix="set it to true or false",
+        )
+    return said != "false"
+
+
 def use_case_files() -> list[Path]:
     """All ``use_case.yaml`` of the built-in folder and of ``$ML_PLATFORM_USE_CASES``.
 
-    The variable holds folders separated by ``os.pathsep``; each is a use case or a folder of them.
+    The variable holds folders separated by ``os.pathsep``; each is a use case or a folder of them. With
+    ``$ML_PLATFORM_EXAMPLES`` false the built-in ones are left out.
+
+    Raises:
+        ConfigError: ``$ML_PLATFORM_EXAMPLES`` is neither true nor false.
     """
-    roots = [Path(__file__).resolve().parent / "use_cases"]
+    roots = [Path(__file__).resolve().parent / "use_cases"] if shows_examples() else []
     roots += [Path(p) for p in os.environ.get(SEARCH_PATH_VARIABLE, "").split(os.pathsep) if p]
     files: list[Path] = []
     for root in roots:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from ml_platform.config import use_case_files
 from ml_platform.discovery import discover
 from ml_platform.errors import ConfigError
 from ml_platform.lifecycle.platform import Platform
@@ -16,6 +17,20 @@ def test_use_cases_are_found_in_folders_and_folders_of_them(
     for folder in (own_use_case, own_use_case.parent):
         monkeypatch.setenv("ML_PLATFORM_USE_CASES", str(folder))
         assert discover().use_cases["library_loans"].folder == own_use_case
+
+
+def test_an_installation_can_leave_the_built_in_ones_out(
+    own_use_case: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A team's graph, jobs and catalogue hold what is theirs."""
+    built_in = {p.parent.name for p in use_case_files()} - {"library_loans"}
+    assert built_in and built_in < set(discover().use_cases)
+    monkeypatch.setenv("ML_PLATFORM_EXAMPLES", "false")
+    assert set(discover().use_cases) == {"library_loans"}
+    monkeypatch.setenv("ML_PLATFORM_EXAMPLES", "perhaps")
+    with pytest.raises(ConfigError, match="'perhaps' does not say") as caught:
+        discover()
+    assert caught.value.where == "ML_PLATFORM_EXAMPLES" and "true or false" in caught.value.fix
 
 
 def test_a_folder_that_two_paths_lead_to_is_one_use_case(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select
 
+from ml_platform.config import EXAMPLES_VARIABLE, shows_examples
 from ml_platform.discovery import absent_folders
 from ml_platform.errors import NotFoundError
 from ml_platform.storage.tables import COMMITTED, CacheGeneration, Dataset, Head, Promotion
@@ -67,7 +68,9 @@ def lacking_folders() -> str:
 
 def _searched() -> str:
     lacking = lacking_folders()
-    return "the built-in folder and ML_PLATFORM_USE_CASES" + (f"; {lacking}" if lacking else "")
+    built_in = "the built-in folder and " if shows_examples() else ""
+    hidden = "" if built_in else f" ({EXAMPLES_VARIABLE} leaves the built-in ones out)"
+    return f"{built_in}ML_PLATFORM_USE_CASES{hidden}" + (f"; {lacking}" if lacking else "")
 
 
 def _kept(platform: Platform, models: Sequence[str]) -> str:

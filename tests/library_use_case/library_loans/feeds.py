@@ -14,8 +14,7 @@ INSTANT = pa.timestamp("us", tz="UTC")
 def _week(key, settings):
     """One week of loans with everything that will ever be known of them.
 
-    For tests of bad input: ``rows`` sets a week's size, ``edits`` cells by week, column and row;
-    ``without`` names columns that are not delivered.
+    For bad input: ``rows`` sets a week's size, ``edits`` cells by week, column and row, ``without`` columns.
     """
     monday = dt.datetime.fromisoformat(key).replace(tzinfo=dt.UTC)
     random = np.random.default_rng([7, monday.toordinal()])
