@@ -178,6 +178,16 @@ class PartitionScheme:
             moment = moment.replace(hour=23)
         return self._written(moment)
 
+    def key(self, text: str) -> str:
+        """The one partition that a person means, as :meth:`read`.
+
+        Raises:
+            PartitionError: It cannot be read, is off the grid, or outside the declared range.
+        """
+        found = self.read(text)
+        self.day(found)
+        return found
+
     def _finer(self, moment: datetime) -> bool:
         """Whether an instant is given more finely than a partition begins."""
         return moment.time() != (time(moment.hour) if self.width == "hourly" else time(0))

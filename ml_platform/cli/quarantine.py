@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from ml_platform.cli.shared import console, platform, table
+from ml_platform.cli.shared import console, platform, table, tell_absent
 
 app = typer.Typer(help="Quarantined rows.", no_args_is_help=True)
 Feed = Annotated[str, typer.Argument(help="Name of the feed.")]
-Partition = Annotated[str | None, typer.Option(help="Only this partition.")]
+Partition = Annotated[str | None, typer.Option(help="Only this partition, as 2023-08 or 2023-W31 too.")]
 
 
 @app.command("list")
@@ -18,7 +18,9 @@ def list_rows(feed: Annotated[str | None, typer.Option(help="Only of this feed."
     """Where rows are quarantined, and why."""
     from ml_platform.lifecycle.quarantine import summary
 
-    rows = [(s.feed, s.partition, s.rows, s.reasons) for s in summary(platform(), feed)]
+    stores = platform()
+    rows = [(s.feed, s.partition, s.rows, s.reasons) for s in summary(stores, feed)]
+    tell_absent(stores)
     console.print(table("Quarantine", ("feed", "partition", "rows", "rules broken"), rows))
 
 

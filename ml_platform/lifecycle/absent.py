@@ -1,4 +1,4 @@
-"""A use case that is not there: whether it ever was, what is kept of it, and which one was meant."""
+"""A use case or a feed that is not there: whether it ever was, what is kept of it, which one was meant."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sqlalchemy import func, select
 from ml_platform.config import EXAMPLES_VARIABLE, shows_examples
 from ml_platform.discovery import absent_folders
 from ml_platform.errors import NotFoundError
-from ml_platform.storage.tables import COMMITTED, CacheGeneration, Dataset, Head, Promotion
+from ml_platform.storage.tables import COMMITTED, CacheGeneration, Dataset, Delivery, Head, Promotion
 
 if TYPE_CHECKING:
     from ml_platform.lifecycle.platform import Platform
@@ -37,6 +37,37 @@ def no_use_case(platform: Platform, name: str) -> NotFoundError:
         )
     meant = f"did you mean '{close[0]}'? Else " if close else ""
     return NotFoundError(what, where=_searched(), fix=meant + fix)
+
+
+def no_feed(platform: Platform, name: str) -> NotFoundError:
+    """The error of a feed that no use case declares: whether it was ever delivered, and whose it may be."""
+    known = sorted({f.name for u in platform.use_cases.values() for f in u.config.feeds})
+    with platform.ledger.begin() as session:
+        query = select(func.count(Delivery.partition.distinct())).where(Delivery.feed == name)
+        delivered = session.scalar(query)
+    if not delivered:
+        close = get_close_matches(name, known, 1, 0.7)
+        meant = f"did you mean '{close[0]}'? Else " if close else ""
+        fix = f"{meant}choose one of: {', '.join(known) or 'none found'}"
+        return NotFoundError(f"there is no feed '{name}'", fix=fix)
+    # Deliveries are of a feed, which several use cases may share: whose it was is not kept.
+    gone = ", ".join(f"'{n}'" for n in removed(platform))
+    broken = ", ".join(f"'{b.name}'" for b in platform.discovery.broken)
+    told = [f"{gone} {'were' if ',' in gone else 'was'} removed"] if gone else []
+    told += [f"{broken} cannot be read"] if broken else []
+    because = f"use case {'; use case '.join(told)}, and no other" if told else "no use case"
+    do = (
+        ["put the folder of its use case back, or the folder's path into ML_PLATFORM_USE_CASES"]
+        if gone
+        else []
+    )
+    do += ["mend what `ml-platform use-case list` shows as broken"] if broken else []
+    do += [] if do else ["declare it again in the `feeds` of its use_case.yaml"]
+    return NotFoundError(
+        f"feed '{name}' is declared no more: {because} declares it",
+        where=_searched(),
+        fix=f"{', or '.join(do)}; {delivered} partition(s) of it are kept, nothing was deleted",
+    )
 
 
 def removed(platform: Platform) -> dict[str, NotFoundError]:

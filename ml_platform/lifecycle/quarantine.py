@@ -15,9 +15,11 @@ from ml_platform.contracts.model import KNOWN_AT, PARTITION_KEY
 from ml_platform.errors import NotFoundError
 from ml_platform.feed_config import FeedConfig
 from ml_platform.ingestion.history import as_of_view, withdraw
+from ml_platform.lifecycle.absent import no_feed
 from ml_platform.lifecycle.acceptance import AcceptanceReport, judge, quarantine_asset
 from ml_platform.lifecycle.contract_changes import refuse_breaking
 from ml_platform.lifecycle.feed_contracts import contract_of
+from ml_platform.lifecycle.held import why_held
 from ml_platform.lifecycle.platform import Platform
 from ml_platform.lifecycle.views import accepted_asset
 from ml_platform.storage.ledger import NewPublication
@@ -39,14 +41,13 @@ def find_feed(platform: Platform, name: str) -> tuple[UseCase, FeedConfig]:
     """A feed by its name, with a use case that declares it.
 
     Raises:
-        NotFoundError: No use case declares it.
+        NotFoundError: No use case declares it, or none does any more.
     """
     for use_case in platform.use_cases.values():
         for feed in use_case.config.feeds:
             if feed.name == name:
                 return use_case, feed
-    known = sorted({f.name for u in platform.use_cases.values() for f in u.config.feeds})
-    raise NotFoundError(f"there is no feed '{name}'", fix=f"choose one of: {', '.join(known)}")
+    raise no_feed(platform, name)
 
 
 def summary(platform: Platform, feed: str | None = None) -> list[QuarantineSummary]:
@@ -61,20 +62,25 @@ def summary(platform: Platform, feed: str | None = None) -> list[QuarantineSumma
                 rules = sorted(set(table["rule"].to_pylist()))
                 found.append(QuarantineSummary(name, key, head.rows, ", ".join(rules)))
         found += [
-            QuarantineSummary(name, r.partition, r.held, f"held back: {_why_held(platform, r)}")
+            QuarantineSummary(name, r.partition, r.held, f"held back: {why_held(platform, r)}")
             for r in held_back(platform, name)
         ]
     return found
 
 
 def rows(platform: Platform, feed: str, partition: str | None = None) -> pa.Table:
-    """Quarantined rows of a feed, or of one of its partitions.
+    """Quarantined rows of a feed, or of one of its partitions, which may be given as people write it.
 
     Returns:
         Partition, rule, column, value (JSON), reason and the delivered row (JSON, ``row``).
+
+    Raises:
+        NotFoundError: There is no such feed.
+        PartitionError: There is no such partition.
     """
-    find_feed(platform, feed)
-    heads = platform.ledger.heads(quarantine_asset(feed), [partition] if partition else None)
+    use_case, _ = find_feed(platform, feed)
+    keys = [use_case.scheme.key(partition)] if partition else None
+    heads = platform.ledger.heads(quarantine_asset(feed), keys)
     tables = [read_table(platform.lake.get(h.digest)) for h in heads.values()]
     if not tables:
         names = ["partition_key", "rule", "column", "value", "reason", "row"]
@@ -96,18 +102,22 @@ def replay(
 
     Raises:
         NotFoundError: There is no such feed, or nothing of it waits.
+        PartitionError: There is no such partition.
         ContractError: The contract is malformed, or breaks with the one that judged what was accepted.
     """
     use_case, config = find_feed(platform, feed)
+    wanted = use_case.scheme.key(partition) if partition else None
     waiting = {s.partition for s in summary(platform, feed)}
     older = set(_under_another_contract(platform, use_case, feed)) if accepted else set()
     found = waiting | older
-    chosen = found & {partition} if partition else found
+    chosen = found & {wanted} if wanted else found
     if not chosen:
         fix = "`ml-platform quarantine list` shows what does"
         if not accepted:
             fix += "; --accepted judges what was accepted under another contract"
-        raise NotFoundError("nothing waits to be replayed", where=feed, fix=fix)
+        raise NotFoundError(
+            "nothing waits to be replayed", where=f"{feed}, {wanted}" if wanted else feed, fix=fix
+        )
     now = platform.clock(use_case).now()
     withdrawn = _withdraw(platform, use_case, config, sorted(chosen & older), now)
     deliveries = _last_deliveries(platform, feed, chosen)
@@ -167,17 +177,6 @@ def held_back(platform: Platform, feed: str) -> list[Acceptance]:
     )
     with platform.ledger.begin() as session:
         return list(session.scalars(query))
-
-
-def _why_held(platform: Platform, row: Acceptance) -> str:
-    """The rules that hold a partition back, and what was seen; else those that could not be judged."""
-    table = read_table(platform.lake.get(row.evidence_digest)).to_pylist() if row.evidence_digest else []
-    rules = [r for r in table if r["partition"] == row.partition and r["on_breach"] == "hold"]
-    for state in ("FAIL", "UNKNOWN"):
-        found = [f"{r['rule']} ({r['reason']})" for r in rules if r["state"] == state]
-        if found:
-            return "; ".join(found)
-    return "see its contract"
 
 
 def _last_deliveries(platform: Platform, feed: str, partitions: set[str]) -> dict[str, Delivery]:

@@ -123,6 +123,10 @@ class ReplayConfig(Config):
 
     feed: str = Field(description="Name of the feed.")
     partition: str | None = Field(default=None, description="Only this partition.")
+    accepted: bool = Field(
+        default=False,
+        description="Judge what another contract accepted, too; what fails now is withdrawn from now on.",
+    )
 
 
 @op(description="Approves or rejects the candidate that waits; an approved one is promoted.")
@@ -147,11 +151,10 @@ def replay_quarantined(context: OpExecutionContext, config: ReplayConfig, platfo
     """Replay."""
     from ml_platform.lifecycle.quarantine import replay
 
-    report = replay(platform.get(), config.feed, config.partition)
+    report = replay(platform.get(), config.feed, config.partition, accepted=config.accepted)
     context.log.info(report.sentence())
-    context.add_output_metadata(
-        {name: report.total(name) for name in ("landed", "accepted", "quarantined", "held")}
-    )
+    numbers = {name: report.total(name) for name in ("landed", "accepted", "quarantined", "held")}
+    context.add_output_metadata(numbers | {"withdrawn": report.withdrawn})
 
 
 @job(description="A person's word on the candidate that waits.", executor_def=in_process_executor)

@@ -1,6 +1,7 @@
 """What is told of a use case that is not there: it was once, its folder is named wrongly, or so is it."""
 
 import os
+import re
 import socket
 import sys
 from collections.abc import Iterator
@@ -63,8 +64,34 @@ def test_one_that_was_removed_is_told_by_every_reader(
         assert f"ML_PLATFORM_USE_CASES names {gone}, which does not exist as a folder" in shown
 
 
+def test_a_feed_of_one_that_was_removed_is_told_by_quarantine(
+    gone: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for arguments in (["list", "--feed", "loans"], ["show", "loans"], ["replay", "loans"]):
+        shown = told(["quarantine", *arguments], monkeypatch, capsys)
+        assert f"feed 'loans' is declared no more: use case '{NAME}' was removed" in shown, arguments
+        assert "put the folder of its use case back" in shown and "nothing was deleted" in shown
+        assert re.search(r"; [1-9]\d* partition\(s\) of it are kept", shown), "how many are kept"
+    assert "there is no feed 'lons'" in told(["quarantine", "replay", "lons"], monkeypatch, capsys)
+
+
+def test_a_feed_that_a_use_case_no_longer_declares_is_told(
+    served: Library, own_use_case: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ML_PLATFORM_HOME", str(served.platform.home))
+    file = own_use_case / "use_case.yaml"
+    file.write_text(re.sub(r"\bloans\b", "lendings", file.read_text()))
+    shown = told(["quarantine", "replay", "loans"], monkeypatch, capsys)
+    assert "feed 'loans' is declared no more: no use case declares it" in shown
+    assert "declare it again in the `feeds`" in shown
+    assert "did you mean 'lendings'?" in told(["quarantine", "show", "lending"], monkeypatch, capsys)
+    file.write_text("name: [")
+    shown = told(["quarantine", "replay", "loans"], monkeypatch, capsys)
+    assert f"use case '{NAME}' cannot be read, and no other declares it" in shown
+
+
 def test_what_is_shown_says_what_is_not(gone: Path) -> None:
-    for arguments in (["use-case", "list"], ["catalogue", "--json"]):
+    for arguments in (["use-case", "list"], ["catalogue", "--json"], ["quarantine", "list"]):
         shown = CliRunner().invoke(app, arguments).output
         assert f"'{NAME}' was removed" in shown, arguments
         assert f"{gone}, which does not exist as a folder" in shown

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 from library import Library, open_library
 
-from ml_platform.errors import NotFoundError
+from ml_platform.errors import NotFoundError, PartitionError
 from ml_platform.ingestion.history import FAR_FUTURE
 from ml_platform.lifecycle import quarantine
 from ml_platform.lifecycle.contract_changes import contract_changes
@@ -118,6 +118,23 @@ def test_a_corrected_delivery_empties_the_quarantine(library: Library) -> None:
     report = library.deliver("loans", [WEEK])
     assert report.total("accepted") == 90
     assert WEEK not in {s.partition for s in quarantine.summary(library.platform)}
+
+
+def test_partitions_are_read_as_people_write_them(library: Library) -> None:
+    assert quarantine.rows(library.platform, "loans", "2020-W13").num_rows == 2
+    for wrong, why in (
+        ("soon", "is not a partition key"),
+        ("2020-03-25", "first day of"),
+        ("2031-W02", "outside"),
+    ):
+        for asked in (quarantine.rows, quarantine.replay):
+            with pytest.raises(PartitionError, match=why):
+                asked(library.platform, "loans", wrong)
+    with pytest.raises(NotFoundError, match=r"nothing waits to be replayed.*\n.*loans, 2020-03-16"):
+        quarantine.replay(library.platform, "loans", "2020-W12")
+    library.advance()
+    report = quarantine.replay(library.platform, "loans", "2020-W13")
+    assert [p.partition for p in report.partitions] == [WEEK]
 
 
 def test_a_replay_of_nothing_says_so(library: Library) -> None:

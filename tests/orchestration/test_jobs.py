@@ -1,6 +1,7 @@
 """The jobs that a person launches: roll back, decide, replay."""
 
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +190,27 @@ class TestReplay:
 
         assert result.success
         assert [s.partition for s in quarantine.summary(Platform(), "loans")] == [HELD_WEEK]
+
+    def test_a_partition_is_named_as_people_write_it(self, waiting: Path) -> None:
+        mend(waiting, {"max_value: 2000": "max_value: 20000"})
+        year, week, _ = date.fromisoformat(SPOILT_WEEK).isocalendar()
+        config = {"feed": "loans", "partition": f"{year}-W{week:02}"}
+
+        assert run("replay_quarantine", "replay_quarantined", config).success
+
+        assert [s.partition for s in quarantine.summary(Platform(), "loans")] == [HELD_WEEK]
+        refused = run("replay_quarantine", "replay_quarantined", {"feed": "loans", "partition": "soon"})
+        assert "'soon' is not a partition key" in why(refused)
+
+    def test_what_another_contract_accepted_is_judged_where_that_is_asked_for(self, waiting: Path) -> None:
+        mend(waiting, {"max_value: 2000": "max_value: 500"})
+        only_waiting = run("replay_quarantine", "replay_quarantined", {"feed": "loans"})
+        config = {"feed": "loans", "accepted": True}
+        all_of_it = run("replay_quarantine", "replay_quarantined", config)
+
+        assert shown(only_waiting, "replay_quarantined")["withdrawn"] == 0
+        assert shown(all_of_it, "replay_quarantined")["withdrawn"] > 500
+        assert len(quarantine.summary(Platform(), "loans")) > 30, "weeks that had been accepted, too"
 
     def test_what_still_breaks_the_contract_stays_where_it_is(self, waiting: Path) -> None:
         before = quarantine.summary(Platform(), "loans")

@@ -13,15 +13,12 @@ from sqlalchemy import func, select
 from ml_platform.lifecycle.acceptance import quarantine_asset
 from ml_platform.lifecycle.guard.evidence_tables import Tables
 from ml_platform.lifecycle.guard.records import cleared_partitions, ever_held
+from ml_platform.lifecycle.held import judged, why_held
 from ml_platform.monitoring.quarantined import Delivered, quarantined_share
 from ml_platform.monitoring.shifts import NULL_STEP
 from ml_platform.statistics.finding import Finding
 from ml_platform.storage.parquet import read_table
-from ml_platform.storage.recent import RecentTables
 from ml_platform.storage.tables import Acceptance, Delivery
-
-_EVIDENCE = RecentTables(64 << 20)
-"""What acceptance found; each day looks at that of the last ones again."""
 
 
 def premature_labels(tables: Tables) -> list[Finding]:
@@ -56,14 +53,14 @@ def deliveries(tables: Tables) -> list[Finding]:
     """What the contract holds back of the use case's feeds at present, and what it sent to quarantine."""
     rows = _last_acceptances(tables, tables.window_keys[0])
     held = [r for r in rows if r.status == "held"]
-    reasons = _reasons(tables, held)
+    last = {r.feed: r for r in sorted(held, key=lambda r: r.partition)}
     found = [
         Finding(
             statistic="held_partition",
             subject=feed,
             state="FAIL",
-            detail=f"the contract holds back {', '.join(r.partition for r in held if r.feed == feed)}"
-            + (f": {reasons[feed]}" if feed in reasons else ""),
+            detail=f"the contract holds back {', '.join(r.partition for r in held if r.feed == feed)}: "
+            + why_held(tables.platform, last[feed]),
             estimate=float(sum(r.held for r in held if r.feed == feed)),
             partitions=tuple(sorted(r.partition for r in held if r.feed == feed)),
         )
@@ -89,24 +86,6 @@ def _last_acceptances(
         last = last.where(Acceptance.partition < before)
     with tables.platform.ledger.begin() as session:
         return list(session.scalars(select(Acceptance).where(Acceptance.id.in_(last))))
-
-
-def _reasons(tables: Tables, held: Sequence[Acceptance]) -> dict[str, str]:
-    """Why the last partition of each feed is held back."""
-    found: dict[str, str] = {}
-    for row in sorted(held, key=lambda r: r.partition):
-        broken = _failed_rules(tables, row.evidence_digest) if row.evidence_digest else []
-        mine = [r for r in broken if r["partition"] == row.partition and r["on_breach"] == "hold"]
-        if mine:
-            found[row.feed] = "; ".join(r["reason"] for r in mine)
-    return found
-
-
-def _failed_rules(tables: Tables, digest: str) -> list[dict[str, str]]:
-    table = _EVIDENCE.table(tables.platform.lake, digest)
-    table = table.filter(pc.equal(table["state"], "FAIL"))
-    rows: list[dict[str, str]] = table.select(["partition", "rule", "on_breach", "reason"]).to_pylist()
-    return rows
 
 
 # --- quarantine -----------------------------------------------------------------------------------
@@ -212,7 +191,7 @@ def _broken_rules(tables: Tables, rows: Sequence[Acceptance]) -> list[Finding]:
     mine = {(r.feed, r.partition) for r in rows if r.status == "accepted"}
     for digest in {r.evidence_digest for r in rows if r.evidence_digest}:
         feed = next(r.feed for r in rows if r.evidence_digest == digest)
-        for row in _failed_rules(tables, digest):
+        for row in judged(tables.platform, digest):
             if row["on_breach"] == "hold" and (feed, row["partition"]) in mine:
                 broken.setdefault((feed, row["rule"]), []).append((row["partition"], row["reason"]))
     return [

@@ -127,6 +127,7 @@ BAD_INPUT = {
     "a use case that was removed while it has predictions": [
         "lifecycle/test_health.py::test_one_that_was_removed_while_it_has_predictions_is_told",
         "cli/test_absent.py::test_one_that_was_removed_is_told_by_every_reader",
+        "cli/test_absent.py::test_a_feed_of_one_that_was_removed_is_told_by_quarantine",
     ],
     "a feed that two use cases declare differently": [
         "cli/test_use_cases.py::test_a_feed_that_another_use_case_tells_otherwise_is_told"
