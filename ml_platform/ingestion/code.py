@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import Any
 
 from ml_platform.errors import FeedError
+from ml_platform.ingestion.unending import kept_running
 
 _SPEC = re.compile(r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$")
 _PACKAGE_ROOT = Path(__file__).resolve().parent.parent
@@ -84,8 +85,9 @@ def load_code(folder: Path, spec: str) -> Callable[..., Any]:
     """
     file, module_name, function_name = code_file(folder, spec)
     try:
-        module = importlib.import_module(f"{package_of(folder.resolve())}.{module_name}")
-    except Exception as error:
+        with kept_running():
+            module = importlib.import_module(f"{package_of(folder.resolve())}.{module_name}")
+    except (Exception, SystemExit) as error:  # one that ends its process would end a run without a word
         raise FeedError(
             f"the reader's module fails to import: {type(error).__name__}: {error}",
             where=place_of(error, folder) or str(file),

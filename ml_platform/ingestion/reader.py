@@ -29,6 +29,7 @@ from ml_platform.feed_config import FeedConfig
 from ml_platform.ingestion.code import defined_at, load_code, place_of
 from ml_platform.ingestion.placing import place
 from ml_platform.ingestion.sources import read_source
+from ml_platform.ingestion.unending import kept_running
 from ml_platform.partitions import Partition
 
 INSTANT = pa.timestamp("us", tz="UTC")
@@ -105,8 +106,9 @@ def read_feed(
 
 def _call(reader: FeedReader, request: FeedRequest, folder: Path, spec: str) -> pa.Table:
     try:
-        delivery = reader(request)
-        return delivery if isinstance(delivery, pa.Table) else _assembled(delivery)
+        with kept_running():
+            delivery = reader(request)
+            return delivery if isinstance(delivery, pa.Table) else _assembled(delivery)
     except PlatformError as error:
         raise FeedError(
             f"feed {request.feed}: {error.what}",

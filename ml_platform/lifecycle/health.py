@@ -30,7 +30,10 @@ for spec in sys.argv[2:]:
         print()
         print(json.dumps([error.what, error.where, error.fix]))
         sys.exit(3)
+sys.exit(4)
 """
+_IMPORTED = 4
+"""Exit code of its end: that of a module which ends the process meanwhile may be 0."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,7 @@ def require_importable(use_case: UseCase, seconds: float = IMPORT_SECONDS) -> No
     if done.code == 3:
         what, where, fix = json.loads(done.output.splitlines()[-1])
         raise FeedError(what, where=where, fix=fix)
-    if done.code:
+    if done.code != _IMPORTED:
         raise FeedError(
             f"its feed code ended its process: {done.how}",
             where=done.place(use_case.folder) or where,

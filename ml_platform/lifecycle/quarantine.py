@@ -22,6 +22,7 @@ from ml_platform.lifecycle.feed_contracts import contract_of
 from ml_platform.lifecycle.held import why_held
 from ml_platform.lifecycle.platform import Platform
 from ml_platform.lifecycle.views import accepted_asset
+from ml_platform.partitions import STATIC_KEY
 from ml_platform.storage.ledger import NewPublication
 from ml_platform.storage.parquet import read_table, write_table
 from ml_platform.storage.tables import Acceptance, Delivery
@@ -78,8 +79,8 @@ def rows(platform: Platform, feed: str, partition: str | None = None) -> pa.Tabl
         NotFoundError: There is no such feed.
         PartitionError: There is no such partition.
     """
-    use_case, _ = find_feed(platform, feed)
-    keys = [use_case.scheme.key(partition)] if partition else None
+    use_case, config = find_feed(platform, feed)
+    keys = [_key(use_case, config, partition)] if partition else None
     heads = platform.ledger.heads(quarantine_asset(feed), keys)
     tables = [read_table(platform.lake.get(h.digest)) for h in heads.values()]
     if not tables:
@@ -106,7 +107,7 @@ def replay(
         ContractError: The contract is malformed, or breaks with the one that judged what was accepted.
     """
     use_case, config = find_feed(platform, feed)
-    wanted = use_case.scheme.key(partition) if partition else None
+    wanted = _key(use_case, config, partition) if partition else None
     waiting = {s.partition for s in summary(platform, feed)}
     older = set(_under_another_contract(platform, use_case, feed)) if accepted else set()
     found = waiting | older
@@ -123,6 +124,11 @@ def replay(
     deliveries = _last_deliveries(platform, feed, chosen)
     report = judge(platform, use_case, config, deliveries, dict.fromkeys(chosen, now), now)
     return replace(report, withdrawn=withdrawn)
+
+
+def _key(use_case: UseCase, feed: FeedConfig, text: str) -> str:
+    """The partition that a person means; a feed without event time has one only."""
+    return text if feed.static and text == STATIC_KEY else use_case.scheme.key(text)
 
 
 def _under_another_contract(platform: Platform, use_case: UseCase, feed: str) -> Iterator[str]:

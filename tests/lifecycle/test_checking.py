@@ -244,7 +244,8 @@ def test_code_that_loops_is_ended_and_told(own_use_case: Path) -> None:
         ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "killed by SIGSEGV (Segmentation fault)"),
         ("raise KeyboardInterrupt", "killed by SIGINT"),
         ("raise SystemExit(7)", "its reader fails: SystemExit: 7"),
-        ("import os; os._exit(7)", "exit code 7"),
+        ("import os; os._exit(0)", "its reader fails: EndedProcess: os._exit(0)"),
+        ("import ctypes; ctypes.CDLL(None)._exit(0)", "exit code 0"),
     ],
 )
 def test_code_that_ends_its_process_is_told_with_its_line(own_use_case: Path, code: str, why: str) -> None:
@@ -254,7 +255,7 @@ def test_code_that_ends_its_process_is_told_with_its_line(own_use_case: Path, co
     assert why in found.what
     line = next(n for n, text in enumerate(lines, 1) if code in text)
     assert found.where.startswith(
-        str(own_use_case) if "_exit" in code else f"{own_use_case / 'feeds.py'}:{line}"
+        str(own_use_case) if "CDLL" in code else f"{own_use_case / 'feeds.py'}:{line}"
     )
     assert found.fix
 

@@ -57,7 +57,22 @@ BROKEN: dict[str, tuple[Callable[[Path], None], str, str]] = {
     ),
     "ending": (
         append("feeds.py", "\nimport os\nos._exit(9)\n"),
+        "fails to import: EndedProcess: os._exit(9)",
+        "feeds.py:101",
+    ),
+    "ending_well": (
+        append("feeds.py", "\nimport sys\nsys.exit(0)\n"),
+        "fails to import: SystemExit: 0",
+        "feeds.py:101",
+    ),
+    "ending_at_once": (
+        append("feeds.py", "\nimport ctypes\nctypes.CDLL(None)._exit(9)\n"),
         "its process: exit code 9",
+        "feeds:read_loans",
+    ),
+    "ending_at_once_and_well": (
+        append("feeds.py", "\nimport ctypes\nctypes.CDLL(None)._exit(0)\n"),
+        "its process: exit code 0",
         "feeds:read_loans",
     ),
     "crashing": (

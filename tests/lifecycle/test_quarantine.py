@@ -122,6 +122,7 @@ def test_a_corrected_delivery_empties_the_quarantine(library: Library) -> None:
 
 def test_partitions_are_read_as_people_write_them(library: Library) -> None:
     assert quarantine.rows(library.platform, "loans", "2020-W13").num_rows == 2
+    assert quarantine.rows(library.platform, "branches", "static").num_rows == 0
     for wrong, why in (
         ("soon", "is not a partition key"),
         ("2020-03-25", "first day of"),

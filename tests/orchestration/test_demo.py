@@ -2,6 +2,8 @@
 
 import datetime as dt
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +169,33 @@ def test_a_refused_first_candidate_ends_in_the_summary_and_is_not_trained_again(
         with DagsterInstance.get() as instance:
             (run,) = instance.get_runs()
         assert run.status == DagsterRunStatus.SUCCESS
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("code", "status", "told"),
+    [
+        ("import os; os._exit(0)", 1, "reader fails: EndedProcess: os._exit(0)\n  where: {file}:{line} ("),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", -11, 'File "{file}", line {line} in'),
+    ],
+)
+def test_feed_code_that_ends_a_run_is_told_with_its_line_and_never_reads_as_success(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, status: int, told: str
+) -> None:
+    folder = tmp_path / "use_cases" / NAME
+    write_use_case(folder)
+    enter(monkeypatch, tmp_path / "home", tmp_path / "use_cases")
+    feeds = folder / "feeds.py"
+    text, function = feeds.read_text(), "def read_loans(request):"
+    assert function in text
+    feeds.write_text(text.replace(function, f"{function}\n    {code}"))
+    line = feeds.read_text().splitlines().index(f"    {code}") + 1
+
+    command = [sys.executable, "-c", "from ml_platform.cli import main; main()", "run", NAME]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+
+    assert ended.returncode == status
+    assert told.format(file=feeds, line=line) in ended.stdout + ended.stderr
 
 
 @pytest.mark.slow

@@ -142,6 +142,9 @@ BAD_INPUT = {
         "lifecycle/test_checking.py::test_code_that_loops_is_ended_and_told",
         "test_limited.py::test_what_goes_too_far_is_ended",
         "lifecycle/test_checking.py::test_code_that_ends_its_process_is_told_with_its_line",
+        "orchestration/test_demo.py"
+        "::test_feed_code_that_ends_a_run_is_told_with_its_line_and_never_reads_as_success",
+        "ingestion/test_unending.py::test_another_thread_ends_the_process_but_not_as_if_all_had_gone_well",
         "lifecycle/test_checking.py::test_code_that_cannot_be_imported_is_told_without_reading_data",
         "orchestration/test_limits.py::test_a_run_past_its_limit_ends_says_why_and_the_next_one_works",
         "lifecycle/guard/test_replaying.py::test_a_replay_past_the_limits_of_a_run_ends_and_says_why",
