@@ -1,4 +1,4 @@
-"""``ml-platform verdict | retrain | replay | roi | chart``: guarded retraining by hand."""
+"""``ml-platform verdict | retrain | roi | chart``: guarded retraining by hand."""
 
 from __future__ import annotations
 
@@ -145,107 +145,6 @@ def retrain(
     console.print(f"[bold]{attempt.status}[/]: {escape(attempt.outcome)}", highlight=False)
     if attempt.status != "done":
         raise typer.Exit(1)
-
-
-def replay(
-    use_case: Annotated[str, typer.Argument(help="Use case, or <use_case>/<model>.")],
-    first: Annotated[str, typer.Option("--from", help="First partition.")],
-    last: Annotated[str, typer.Option("--to", help="Last partition.")],
-    compare: Annotated[bool, typer.Option(help="Beside never and calendar retraining.")] = True,
-) -> None:
-    """Play production day by day on the replay clock; a stopped replay goes on where it stood."""
-    import time as wall
-
-    from ml_platform.lifecycle.guard.days import describe
-    from ml_platform.lifecycle.guard.replaying import replay as play
-
-    stores = platform()
-    target = stores.target(use_case)
-    scheme = target.use_case.scheme
-    first, last = scheme.read(first), scheme.read(last, end=True)
-    demo = target.use_case.config.demo
-    started = wall.perf_counter()
-    days, before = 0, ""
-    with console.status("landing what came before …") as status:
-        for day in play(
-            stores,
-            target,
-            first,
-            last,
-            promote_at=demo.promote_at if demo else None,
-            progress=status.update,
-            compare=compare,
-        ):
-            days += 1
-            pace = (wall.perf_counter() - started) / days
-            text = describe(day) or day.note
-            status.update(f"{day.partition} · {pace:.1f} s a {target.use_case.scheme.noun}")
-            if text != before and (_changed(text, before) or day.attempt is not None or day.note):
-                console.print(f"  {day.partition}  {escape(day.note or text)}", highlight=False)
-            before = text
-    seconds = wall.perf_counter() - started
-    if not days:
-        console.print(f"every one of these {scheme.noun}s has been played already", highlight=False)
-    else:
-        console.print(f"{scheme.counted(days)} in {seconds:.0f} s", highlight=False)
-    _ledger_of_the_stretch(stores, target)
-    if compare:
-        _compared(stores, target)
-    console.print(f"chart: {write_chart(stores, target)}", highlight=False)
-
-
-def _by_days(count: tuple[str, int]) -> int:
-    return count[1]
-
-
-def _changed(text: str, before: str) -> bool:
-    """Another verdict than the day before."""
-    return text.split(":", maxsplit=1)[0] != before.split(":", maxsplit=1)[0]
-
-
-def _ledger_of_the_stretch(stores: Platform, target: Target) -> None:
-    from ml_platform.lifecycle.guard.records import verdicts as given
-    from ml_platform.lifecycle.guard.retraining import attempts
-
-    counts: dict[str, int] = {}
-    for verdict in given(stores, target):
-        name = verdict.verdict + (f" ({verdict.kind})" if verdict.kind else "")
-        counts[name] = counts.get(name, 0) + 1
-    ordered = sorted(counts.items(), key=_by_days, reverse=True)
-    noun = target.use_case.scheme.noun
-    console.print(table("Verdicts", ("verdict", f"{noun}s"), ordered))
-    day = target.use_case.scheme.local_day
-    rows = [
-        (day(a.as_of), a.action, a.kind or "", a.status, a.outcome[:90], f"{a.seconds:.0f} s")
-        for a in attempts(stores, target)
-        if a.status != "refused"
-    ]
-    refused = sum(a.status == "refused" for a in attempts(stores, target))
-    if rows:
-        console.print(table("Actions", ("as of", "action", "kind", "status", "outcome", "took"), rows))
-    else:
-        console.print("No action was taken.", highlight=False)
-    console.print(f"Refusals: {refused}", highlight=False)
-
-
-def _compared(stores: Platform, target: Target) -> None:
-    from ml_platform.lifecycle.guard.policies import policies
-
-    now = stores.clock(target.use_case).now()
-    noun = target.use_case.scheme.noun
-    with console.status(f"other policies on the same {noun}s …") as status:
-        found = policies(stores, target, now, progress=status.update)
-    if not found:
-        console.print(f"No {noun} is mature yet, so that policies cannot be compared.", highlight=False)
-        return
-    rows = [(p.name, f"{p.loss:.4f}", p.trainings, len(p.by_day)) for p in found]
-    columns = ("policy", f"mean {target.kind.loss_words} by {noun}", "retrainings", f"matured {noun}s")
-    console.print(table(f"The same {noun}s under other policies, with the same recipe", columns, rows))
-    console.print(
-        f"A calendar has no gates: its first model learns on the first {noun} from all that is mature then, "
-        "the gate's rows too, and is not counted.",
-        highlight=False,
-    )
 
 
 def chart(model: Model = None, page: Annotated[Path | None, typer.Option("--html")] = None) -> None:

@@ -21,6 +21,7 @@ from ml_platform.cli import (
     pages,
     quarantine,
     querying,
+    replaying,
     running,
     serving,
     smoke,
@@ -47,7 +48,7 @@ app.command()(champions.approve)
 app.command()(champions.reject)
 app.command()(champions.rollback)
 app.command()(guards.retrain)
-app.command()(guards.replay)
+app.command()(replaying.replay)
 app.command()(drills.drill)
 app.command()(smoke.smoke)
 app.command()(guards.roi)

@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
+from ml_platform.cli.replaying import what_follows
 from ml_platform.cli.shared import console, errors, platform
 from ml_platform.config import SEARCH_PATH_VARIABLE, UseCase, load_use_case
 from ml_platform.errors import ConfigError, PlatformError
@@ -228,19 +229,9 @@ def _play(stores: Platform, instance: Any, name: str, models: Sequence[str]) -> 
     if all(p.before for p in played):
         console.print("[green]everything has been played already[/]: nothing was done again", highlight=False)
         if use_case.config.timeline.clock == "replay":
-            console.print(f"  {_what_follows(use_case, models[0], played[-1])}", highlight=False)
+            following = use_case.scheme.shift(played[-1].act.partitions[1], 1)
+            console.print(f"  {what_follows(use_case, models[0], following)}", highlight=False)
     return print_summary(stores, use_case, models, played, time.perf_counter() - started)
-
-
-def _what_follows(use_case: UseCase, model: str, last: Any) -> str:
-    """How a timeline that has been played goes on."""
-    scheme = use_case.scheme
-    following = scheme.shift(last.act.partitions[1], 1)
-    if scheme.last_key is not None and following > scheme.last_key:
-        return f"the data end with {scheme.last_key}; raise `partitions: end` where there are more"
-    return (
-        f"what came since is played by `ml-platform replay {use_case.name}/{model} --from {following} --to …`"
-    )
 
 
 def _definitions() -> Any:

@@ -1,5 +1,6 @@
 """The guard's commands on a small installation with two served weeks and a verdict."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -178,4 +179,13 @@ def test_a_replay_goes_on_where_the_timeline_stands(home: Library) -> None:
 
     told = run("replay", *words).output
     assert "Verdicts" in told and " weeks in " in told and "No action was taken." in told
-    assert "every one of these weeks has been played already" in run("replay", *words).output
+    last = home.use_case.scheme.last_key
+    again = run("replay", *words).output
+    assert "every one of these weeks has been played already: the timeline stands at 2020-09-20" in again
+    assert f"`ml-platform replay {MODEL} --from 2020-09-28 --to {last}`" in again
+    assert f"`ML_PLATFORM_HOME=… ml-platform replay {MODEL} --from 2020-09-07 --to 2020-09-21`" in again
+
+    on = run("replay", NAME, "--from", "2020-09-21", "--to", "2020-09-28", "--no-compare").output
+    assert "1 week in " in on and "1 of 2 has been played already" in on and "afresh" not in on
+    assert re.search(r"wait_for_labels │ 2 ", on), "verdicts are those of the weeks asked for"
+    assert re.search(r"wait_for_labels │ 3 ", again)

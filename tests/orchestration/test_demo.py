@@ -16,11 +16,12 @@ from typer.testing import CliRunner
 
 from ml_platform.cli import running
 from ml_platform.cli.main import app
+from ml_platform.cli.replaying import what_follows
 from ml_platform.config import DemoConfig, load_use_case
 from ml_platform.definitions import build
 from ml_platform.errors import ConfigError
 from ml_platform.lifecycle.platform import Platform
-from ml_platform.orchestration.demo import Act, Played, _finished, _tags, acts, planned, played_assets
+from ml_platform.orchestration.demo import _finished, _tags, acts, planned, played_assets
 from ml_platform.orchestration.jobs import job_name
 
 from .conftest import enter, write_use_case
@@ -130,12 +131,11 @@ def test_what_has_been_played_says_how_it_goes_on_and_nothing_beyond_the_end_of_
     last = use_case.scheme.last_key
     assert last is not None
     for key, told in (
-        ("2020-09-14", f"`ml-platform replay {NAME}/late_return --from 2020-09-21 --to …`"),
-        (last, f"the data end with {last}"),
+        ("2020-09-21", f"`ml-platform replay {NAME}/late_return --from 2020-09-21 --to {last}`"),
+        (last, f"--from {last} --to {last}`"),
+        (use_case.scheme.shift(last, 1), f"the data end with {last}"),
     ):
-        act = Act("", "monitor", ("2020-01-06", key), None)
-        played = Played(act, "", {}, 0.0, before=True)
-        assert told in running._what_follows(use_case, "late_return", played)
+        assert told in what_follows(use_case, "late_return", key)
 
 
 def test_a_process_that_is_ended_from_outside_is_told() -> None:

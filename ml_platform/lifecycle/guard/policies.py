@@ -56,31 +56,46 @@ def policies(
     target: Target,
     as_of: datetime,
     progress: Callable[[str], None] = lambda _: None,
+    within: tuple[str, str] | None = None,
 ) -> list[Policy]:
     """What was served, beside never retraining and retraining by the calendar, on the same matured days.
 
     Every policy has the same recipe and window. ``never`` keeps the first champion; a calendar policy refits
     to the last mature partition of each day it trains on, the first day included; its periods are a setting.
+
+    Args:
+        platform: The stores.
+        target: The model.
+        as_of: The instant as of which days are mature.
+        progress: Told what is being done.
+        within: First and last partition to judge and count trainings on; all that were served when left out.
+            A calendar begins with the first one served in any case.
     """
     served = platform.ledger.heads(predictions_asset(target))
     last = target.use_case.last_mature(target.model, as_of)
     days = sorted(k for k in served if k <= last)
-    if not days:
+    begin, final = within or (days[0] if days else "", last)
+    days = [d for d in days if d <= final]
+    if not days or days[-1] < begin:
         return []
-    needed = _needed(target, days[0], last)
+    needed = _needed(target, days[0], days[-1])
     progress(f"building what is missing of {len(needed)} partitions")
     ensure_views(platform, target, needed, as_of)
     examples = _Examples(platform, target, _published(platform, target, needed))
-    truth = {k: examples.rows(k) for k in days if k in examples.objects}
+    known = [d for d in days if d in examples.objects]
+    truth = {k: examples.rows(k) for k in known if k >= begin}
+    if not truth:
+        return []
     line = promotions.history(platform.ledger, target.key)
-    trainings = sum(p.action == "promotion" for p in line)
+    since, until = target.use_case.cutoff(begin), target.use_case.cutoff(final)
+    trainings = sum(p.action == "promotion" and since <= p.as_of <= until for p in line)
     found = [_guarded(platform, target, truth, trainings)]
     first = line[-1]
     model = bundle.from_bytes(platform.lake.get(first.model_digest), first.model_digest)
     found.append(_policy("never", 0, {k: (t, model.predict(t)) for k, t in truth.items()}, target))
     for period in target.model.retraining.comparison_periods:
         progress(f"every {target.use_case.scheme.counted(period)}")
-        found.append(_calendar(target, examples, truth, period))
+        found.append(_calendar(target, examples, known, truth, period))
     return found
 
 
@@ -215,12 +230,17 @@ def _guarded(platform: Platform, target: Target, truth: Mapping[str, pa.Table], 
     return _policy("guarded", trainings, scored, target)
 
 
-def _calendar(target: Target, examples: _Examples, truth: Mapping[str, pa.Table], period: int) -> Policy:
-    scored, trainings, days = {}, 0, list(truth)
+def _calendar(
+    target: Target, examples: _Examples, days: Sequence[str], truth: Mapping[str, pa.Table], period: int
+) -> Policy:
+    scored, trainings = {}, 0
     for start in range(0, len(days), period):
+        judged = [d for d in days[start : start + period] if d in truth]
+        if not judged:
+            continue
         model = examples.fitted(days[start])
-        trainings += start > 0
-        for day in days[start : start + period]:
+        trainings += start > 0 and days[start] in truth
+        for day in judged:
             scored[day] = (truth[day], model.predict(truth[day]))
     return _policy(f"every {target.use_case.scheme.counted(period)}", trainings, scored, target)
 

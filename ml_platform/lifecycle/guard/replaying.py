@@ -104,6 +104,14 @@ def _to_play(platform: Platform, target: Target, keys: Sequence[str]) -> list[st
     return [k for k in keys if use_case.cutoff(k) > now or (use_case.cutoff(k) == now and not judged)]
 
 
+def next_to_play(platform: Platform, target: Target) -> str:
+    """The first partition that a replay would play; one after the data's last where they have ended."""
+    scheme = target.use_case.scheme
+    here = scheme.key_at(platform.clock(target.use_case).now())
+    near = [scheme.shift(here, steps) for steps in range(-1, 3)]
+    return _to_play(platform, target, near)[0]
+
+
 def _close_attempts(platform: Platform, target: Target) -> None:
     """Close what a replay that was killed has left running: it would refuse all others for good."""
     for attempt in running(platform, target):

@@ -54,6 +54,20 @@ def test_other_policies_are_judged_on_the_same_weeks(lived: Library) -> None:
     assert guarded_.trainings == 0 and guarded_.by_day == pytest.approx(never.by_day)
 
 
+def test_policies_are_judged_on_the_weeks_asked_for_only(lived: Library) -> None:
+    target = guarded(lived, comparison_periods=(4,))
+    whole = policies(lived.platform, target, lived.now)
+    weeks = lived.weeks(FIRST, "2020-10-12")
+    for asked in (weeks[1:3], weeks[3:], [*weeks[2:], LAST]):
+        found = policies(lived.platform, target, lived.now, within=(asked[0], asked[-1]))
+        for policy, other_ in zip(found, whole, strict=True):
+            same = {k: v for k, v in other_.by_day.items() if k in asked}
+            assert same and policy.by_day == pytest.approx(same), "each goes on as it had begun"
+            assert policy.loss == pytest.approx(sum(same.values()) / len(same))
+        assert found[2].trainings == (weeks[4] in asked)
+    assert policies(lived.platform, target, lived.now, within=(LAST, LAST)) == [], "it is not mature"
+
+
 def test_the_calendars_to_compare_with_are_28_and_42_partitions_unless_told(lived: Library) -> None:
     assert guarded(lived).model.retraining.comparison_periods == (28, 42)
     none = policies(lived.platform, guarded(lived, comparison_periods=()), lived.now)
