@@ -45,12 +45,14 @@ class Ended:
         output: Its standard output.
         errors: Its standard error.
         why: Why it was ended; empty where it ended by itself.
+        limit: What it went beyond: ``seconds`` or ``megabytes``; empty where it ended by itself.
     """
 
     code: int | None
     output: str
     errors: str
     why: str = ""
+    limit: str = ""
 
     @property
     def how(self) -> str:
@@ -98,12 +100,13 @@ def run_limited(
     """
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(command, stdout=output, stderr=errors, env=environment)
-        why, end = "", time.monotonic() + seconds
+        why, limit, end = "", "", time.monotonic() + seconds
         while process.poll() is None:
             if time.monotonic() > end:
-                why = f"it did not end within {seconds:g} s"
+                why, limit = f"it did not end within {seconds:g} s", "seconds"
             elif (used := resident_megabytes(process.pid)) > megabytes:
                 why = f"it took {used:,.0f} MiB of memory, more than {megabytes:,.0f}"
+                limit = "megabytes"
             if why:
                 process.kill()
                 process.wait()
@@ -112,7 +115,7 @@ def run_limited(
         output.seek(0)
         errors.seek(0)
         said, complained = (f.read().decode(errors="replace") for f in (output, errors))
-        return Ended(None if why else process.returncode, said, complained, why)
+        return Ended(None if why else process.returncode, said, complained, why, limit)
 
 
 @contextlib.contextmanager

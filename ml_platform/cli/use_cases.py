@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 from rich.markup import escape
@@ -56,8 +56,20 @@ def check(
         str | None, typer.Argument(help="Name of the use case, or its folder; all when left out.")
     ] = None,
     data: Annotated[bool, typer.Option(help="Read a few partitions of its feeds too.")] = True,
-    timeout: Annotated[float, typer.Option(help="Seconds that reading the data may take.")] = 300,
-    memory: Annotated[float, typer.Option(help="MiB of memory that it may take.")] = 4096,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Read all partitions: what is wrong in later ones, too.")
+    ] = False,
+    timeout: Annotated[
+        float | None,
+        typer.Option(
+            help="Seconds that reading the data may take; limits.run_time when left out, and 300 at most "
+            "without --all."
+        ),
+    ] = None,
+    memory: Annotated[
+        float | None,
+        typer.Option(help="MiB of memory that it may take; limits.memory_mb of the use case when left out."),
+    ] = None,
 ) -> None:
     """Everything that is wrong with a use case, at once, each with file and fix. It changes nothing.
 
@@ -66,22 +78,30 @@ def check(
     features see what became known after the cutoff. One that is broken stops no other from being checked.
     Exits with 1 when something must be mended.
     """
-    limits = (timeout, memory) if data else None
+    how = _Look(timeout, memory, everything) if data else None
     if name is not None:
-        broken = [name] if _wrong(name, _file_of(name), limits) else []
+        broken = [name] if _wrong(name, _file_of(name), how) else []
     else:
         files = {p.resolve(): p.parent.name for p in use_case_files()}
-        broken = [each for path, each in files.items() if _wrong(each, path, limits)]
+        broken = [each for path, each in files.items() if _wrong(each, path, how)]
         if broken:
             console.print(f"[red]broken: {escape(', '.join(broken))}[/]", highlight=False)
     if broken:
         raise typer.Exit(1)
 
 
-def _wrong(name: str, path: Path, limits: tuple[float, float] | None) -> int:
+class _Look(NamedTuple):
+    """How data are read: longest time (s), largest memory (MiB), and whether all of them are."""
+
+    seconds: float | None
+    megabytes: float | None
+    everything: bool
+
+
+def _wrong(name: str, path: Path, how: _Look | None) -> int:
     """How many things must be mended in a use case; all that is wrong is printed.
 
-    ``limits`` are seconds and MiB for reading its data, which is not read without them.
+    Its data are not read where nothing says how.
     """
     from ml_platform.lifecycle.checking import check_data, check_files
     from ml_platform.lifecycle.contract_changes import contract_remarks
@@ -94,9 +114,10 @@ def _wrong(name: str, path: Path, limits: tuple[float, float] | None) -> int:
     remarks += [r for r in (Remark.of(b.error) for b in others) if r not in remarks]
     if use_case is not None and not any(r.level == "error" for r in remarks):
         remarks += contract_remarks(stores, use_case)
-        if limits is not None:
-            with console.status(f"reading a few partitions of {name} …"):
-                remarks += check_data(use_case, seconds=limits[0], megabytes=limits[1])
+        if how is not None:
+            few = "all" if how.everything else "a few"
+            with console.status(f"reading {few} partitions of {name} …"):
+                remarks += check_data(use_case, **how._asdict())
     show_remarks(remarks)
     wrong = sum(r.level == "error" for r in remarks)
     if wrong:

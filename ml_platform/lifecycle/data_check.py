@@ -1,8 +1,8 @@
-"""Looks at what a use case's feeds deliver and what its SQL makes of it, over a few partitions."""
+"""Looks at what a use case's feeds deliver and what its SQL makes of it, over a few partitions or all."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from itertools import product
@@ -19,7 +19,7 @@ from ml_platform.ingestion.reader import read_feed
 from ml_platform.kinds.of import kind_of
 from ml_platform.lifecycle import views
 from ml_platform.lifecycle.acceptance import AcceptanceReport, RuleSummary, accept, quarantine_asset
-from ml_platform.lifecycle.checking import write_remarks
+from ml_platform.lifecycle.checking import STAGE, write_remarks
 from ml_platform.lifecycle.feed_contracts import contract_of
 from ml_platform.lifecycle.landing import land
 from ml_platform.lifecycle.platform import Outside, Platform
@@ -40,17 +40,35 @@ _EFFECTS = {
 _LATER = datetime(9000, 1, 1, tzinfo=UTC)
 
 
-def main(path: Path, scratch: Path) -> None:
-    """Look at the use case of a file and leave the remarks in a folder."""
+def main(path: Path, scratch: Path, *, everything: bool = False) -> None:
+    """Look at the use case of a file and leave the remarks in a folder, and meanwhile what is being done."""
     use_case = load_use_case(path)
     environment = {"ML_PLATFORM_HOME": str(scratch / "home")}
-    write_remarks(list(look(environment, use_case)), scratch)
+
+    def stage(doing: str, origin: str) -> None:
+        (scratch / STAGE).write_text(f"{doing}\n{origin}", encoding="utf-8")
+
+    remarks = list(look(environment, use_case, everything=everything, stage=stage))
+    platform = Platform(environment, Outside(use_cases={use_case.name: use_case}))
+    write_remarks([*remarks, _looked_at(platform, use_case, everything)], scratch)
 
 
-def look(environment: Mapping[str, str], use_case: UseCase) -> Iterator[Remark]:
+def look(
+    environment: Mapping[str, str],
+    use_case: UseCase,
+    *,
+    everything: bool = False,
+    stage: Callable[[str, str], object] = lambda *_: None,
+) -> Iterator[Remark]:
     """Land, accept and build a few partitions, and say what is wrong with them.
 
     Rows with a time that cannot be read are told, and the rest is looked at without them.
+
+    Args:
+        environment: Names the home to look in.
+        use_case: One whose files can be read.
+        everything: Look at all partitions.
+        stage: Told what is begun, and the code or file that it is about.
     """
     for model in use_case.config.models:
         yield from _training(use_case, model)
@@ -59,9 +77,10 @@ def look(environment: Mapping[str, str], use_case: UseCase) -> Iterator[Remark]:
     feeds = partial(read_feed, faults=faults, seen=read.append)
     outside = Outside(feeds=feeds, use_cases={use_case.name: use_case})
     platform = Platform(environment, outside)
-    keys, ahead = _chosen(platform, use_case)
+    keys, ahead = (_all if everything else _chosen)(platform, use_case)
     fed = True
     for feed in use_case.config.feeds:
+        stage(f"reading feed {feed.name}", feed.origin)
         faults.clear()
         read.clear()
         keyless: list[Remark] = []
@@ -84,6 +103,7 @@ def look(environment: Mapping[str, str], use_case: UseCase) -> Iterator[Remark]:
             yield Remark("error", f"feed {feed.name} has no rows{span}", feed.origin, fix)
         fed = fed and bool(report.total("accepted"))
         yield from _acceptance(platform, report, use_case, keys_told=bool(keyless))
+    stage("building its features and labels", str(use_case.dbt_dir.name))
     if fed:
         yield from _views(platform, use_case, keys)
 
@@ -98,6 +118,33 @@ def _chosen(platform: Platform, use_case: UseCase) -> tuple[list[str], list[str]
     wait = max(m.label.maturity_partitions for m in use_case.config.models)
     keys = scheme.keys(scheme.shift(last, 1 - _PARTITIONS), last)
     return keys, scheme.keys(scheme.shift(last, 1), scheme.shift(last, wait))
+
+
+def _all(platform: Platform, use_case: UseCase) -> tuple[list[str], list[str]]:
+    """All mature partitions, as of the data's end or the present, and those after them."""
+    scheme, demo = use_case.scheme, use_case.config.demo
+    now = platform.clock(use_case).now()
+    last = scheme.last_key or scheme.key_at(max(now, demo.judge_at) if demo is not None else now)
+    wait = max(m.label.maturity_partitions for m in use_case.config.models)
+    mature = max(scheme.shift(last, -wait), scheme.first_key)
+    return scheme.keys(scheme.first_key, mature), scheme.keys(scheme.shift(mature, 1), last)
+
+
+def _looked_at(platform: Platform, use_case: UseCase, everything: bool) -> Remark:
+    """Which partitions were looked at: nothing is known of the others."""
+    whole = sorted(key for part in _all(platform, use_case) for key in part)
+    keys, ahead = (_all if everything else _chosen)(platform, use_case)
+    span = f"{keys[0]} to {[*keys, *ahead][-1]}"
+    if {*keys, *ahead} >= set(whole):
+        return Remark("note", f"all {use_case.scheme.counted(len(whole))} were looked at, {span}")
+    later = f", the last {len(ahead)} for labels only" if ahead else ""
+    return Remark(
+        "note",
+        f"{len(keys) + len(ahead)} of {use_case.scheme.counted(len(whole))} were looked at, {span}{later}: "
+        "what is wrong in others is not seen",
+        "",
+        f"`ml-platform use-case check {use_case.name} --all` looks at all of them",
+    )
 
 
 def _without_key(use_case: UseCase, feed: FeedConfig, read: Sequence[pa.Table]) -> Iterator[Remark]:

@@ -234,8 +234,58 @@ def test_code_that_loops_is_ended_and_told(own_use_case: Path) -> None:
     edit("feeds.py", "def read_loans(request):", "def read_loans(request):\n    while True: pass\n")(
         own_use_case
     )
-    (found,) = check_data(load_use_case(own_use_case / "use_case.yaml"), seconds=8)
-    assert "did not end within 8 s" in found.what
+    edit("use_case.yaml", "\nname: ", "\nlimits: {run_time: PT15S}\nname: ")(own_use_case)
+    use_case = load_use_case(own_use_case / "use_case.yaml")
+    (found,) = check_data(use_case)
+    assert found.what == "reading feed loans was ended: it did not end within 15 s"
+    assert found.where == f"{own_use_case / 'feeds.py'}:{_line(own_use_case, 'while True')}"
+    assert found.fix.endswith(f"or raise limits.run_time in {own_use_case / 'use_case.yaml'}")
+    (found,) = check_data(use_case, seconds=0.5)
+    assert found.what == "opening its stores was ended: it did not end within 0.5 s"
+    assert found.fix.endswith("or raise --timeout")
+
+
+def test_code_that_eats_memory_is_ended_by_the_limits_of_the_use_case(own_use_case: Path) -> None:
+    eats = "kept = [bytes(1 << 20) for _ in range(3000)]; kept[0] is kept[1]"
+    edit("feeds.py", "def read_returns(request):", f"def read_returns(request):\n    {eats}\n")(own_use_case)
+    edit("use_case.yaml", "\nname: ", "\nlimits: {memory_mb: 700}\nname: ")(own_use_case)
+    (found,) = check_data(load_use_case(own_use_case / "use_case.yaml"))
+    assert "reading feed returns was ended: it took" in found.what and "more than 700" in found.what
+    assert found.where == f"{own_use_case} (feeds:read_returns)"
+    assert found.fix.endswith(f"or raise limits.memory_mb in {own_use_case / 'use_case.yaml'}")
+
+
+def _line(folder: Path, text: str) -> int:
+    lines = (folder / "feeds.py").read_text().splitlines()
+    return next(n for n, line in enumerate(lines, 1) if text in line)
+
+
+LATE_FAULT = """
+_read_loans = read_loans
+
+
+def read_loans(request):
+    table = _read_loans(request)
+    late = pc.equal(table["partition_key"], "2020-12-14")
+    pages = pc.if_else(late, pa.scalar(-5, table["pages"].type), table["pages"])
+    return table.set_column(table.column_names.index("pages"), "pages", pages)
+"""
+
+
+def test_a_check_says_what_it_looked_at_and_looks_at_all_when_asked(own_use_case: Path) -> None:
+    feeds = own_use_case / "feeds.py"
+    feeds.write_text("import pyarrow.compute as pc\n" + feeds.read_text() + LATE_FAULT)
+    use_case = load_use_case(own_use_case / "use_case.yaml")
+
+    (told,) = check_data(use_case)
+    assert told.level == "note"
+    assert told.what.startswith("11 of 52 weeks were looked at, 2020-06-15 to 2020-08-24, the last 3 for")
+    assert told.fix == "`ml-platform use-case check library_loans --all` looks at all of them"
+
+    *faults, told = check_data(use_case, everything=True)
+    (fault,) = [r for r in faults if "rule pages_in_range is broken by" in r.what]
+    assert "partition 2020-12-14" in fault.where
+    assert told.what == "all 52 weeks were looked at, 2020-01-06 to 2020-12-28"
 
 
 @pytest.mark.parametrize(
@@ -251,7 +301,7 @@ def test_code_that_loops_is_ended_and_told(own_use_case: Path) -> None:
 def test_code_that_ends_its_process_is_told_with_its_line(own_use_case: Path, code: str, why: str) -> None:
     edit("feeds.py", "def read_loans(request):", f"def read_loans(request):\n    {code}\n")(own_use_case)
     lines = (own_use_case / "feeds.py").read_text().splitlines()
-    (found,) = check_data(load_use_case(own_use_case / "use_case.yaml"))
+    (found,) = (r for r in check_data(load_use_case(own_use_case / "use_case.yaml")) if r.level == "error")
     assert why in found.what
     line = next(n for n, text in enumerate(lines, 1) if code in text)
     assert found.where.startswith(

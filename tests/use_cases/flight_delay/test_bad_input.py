@@ -32,6 +32,9 @@ BAD_INPUT = {
         "contracts/test_accept.py::test_a_retyped_column_holds_everything_back",
         "use_cases/flight_delay/test_source.py::test_a_retyped_column_is_refused_with_its_value",
     ],
+    "a fault in a partition that no check looks at by default": [
+        "lifecycle/test_checking.py::test_a_check_says_what_it_looked_at_and_looks_at_all_when_asked"
+    ],
     "duplicate keys": ["contracts/test_accept.py::test_contradicting_duplicates_all_go_and_copies_leave_one"],
     "NaN keys": ["contracts/test_accept.py::test_a_missing_or_nan_key_is_quarantined"],
     "a wrong encoding": [
@@ -140,6 +143,7 @@ BAD_INPUT = {
         "lifecycle/test_health.py::test_what_is_broken_is_told_and_the_others_are_ok",
         "lifecycle/test_health.py::test_code_that_loops_at_import_is_ended",
         "lifecycle/test_checking.py::test_code_that_loops_is_ended_and_told",
+        "lifecycle/test_checking.py::test_code_that_eats_memory_is_ended_by_the_limits_of_the_use_case",
         "test_limited.py::test_what_goes_too_far_is_ended",
         "lifecycle/test_checking.py::test_code_that_ends_its_process_is_told_with_its_line",
         "orchestration/test_demo.py"
