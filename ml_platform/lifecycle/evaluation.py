@@ -30,6 +30,9 @@ from ml_platform.storage.tables import Evaluation
 
 Floats = npt.NDArray[np.float64]
 
+SKIPPED = "SKIPPED"
+"""State of a gate that a model need not meet now: neither a pass nor missing evidence."""
+
 
 @dataclass(frozen=True)
 class EvaluationReport:
@@ -133,17 +136,24 @@ def evaluate_candidate(platform: Platform, target: Target, as_of: datetime) -> E
 
 
 def every_gate(target: Target, gates: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """All gates that a model may meet; one that did not apply says so."""
+    """All gates that a model may meet; one that did not apply is SKIPPED, which is no pass, and says why."""
     found = {g["name"]: g for g in gates}
     first = "champion" not in found
+    # What is asked of a first champion only; a later candidate is compared with the champion instead.
+    firsts = (target.kind.quality, "base_rate")
     shown = []
     for name in gate_names(target.model):
-        applies = name not in (("champion",) if first else (target.kind.quality, "base_rate"))
-        state, why = ("UNKNOWN", "was not judged") if applies else ("PASS", "does not apply")
+        if first and name == "champion":
+            state, why = SKIPPED, "there is no champion yet to compare with"
+        elif not first and name in firsts:
+            state, why = SKIPPED, "asked of a first champion only; this one is compared with the champion"
+        else:
+            state, why = "UNKNOWN", "was not judged"
         absent = {
             "name": name,
             "state": state,
             "measured": None,
+            "comparison": "",
             "limit": None,
             "sentence": f"{state}: {why}",
         }

@@ -19,7 +19,7 @@ def gate_names(model: ModelConfig) -> dict[str, str]:
         "base_rate": f"First champion: {loss} below that of always saying the training mean.",
         "bias": f"No {percent} bound by day shows |bias| above {gates.maximum_bias}{spread}.",
         "champion": f"Not worse than the champion by {gates.champion_margin}{unit} "
-        f"({percent}, paired by day).",
+        f"({percent}, paired by day); skipped while there is none.",
     }
     if model.training.baseline:
         names["baseline"] = (

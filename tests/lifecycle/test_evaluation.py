@@ -4,7 +4,7 @@ import pytest
 from library import MODEL, Library, second, spoil
 
 from ml_platform.errors import NotReadyError
-from ml_platform.lifecycle.evaluation import EvaluationReport, evaluate_candidate, every_gate
+from ml_platform.lifecycle.evaluation import SKIPPED, EvaluationReport, evaluate_candidate, every_gate
 from ml_platform.registry import promotions
 from ml_platform.storage.parquet import read_table
 
@@ -80,10 +80,22 @@ def test_plots_and_card_are_there_to_be_shown(trained: Library) -> None:
     assert report.shown()["passed"] is True and len(report.shown()["gates"]) == 5
 
 
-def test_gates_that_do_not_apply_are_said_so(trained: Library) -> None:
+def test_gates_that_do_not_apply_are_skipped_and_never_pass(trained: Library) -> None:
     report = judged(trained)
     shown = {g["name"]: g for g in every_gate(trained.target, report.gates)}
-    assert "does not apply" in shown["champion"]["sentence"] and shown["auc"]["state"] == "PASS"
+    assert shown["champion"]["state"] == SKIPPED and "no champion yet" in shown["champion"]["sentence"]
+    assert shown["auc"]["state"] == "PASS"
+
+
+def test_gates_of_a_first_champion_are_skipped_for_a_later_candidate(challenged: Library) -> None:
+    shown = {g["name"]: g for g in every_gate(challenged.target, judged(challenged).gates)}
+    assert {n for n, g in shown.items() if g["state"] == SKIPPED} == {"auc", "base_rate"}
+    assert "compared with the champion" in shown["auc"]["sentence"] and shown["champion"]["limit"] is not None
+
+
+def test_a_gate_that_was_lost_is_unknown(trained: Library) -> None:
+    shown = {g["name"]: g["state"] for g in every_gate(trained.target, [])}
+    assert shown["bias"] == shown["slices"] == "UNKNOWN"
 
 
 def test_without_a_candidate_it_says_what_to_do(fresh: Library) -> None:

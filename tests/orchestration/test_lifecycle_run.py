@@ -1,9 +1,12 @@
 """The whole lifecycle as one run over a range of partitions, with bad weeks in it."""
 
+import asyncio
 from typing import Any
 
 import pytest
-from dagster import AssetKey, DagsterEventType, DagsterRun, DagsterRunStatus
+from dagster import AssetCheckKey, AssetKey, DagsterEventType, DagsterRun, DagsterRunStatus
+from dagster._core.loader import LoadingContextForTest
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionResolvedStatus
 from library import FIRST_WEEK, NAME
 
 from ml_platform.lifecycle import pages
@@ -100,6 +103,25 @@ def test_gates_show_measured_value_and_limit(checks: dict[tuple[str, str], Any])
     assert gates
     assert all(check.passed for check in gates.values())
     assert all({"measured", "limit", "state"} <= set(check.metadata) for check in gates.values())
+
+
+def test_the_champion_s_gate_is_no_success_while_there_is_no_champion(
+    played: Installation, lifecycle_run: DagsterRun, checks: dict[tuple[str, str], Any]
+) -> None:
+    assert ("late_return/evaluation", "champion") not in checks
+    key = AssetCheckKey(AssetKey([NAME, "late_return", "evaluation"]), "champion")
+    (last, *_) = played.instance.event_log_storage.get_asset_check_execution_history(key, limit=1)
+    assert last.run_id == lifecycle_run.run_id
+
+    status = asyncio.run(last.resolve_status(LoadingContextForTest(played.instance)))
+
+    assert status == AssetCheckExecutionResolvedStatus.SKIPPED
+    (said,) = [
+        r.data
+        for r in latest(played, NAME, "late_return", "evaluation")["gates"].records
+        if r.data["name"] == "champion"
+    ]
+    assert said["state"] == "SKIPPED" and "no champion yet" in said["sentence"]
 
 
 def test_dbt_s_tests_come_back_as_checks(checks: dict[tuple[str, str], Any]) -> None:

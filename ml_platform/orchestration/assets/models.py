@@ -16,7 +16,7 @@ from dagster import (
 )
 
 from ml_platform.lifecycle.platform import Platform, Target
-from ml_platform.orchestration import metadata
+from ml_platform.orchestration import metadata, partial
 from ml_platform.orchestration.keys import model_key, owners, view_key
 from ml_platform.orchestration.limits import pool_of
 from ml_platform.orchestration.resources import PlatformResource
@@ -117,12 +117,20 @@ def _evaluation(target: Target) -> AssetsDefinition:
         "A gate that cannot be judged is UNKNOWN, and UNKNOWN never promotes.",
     )
     def evaluation(context: AssetExecutionContext, platform: PlatformResource) -> Iterator[Any]:
-        from ml_platform.lifecycle.evaluation import evaluate_candidate, every_gate
+        from ml_platform.lifecycle.evaluation import SKIPPED, evaluate_candidate, every_gate
 
         stores = platform.get()
         report = evaluate_candidate(stores, target, as_of(context, stores, target.use_case))
-        yield MaterializeResult(metadata=_shown(report.shown()) | _mlflow(stores, report.model_digest))
-        for gate in every_gate(target, report.gates):
+        gates = every_gate(target, report.gates)
+        asked = ("name", "state", "measured", "comparison", "limit", "sentence")
+        table = {"gates": [{k: gate[k] for k in asked} for gate in gates]}
+        yield MaterializeResult(
+            metadata=_shown(report.shown() | table) | _mlflow(stores, report.model_digest)
+        )
+        for gate in gates:
+            if gate["state"] == SKIPPED:
+                partial.skip_check(context, gate["name"], gate["sentence"])
+                continue
             yield AssetCheckResult(
                 asset_key=key,
                 check_name=gate["name"],
