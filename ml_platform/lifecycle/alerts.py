@@ -15,6 +15,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 from urllib.parse import quote
 
 import apprise
@@ -23,6 +24,9 @@ from ml_platform.config import OwnerConfig
 
 URLS_VARIABLE = "ML_PLATFORM_ALERT_URLS"
 MAIL_VARIABLE = "ML_PLATFORM_ALERT_MAIL"
+Severity = Literal["warning", "failure"]
+"""As Apprise names them, so that its services colour and page by them: somebody has to look, or it broke."""
+_KINDS = {"warning": apprise.NotifyType.WARNING, "failure": apprise.NotifyType.FAILURE}
 _log = logging.getLogger(__name__)
 
 
@@ -34,11 +38,25 @@ class Alert:
         title: In a line.
         body: The rest.
         owner: Whom it concerns; the general addresses alone when None.
+        severity: How bad it is.
+        link: Where to look, as an address.
     """
 
     title: str
     body: str
     owner: OwnerConfig | None = None
+    severity: Severity = "warning"
+    link: str = ""
+
+    @property
+    def text(self) -> str:
+        """The body, then whose it is and where to look."""
+        lines = [self.body]
+        if self.owner is not None:
+            lines.append(f"owner: {self.owner.team}, {self.owner.email}")
+        if self.link:
+            lines.append(f"look:  {self.link}")
+        return "\n".join(lines)
 
 
 def send(alert: Alert, environment: Mapping[str, str] | None = None) -> list[str]:
@@ -52,14 +70,17 @@ def send(alert: Alert, environment: Mapping[str, str] | None = None) -> list[str
         What happened, in sentences without the addresses: they may hold secrets.
     """
     addresses = _addresses(alert.owner, os.environ if environment is None else environment)
-    _log.warning("%s: %s", alert.title, alert.body)
+    level = logging.ERROR if alert.severity == "failure" else logging.WARNING
+    _log.log(level, "%s: %s", alert.title, alert.text)
     if not addresses:
         return [f"alert logged (no {URLS_VARIABLE} is set): {alert.title}"]
     outcomes = []
     for position, address in enumerate(addresses, 1):
         service = apprise.Apprise()
         known = service.add(address)
-        sent = bool(known and service.notify(title=alert.title, body=alert.body))
+        sent = bool(
+            known and service.notify(title=alert.title, body=alert.text, notify_type=_KINDS[alert.severity])
+        )
         state = "sent" if sent else "FAILED: " + ("no answer" if known else "unknown kind of address")
         outcomes.append(f"alert to address {position} of {len(addresses)} {state}")
         if not sent:

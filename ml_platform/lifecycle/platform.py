@@ -34,6 +34,7 @@ LAKE_VARIABLE = "ML_PLATFORM_LAKE"
 LEDGER_VARIABLE = "ML_PLATFORM_LEDGER_URL"
 TRACKING_VARIABLE = "ML_PLATFORM_MLFLOW_URI"
 CACHE_VARIABLE = "ML_PLATFORM_CACHE"
+DAGSTER_PAGES_VARIABLE = "ML_PLATFORM_DAGSTER_URL"
 PAGES_VARIABLE = "ML_PLATFORM_PAGES_URL"
 MLFLOW_PAGES_VARIABLE = "ML_PLATFORM_MLFLOW_URL"
 README = "README.md"
@@ -172,6 +173,11 @@ class Platform:
     def pages_url(self) -> str:
         """Where people find what ``ml-platform pages`` shows: ``$ML_PLATFORM_PAGES_URL``, or this machine."""
         return self._setting(PAGES_VARIABLE, "http://127.0.0.1:8090").rstrip("/")
+
+    @property
+    def dagster_url(self) -> str:
+        """Where people find Dagster's UI: ``$ML_PLATFORM_DAGSTER_URL``, or this machine."""
+        return self._setting(DAGSTER_PAGES_VARIABLE, "http://127.0.0.1:3000").rstrip("/")
 
     @cached_property
     def cache(self) -> ServingCache:

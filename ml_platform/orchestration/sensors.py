@@ -1,10 +1,23 @@
 """A failed run tells somebody: by the log, and by the addresses in ``$ML_PLATFORM_ALERT_URLS``."""
 
+import re
 from collections.abc import Mapping
 
-from dagster import DefaultSensorStatus, RunFailureSensorContext, SensorDefinition, run_failure_sensor
+from dagster import (
+    DagsterEvent,
+    DefaultSensorStatus,
+    RunFailureSensorContext,
+    SensorDefinition,
+    run_failure_sensor,
+)
+from dagster_shared.error import SerializableErrorInfo
 
 from ml_platform.config import OwnerConfig
+from ml_platform.lifecycle.platform import Platform
+
+_MOST_STEPS = 3
+_LONGEST = 1500
+"""Characters of a cause that are told: some messages hold whole tables, and services cut or refuse them."""
 
 
 def alert_sensor(owners: Mapping[str, OwnerConfig]) -> SensorDefinition:
@@ -26,13 +39,38 @@ def alert_sensor(owners: Mapping[str, OwnerConfig]) -> SensorDefinition:
         from ml_platform.lifecycle.alerts import Alert, send
 
         run = context.dagster_run
+        partition = run.tags.get("dagster/partition")
         alert = Alert(
-            title=f"{run.job_name} failed",
-            body=f"{context.failure_event.message or 'no message'}\nrun: {run.run_id}\n"
-            f"partition: {run.tags.get('dagster/partition', 'none')}",
+            title=f"{run.job_name} failed" + (f" on {partition}" if partition else ""),
+            body=f"{_cause(context)}\nrun:   {run.run_id}",
             owner=owners.get(run.tags.get("use_case", "")),
+            severity="failure",
+            link=f"{Platform().dagster_url}/runs/{run.run_id}",
         )
         for line in send(alert):
             context.log.info(line)
 
     return alert_on_failure
+
+
+def _cause(context: RunFailureSensorContext) -> str:
+    """What broke, step by step; where no step did, what Dagster says of the run."""
+    steps = context.get_step_failure_events()
+    told = [f"{_words(event)}" for event in steps[:_MOST_STEPS]]
+    if len(steps) > _MOST_STEPS:
+        told.append(f"and {len(steps) - _MOST_STEPS} more steps")
+    return "\n".join(told) or context.failure_event.message or "no message"
+
+
+def _words(event: DagsterEvent) -> str:
+    error = event.step_failure_data.error
+    return f"{event.step_key}: {_root(error) if error else 'no message'}"
+
+
+def _root(error: SerializableErrorInfo) -> str:
+    """The message of what the step raised: Dagster wraps it, and what caused it says less than it does."""
+    while error.cause is not None and error.message.startswith("dagster"):
+        error = error.cause
+    # The module in front of the error's name tells nobody anything.
+    text = re.sub(r"^(?:\w+\.)+(?=\w+:)", "", error.message.strip())
+    return text if len(text) <= _LONGEST else text[:_LONGEST] + " …"

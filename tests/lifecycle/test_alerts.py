@@ -4,6 +4,7 @@ import json
 import logging
 import socketserver
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
 from typing import ClassVar
@@ -91,6 +92,20 @@ def test_an_alert_reaches_each_address_that_answers(listener: tuple[int, list[di
     assert [m["title"] for m in received] == ["score_day failed"]
     assert received[0]["message"] == "partition 2020-09-07"
     assert "1 of 2 FAILED" in told[0] and told[1].endswith("2 of 2 sent")
+
+
+def test_an_alert_says_how_bad_it_is_whose_it_is_and_where_to_look(
+    listener: tuple[int, list[dict[str, str]]],
+) -> None:
+    port, received = listener
+    environment = {URLS_VARIABLE: f"json://127.0.0.1:{port}/hook"}
+    send(ALERT, environment)
+    send(replace(OWNED, severity="failure", link="http://ui/runs/1"), environment)
+    assert [m["type"] for m in received] == ["warning", "failure"]
+    assert received[1]["message"].splitlines()[1:] == [
+        "owner: front-desk 2, desk@example.org",
+        "look:  http://ui/runs/1",
+    ]
 
 
 def test_no_address_is_told_to_anybody(

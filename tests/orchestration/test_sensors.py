@@ -18,6 +18,7 @@ from dagster import (
 )
 
 from ml_platform.config import OwnerConfig
+from ml_platform.errors import StoreError
 from ml_platform.orchestration.sensors import alert_sensor
 
 OWNERS = {"shop": OwnerConfig(team="till", email="till@example.org")}
@@ -25,7 +26,10 @@ OWNERS = {"shop": OwnerConfig(team="till", email="till@example.org")}
 
 @op
 def breaks() -> None:
-    raise ValueError("the store is on fire")
+    try:
+        raise OSError("smoke")
+    except OSError as error:
+        raise StoreError("the store is on fire", where="the cellar", fix="call the brigade") from error
 
 
 @job(tags={"use_case": "shop"})
@@ -80,6 +84,29 @@ def test_the_alert_goes_to_the_addresses_of_the_environment(
     (message,) = received
     assert message["title"] == "doomed failed"
     assert failed[1].run_id in message["message"]
+
+
+def test_the_alert_is_a_failure_with_its_cause_the_run_s_page_and_the_owner(
+    failed: tuple[DagsterInstance, ExecuteInProcessResult],
+    inbox: tuple[str, list[dict[str, Any]]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    address, received = inbox
+    monkeypatch.setenv("ML_PLATFORM_ALERT_URLS", address)
+    monkeypatch.setenv("ML_PLATFORM_DAGSTER_URL", "http://ui.example.org/")
+
+    alert_about(*failed)
+
+    (message,) = received
+    assert message["type"] == "failure"
+    assert [line.strip() for line in message["message"].splitlines()] == [
+        "breaks: StoreError: the store is on fire",
+        "where: the cellar",
+        "fix:   call the brigade",
+        f"run:   {failed[1].run_id}",
+        "owner: till, till@example.org",
+        f"look:  http://ui.example.org/runs/{failed[1].run_id}",
+    ]
 
 
 def test_an_address_that_does_not_answer_stops_no_other(

@@ -10,8 +10,14 @@ PERSONS_VERDICTS = frozenset({"fix_data", "fix_serving", "block_training", "esca
 """Verdicts that nothing but a person can carry out."""
 
 
-def alert_about(target: Target, found: Diagnosed) -> Alert | None:
-    """The alert that a diagnosis asks for: None when it is old, asks nobody, or goes on with an incident."""
+def alert_about(target: Target, found: Diagnosed, link: str = "") -> Alert | None:
+    """The alert that a diagnosis asks for: None when it is old, asks nobody, or goes on with an incident.
+
+    Args:
+        target: The model.
+        found: The diagnosis.
+        link: Its page.
+    """
     verdict, incident = found.verdict, found.incident
     if not found.new or verdict.verdict not in PERSONS_VERDICTS:
         return None
@@ -23,4 +29,5 @@ def alert_about(target: Target, found: Diagnosed) -> Alert | None:
         body=f"{verdict.sentence}\nnext: {found.diagnosis.next}\n{number}"
         f"evidence: `ml-platform verdict show {target.key}`",
         owner=target.use_case.config.owner,
+        link=link,
     )

@@ -105,7 +105,7 @@ def _diagnosis(target: Target) -> AssetsDefinition:
         shown = show(stores, target, found.diagnosis)
         said = found.diagnosis.verdict
         context.log.info(f"{said.name}: {said.sentence}")
-        alert = alert_about(target, found)
+        alert = alert_about(target, found, link=address(stores, shown.page))
         for line in send(alert) if alert else ():
             context.log.info(line)
         yield MaterializeResult(

@@ -23,11 +23,12 @@ def given(found: Diagnosed, verdict: str, incident: Incident | None = None) -> D
 
 def test_the_owner_is_told_what_to_do(served: Library, found: Diagnosed) -> None:
     incident = Incident(id=7, opened_at=found.verdict.as_of)
-    alert = alert_about(served.target, given(found, "fix_data", incident))
+    alert = alert_about(served.target, given(found, "fix_data", incident), link="http://pages/1")
 
     assert alert is not None and alert.owner == served.use_case.config.owner
     assert alert.title.startswith(f"{MODEL}: fix_data on ")
     assert found.diagnosis.next in alert.body and "incident show 7" in alert.body
+    assert alert.severity == "warning" and "http://pages/1" in alert.text
 
 
 def test_nobody_is_told_twice_or_for_nothing(served: Library, found: Diagnosed) -> None:
