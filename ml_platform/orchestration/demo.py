@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -32,13 +31,11 @@ from ml_platform.errors import NotReadyError, PlatformError
 from ml_platform.features.dbt import compiled_views
 from ml_platform.lifecycle.feed_contracts import contract_digests
 from ml_platform.lifecycle.platform import Platform
+from ml_platform.orchestration.causes import limit_of, step_words
 from ml_platform.orchestration.jobs import MONITORING, job_name
-from ml_platform.orchestration.limits import ENDED_TAG
 from ml_platform.orchestration.local_runs import run_job
 
 TAG = "ml_platform.demo"
-_OWN = re.compile(r"ml_platform\.[\w.]*Error: ")
-_CLASS = re.compile(r"^[\w.]+(Error|Exception): ")
 
 
 @dataclass(frozen=True)
@@ -251,14 +248,10 @@ def _durations(instance: DagsterInstance, run_id: str) -> dict[str, float]:
 
 def _why(instance: DagsterInstance, run: DagsterRun) -> str:
     """The first cause of a run's end, as the platform's errors tell it: what, where, fix."""
-    if ENDED_TAG in run.tags:
-        return run.tags[ENDED_TAG]
+    if limit := limit_of(run):
+        return limit
     for entry in instance.all_logs(run.run_id):
         event = entry.dagster_event
         if event is not None and event.is_step_failure:
-            error = event.step_failure_data.error
-            # Dagster wraps what a step raises, and puts the class before the words.
-            while error is not None and error.cause is not None and not _OWN.match(error.message):
-                error = error.cause
-            return _CLASS.sub("", error.message.strip()) if error else "no message"
+            return step_words(event)
     return "no step failed; see the run"

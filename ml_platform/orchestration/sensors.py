@@ -1,19 +1,17 @@
 """A failed run tells somebody: by the log, and by the addresses in ``$ML_PLATFORM_ALERT_URLS``."""
 
-import re
 from collections.abc import Mapping
 
 from dagster import (
-    DagsterEvent,
     DefaultSensorStatus,
     RunFailureSensorContext,
     SensorDefinition,
     run_failure_sensor,
 )
-from dagster_shared.error import SerializableErrorInfo
 
 from ml_platform.config import OwnerConfig
 from ml_platform.lifecycle.platform import Platform
+from ml_platform.orchestration.causes import limit_of, step_words
 
 _MOST_STEPS = 3
 _LONGEST = 1500
@@ -54,23 +52,13 @@ def alert_sensor(owners: Mapping[str, OwnerConfig]) -> SensorDefinition:
 
 
 def _cause(context: RunFailureSensorContext) -> str:
-    """What broke, step by step; where no step did, what Dagster says of the run."""
-    steps = context.get_step_failure_events()
-    told = [f"{_words(event)}" for event in steps[:_MOST_STEPS]]
+    """The limit that ended the run, or what broke, step by step; else what Dagster says of the run."""
+    steps = [] if limit_of(context.dagster_run) else context.get_step_failure_events()
+    told = [f"{event.step_key}: {_cut(step_words(event))}" for event in steps[:_MOST_STEPS]]
     if len(steps) > _MOST_STEPS:
         told.append(f"and {len(steps) - _MOST_STEPS} more steps")
-    return "\n".join(told) or context.failure_event.message or "no message"
+    return "\n".join(told) or limit_of(context.dagster_run) or context.failure_event.message or "no message"
 
 
-def _words(event: DagsterEvent) -> str:
-    error = event.step_failure_data.error
-    return f"{event.step_key}: {_root(error) if error else 'no message'}"
-
-
-def _root(error: SerializableErrorInfo) -> str:
-    """The message of what the step raised: Dagster wraps it, and what caused it says less than it does."""
-    while error.cause is not None and error.message.startswith("dagster"):
-        error = error.cause
-    # The module in front of the error's name tells nobody anything.
-    text = re.sub(r"^(?:\w+\.)+(?=\w+:)", "", error.message.strip())
+def _cut(text: str) -> str:
     return text if len(text) <= _LONGEST else text[:_LONGEST] + " …"

@@ -16,9 +16,12 @@ from dagster import (
     job,
     op,
 )
+from dagster_shared.error import SerializableErrorInfo
 
 from ml_platform.config import OwnerConfig
 from ml_platform.errors import StoreError
+from ml_platform.orchestration.causes import words
+from ml_platform.orchestration.limits import ENDED_TAG
 from ml_platform.orchestration.sensors import alert_sensor
 
 OWNERS = {"shop": OwnerConfig(team="till", email="till@example.org")}
@@ -100,7 +103,7 @@ def test_the_alert_is_a_failure_with_its_cause_the_run_s_page_and_the_owner(
     (message,) = received
     assert message["type"] == "failure"
     assert [line.strip() for line in message["message"].splitlines()] == [
-        "breaks: StoreError: the store is on fire",
+        "breaks: the store is on fire",
         "where: the cellar",
         "fix:   call the brigade",
         f"run:   {failed[1].run_id}",
@@ -156,3 +159,36 @@ def test_the_owner_of_the_run_s_use_case_is_told(
     alert_about(*failed)
 
     assert [m["title"] for m in received] == ["doomed failed"]
+
+
+def test_a_run_that_a_limit_ended_says_which_and_not_that_it_was_interrupted(
+    inbox: tuple[str, list[dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address, received = inbox
+    monkeypatch.setenv("ML_PLATFORM_ALERT_URLS", address)
+    with DagsterInstance.ephemeral() as instance:
+        ended = doomed.execute_in_process(instance=instance, raise_on_error=False)
+        instance.add_run_tags(ended.run_id, {ENDED_TAG: "the run took longer than 10 s"})
+        run = instance.get_run_by_id(ended.run_id)
+        assert run is not None
+        (event,) = (e for e in ended.all_events if e.event_type_value == "PIPELINE_FAILURE")
+        context = build_run_status_sensor_context("alert_on_failure", event, instance, run)
+        alert_sensor(OWNERS)(context.for_run_failure())
+    (message,) = received
+    assert message["message"].splitlines()[0] == "the run took longer than 10 s"
+
+
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [
+        ("ml_platform.errors.StoreError: it is gone\n  where: here", "it is gone\n  where: here"),
+        ("KeyError: 'pages'\n", "KeyError: 'pages'"),
+        ("pyarrow.lib.ArrowInvalid: no column b: or c", "ArrowInvalid: no column b: or c"),
+    ],
+)
+def test_a_cause_names_the_class_of_what_is_not_our_own(message: str, told: str) -> None:
+    inner = SerializableErrorInfo(message, [], None)
+    wrapped = SerializableErrorInfo(
+        "dagster._core.errors.DagsterExecutionStepExecutionError: x", [], None, inner
+    )
+    assert words(inner) == words(wrapped) == told
