@@ -15,7 +15,7 @@ from ml_platform.cli.shared import console, errors, one_target, platform, table
 from ml_platform.errors import NotFoundError
 
 if TYPE_CHECKING:
-    from ml_platform.lifecycle.drills.running import Result
+    from ml_platform.lifecycle.drills.judging import Result
 
 _COLOURS = {"right": "green", "WRONG": "red", "NOT SEEN": "yellow"}
 _REAL = "the real one: its own drift is there too, and a verdict on that counts as wrong"
@@ -52,6 +52,7 @@ def drill(
 ) -> None:
     """Inject an incident into a sandboxed copy of a use case, and see whether its guard tells the truth."""
     from ml_platform.lifecycle.drills import running
+    from ml_platform.lifecycle.drills.judging import Settings
 
     if incident is None and not every:
         known = running.scenarios_of(scenarios)
@@ -71,7 +72,7 @@ def drill(
             where=target.key,
             fix="choose another drill, or name in drills.py where this one strikes",
         )
-    settings = running.Settings(onset, severity, seed, calendar, horizon, scenarios)
+    settings = Settings(onset, severity, seed, calendar, horizon, scenarios)
     started = time.perf_counter()
     results = []
     say = errors if as_json else console

@@ -22,7 +22,7 @@ def smoke(
     markdown: Annotated[Path | None, typer.Option(help="File to write the result to, as a comment.")] = None,
 ) -> None:
     """Play a few drills on a sample of each use case's data in a sandbox; fails where one goes wrong."""
-    from ml_platform.lifecycle.drills.running import Settings
+    from ml_platform.lifecycle.drills.judging import Settings
     from ml_platform.lifecycle.smoke import DRILLS, HORIZON
     from ml_platform.lifecycle.smoke import markdown as comment
     from ml_platform.lifecycle.smoke import smoke as play

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from ml_platform.errors import PlatformError
 from ml_platform.lifecycle.drills import running
+from ml_platform.lifecycle.drills.judging import Settings
 from ml_platform.lifecycle.platform import Target
 from ml_platform.statistics.states import State
 
@@ -44,7 +45,7 @@ class Smoked:
 def smoke(
     targets: Iterable[Target],
     names: Sequence[str],
-    settings: running.Settings,
+    settings: Settings,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Smoked]:
     """Play some drills on each model; one that cannot be played stops no other.

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from ml_platform.cli.main import app
 from ml_platform.errors import NotFoundError
 from ml_platform.lifecycle.drills import running
-from ml_platform.lifecycle.drills.running import Result, Settings
+from ml_platform.lifecycle.drills.judging import Result, Settings
 from ml_platform.lifecycle.platform import Platform
 from ml_platform.lifecycle.smoke import Smoked, markdown, smoke
 

@@ -11,8 +11,9 @@ from library import FOLDER, NAME
 
 from ml_platform.config import ModelConfig, load_use_case
 from ml_platform.lifecycle.drills.incidents import LabelRedefinition
+from ml_platform.lifecycle.drills.judging import Settings
 from ml_platform.lifecycle.drills.mapping import drill_map
-from ml_platform.lifecycle.drills.running import Settings, in_effect, inapplicable
+from ml_platform.lifecycle.drills.running import in_effect, inapplicable
 from ml_platform.lifecycle.drills.scenario import DrillContext
 from ml_platform.lifecycle.platform import Target
 

@@ -16,8 +16,9 @@ from ml_platform.config import load_use_case
 from ml_platform.errors import ConfigError, NotFoundError, NotReadyError, PartitionError
 from ml_platform.lifecycle import promotion
 from ml_platform.lifecycle.drills import running
+from ml_platform.lifecycle.drills.judging import Result, Settings
 from ml_platform.lifecycle.drills.mapping import drill_map
-from ml_platform.lifecycle.drills.running import Result, Settings, chosen, play, scenarios_of
+from ml_platform.lifecycle.drills.running import chosen, play, scenarios_of
 from ml_platform.lifecycle.drills.sandbox import Prefix, make_prefix
 from ml_platform.lifecycle.drills.scenario import FRESHNESS, PATIENCE, DrillContext, Scenario
 from ml_platform.lifecycle.platform import Target
