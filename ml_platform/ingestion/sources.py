@@ -6,7 +6,6 @@ of a whole column.
 
 from __future__ import annotations
 
-import codecs
 import contextlib
 import fnmatch
 import glob
@@ -29,6 +28,7 @@ from pyarrow import csv
 
 from ml_platform.errors import FeedError
 from ml_platform.feed_config import FeedConfig, SourceConfig
+from ml_platform.ingestion.text_faults import require_closed, require_rows, require_utf8
 from ml_platform.partitions import Partition
 
 INSTANT = pa.timestamp("us", tz="UTC")
@@ -184,9 +184,13 @@ def read_file(
         converting = csv.ConvertOptions(
             column_types=types, null_values=["", *missing], strings_can_be_null=True
         )
-        return csv.read_csv(path, parse_options=parsing, convert_options=converting)
+        table = csv.read_csv(path, parse_options=parsing, convert_options=converting)
+        if table.num_rows:
+            require_closed(path, table.column(table.num_columns - 1)[-1].as_py() or "")
+        return table
     except (UnicodeDecodeError, pa.ArrowInvalid):
-        _require_utf8(path)
+        require_utf8(path)
+        require_rows(path, parsing.delimiter)
         raise
 
 
@@ -208,42 +212,6 @@ def first_line(error: Exception) -> str:
     """What a reader says, in one line without what a terminal would obey: it may quote the file."""
     said = next(iter(str(error).splitlines()), type(error).__name__)
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in said)[:_LONGEST]
-
-
-def require_text(path: Path) -> None:
-    """Says that a file is binary before its bytes are taken for names of columns.
-
-    Raises:
-        OSError: It is, or it is text in UTF-16.
-    """
-    with pa.input_stream(path) as stream:
-        begin = stream.read(1 << 16)
-    if b"\0" in begin:
-        utf16 = begin.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-        raise OSError(
-            "it is UTF-16; save it as UTF-8, or convert it: iconv -f UTF-16 -t UTF-8"
-            if utf16
-            else "it is binary, no text: a spreadsheet or an archive must be exported as CSV first"
-        )
-
-
-def _require_utf8(path: Path) -> None:
-    """Says where a file that cannot be read is not UTF-8.
-
-    Raises:
-        OSError: It is not.
-    """
-    decoder, number = codecs.getincrementaldecoder("utf-8")(), 0
-    with pa.input_stream(path) as stream:
-        while block := stream.read(1 << 22):
-            try:
-                number += decoder.decode(block).count("\n")
-            except UnicodeDecodeError as error:
-                line = number + 1 + error.object[: error.start].count(b"\n")
-                raise OSError(
-                    f"it is not UTF-8 (line {line}: {error.object[error.start : error.start + 1]!r}); "
-                    "save it as UTF-8, or convert it: iconv -f WINDOWS-1252 -t UTF-8"
-                ) from error
 
 
 def _without_times(table: pa.Table) -> pa.Table:

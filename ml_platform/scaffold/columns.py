@@ -19,9 +19,9 @@ from ml_platform.ingestion.sources import (
     file_format,
     first_line,
     read_file,
-    require_text,
     with_points,
 )
+from ml_platform.ingestion.text_faults import require_text
 from ml_platform.scaffold.formats import ISO, time_formats
 from ml_platform.storage.memory import scratch
 

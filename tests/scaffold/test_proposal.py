@@ -428,16 +428,39 @@ def test_a_label_of_words_and_numbers_is_no_third_class_without_a_word(tmp_path:
         ("data.csv", "a,b,b\n1,2,3\n", "columns 2 and 3 share the name 'b'"),
         ("data.csv", "a,,b,\n1,2,3,4\n", "columns 2 and 4 have no name"),
         ("data.csv", "PK\x03\x04\0\0", "it is binary, no text"),
-        ("data.csv", "a,b\n1,2\n1,2,3\n", "cannot be read as csv"),
+        ("data.csv", "a,b\n1,2\n1,2,3\n", "as csv: line 3 has 3 values, the header has 2: 1,2,3"),
+        (
+            "data.csv",
+            "a,b\n" + "1,2\n" * 5 + "1\n" * 5,
+            "line 7 has 1 values, .*; see line\\(s\\) 8, 9, too, and more",
+        ),
+        (
+            "data.csv",
+            'a,b\n"x\ny",2\n1,"2\n' + "1,2,3\n" * 9,
+            "line 4 opens a quote that is never closed, so that all up to line 13 is one value",
+        ),
+        (
+            "data.csv",
+            'a,b\n"x\ny",2\n"1,2\n' + "1,2,3\n" * 9,
+            "line 4 opens a quote that is not closed in it, so that all up to line 13 is one row",
+        ),
+        ("data.csv", "\udc82\x01\x02ab\udcff\x0f,", "it is binary, no text"),
+        ("data.csv", "a,b\n1,\udce9\n", r"not UTF-8 \(line 2: .* iconv -f WINDOWS-1252"),
+        ("data.csv", "a,b\n1,\udc81\n", "iconv -f ITS-ENCODING"),
         ("data.parquet", "PAR1", "cannot be read as parquet"),
     ],
 )
 def test_a_file_that_is_none_is_told(tmp_path: Path, name: str, text: str | None, why: str) -> None:
     if text is not None:
-        (tmp_path / name).write_text(text)
+        (tmp_path / name).write_text(text, errors="surrogateescape")
     with pytest.raises(PlatformError, match=why) as caught:
         profile_file(tmp_path / name)
     assert name in caught.value.where and caught.value.fix
+
+
+def test_a_text_of_several_lines_may_end_a_file(tmp_path: Path) -> None:
+    (tmp_path / "data.csv").write_text('a,b\n1,2\n3,"two\nlines"\n')
+    assert profile_file(tmp_path / "data.csv").table["b"].to_pylist() == ["2", "two\nlines"]
 
 
 def test_a_folder_is_told_with_a_file_in_it(tmp_path: Path) -> None:

@@ -108,6 +108,10 @@ BAD_INPUT = {
         "scaffold/test_proposal.py::test_a_repeated_key_names_rows_and_a_column_that_tells_them_apart",
         "scaffold/test_proposal.py::test_rows_that_repeat_exactly_are_only_a_warning",
     ],
+    "lines of another length, an open quote, or bytes that are no text": [
+        "scaffold/test_proposal.py::test_a_file_that_is_none_is_told",
+        "ingestion/test_sources.py::test_bad_files_say_what_where_and_how_to_fix_it",
+    ],
     "a file with mixed types": ["scaffold/test_proposal.py::test_what_is_doubtful_is_a_warning"],
     "a file with dates in several formats": [
         "scaffold/test_proposal.py::test_what_cannot_be_used_is_refused_with_where_and_fix",
