@@ -26,6 +26,8 @@ from ml_platform.scaffold.formats import ISO, time_formats
 from ml_platform.storage.memory import scratch
 
 Kind = Literal["integer", "number", "boolean", "timestamp", "string"]
+ALSO_MISSING = ("unknown", "missing", "none", "none given", "not given", "not available", "tbd", "--", ".")
+"""Texts, in lower case, that among numbers mostly mean nothing; a person is to say so."""
 MISSING_WORDS = ("NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "-", "?", "#N/A")
 """Texts that sources write where they have nothing."""
 _RESERVED = {
@@ -59,6 +61,7 @@ class ColumnProfile:
         strange_rows: How many there are.
         mixed: Whether too many values are of another type to say what the column is.
         missing_words: Texts that stand for missing.
+        numbers: Rows with a number, where numbers and texts are few values of one category.
         decimal_comma: Whether its numbers are written with a decimal comma.
         unusable: Type of Parquet that is no single value, such as a list; empty for all others.
     """
@@ -78,6 +81,7 @@ class ColumnProfile:
     strange_rows: int = 0
     mixed: bool = False
     missing_words: tuple[str, ...] = ()
+    numbers: int = 0
     decimal_comma: bool = False
     unusable: str = ""
 
@@ -254,8 +258,10 @@ def _text_profile(column: pa.ChunkedArray, source: str, name: str) -> ColumnProf
     found = _described(column, source, name, "string", nulls)
     # Some numbers among texts are codes; many are two kinds of value in one column.
     mixed = 1 - _MOSTLY < share < _MOSTLY and found.distinct > 20
-    strange = _strange(column, readable) if mixed else []
-    return _marked(found, strange, known, words, mixed=mixed)
+    few = 1 - _MOSTLY < share < _MOSTLY and not mixed
+    strange = _strange(column, readable) if mixed or few else []
+    marked = _marked(found, strange, known, words, mixed=mixed)
+    return replace(marked, numbers=known - len(strange), strange_rows=0) if few else marked
 
 
 def _missing_words(column: pa.ChunkedArray) -> tuple[str, ...]:
@@ -277,6 +283,14 @@ def _numbers(column: pa.ChunkedArray) -> pa.ChunkedArray:
     with scratch() as connection:
         connection.register("given", pa.table({"v": column}))
         return connection.sql("SELECT TRY_CAST(trim(v) AS DOUBLE) AS v FROM given").to_arrow_table()["v"]
+
+
+def is_number(text: str) -> bool:
+    """Whether a text is a number as a contract reads it."""
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def _has_decimal_commas(column: pa.ChunkedArray) -> bool:

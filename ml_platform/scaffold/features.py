@@ -13,7 +13,7 @@ from scipy.stats import spearmanr
 from ml_platform.guard_config import DiagnosisConfig
 from ml_platform.kinds.ranking import concordance, either_way
 from ml_platform.remarks import Remark
-from ml_platform.scaffold.columns import ColumnProfile, in_percent
+from ml_platform.scaffold.columns import ALSO_MISSING, ColumnProfile, in_percent, is_number
 from ml_platform.scaffold.label import Label
 
 Use = Literal["numeric", "categorical", "elapsed", "dropped"]
@@ -175,6 +175,12 @@ def _told(guess: FeatureGuess) -> Iterator[Remark]:
             "if it is not known by the cutoff, take it out of the file, use_case.yaml and the SQL of the "
             "features; if it is, raise diagnosis: leakage_auc in use_case.yaml",
         )
+    if guess.use != "dropped" and column.missing_words:
+        words = ", ".join(f"'{w}'" for w in column.missing_words)
+        fix = "take a text out of `source: missing` in use_case.yaml where it means something"
+        yield Remark("note", f"{words} is read as missing: {column.nulls:,} values", where, fix)
+    if guess.use == "categorical" and column.numbers:
+        yield _few_of_both(column, where)
     if guess.use != "dropped" and column.strange_rows:
         shown = ", ".join(f"row {i}: '{t}'" for i, t in column.strange[:3])
         yield Remark(
@@ -184,3 +190,22 @@ def _told(guess: FeatureGuess) -> Iterator[Remark]:
             where,
             "mend them, or name the text in `source: missing` where it means nothing",
         )
+
+
+def _few_of_both(column: ColumnProfile, where: str) -> Remark:
+    """Few values, numbers and texts: a category, unless the texts only say that there is no number."""
+    numbers = [v for v in column.values if is_number(v)]
+    texts = [v for v in column.values if v not in numbers]
+    shown = ", ".join(f"'{v}'" for v in texts[:3])
+    nothing = [v for v in texts if v.strip().lower() in ALSO_MISSING]
+    meant = ", ".join(f"'{v}'" for v in nothing or texts[:1])
+    rows = ", ".join(f"row {i}: '{t}'" for i, t in column.strange[:3])
+    return Remark(
+        "warning",
+        f"it has values of mixed types, {column.numbers:,} numbers ({', '.join(numbers[:3])}"
+        f"{', …' if len(numbers) > 3 else ''}) and {column.known - column.numbers:,} texts ({shown}): each "
+        "value is taken for a category of its own, so that 2 is no more than 1",
+        f"{where}, for example {rows}",
+        f"leave it if they are codes; if texts such as {meant} mean that nothing is known, leave those cells "
+        "empty in the file, and it is read as a number",
+    )

@@ -17,7 +17,7 @@ from ml_platform.scaffold.roles import ModelKind, Wishes
 _POSITIVE = re.compile(r"^(1|true|t|yes|y|positive|bad|late|failed|default|churn)$", re.IGNORECASE)
 _NUMBER = re.compile(r"^\s*[+-]?\d+([.,]\d+)?\s*$")
 FEWEST_LABELS = 200
-FEWEST_OF_CLASS = 30
+FEWEST_TO_LEARN, FEWEST_OF_CLASS = 5, 30
 MOSTLY_MISSING = 0.99
 _MOST_CLASSES = 20
 
@@ -158,7 +158,17 @@ def _balance(kind: ModelKind, values: np.ndarray, where: str) -> Iterator[Remark
     if kind == "regression" or len(known) < FEWEST_LABELS:
         return
     _, counts = np.unique(known, return_counts=True)
-    if len(counts) > 1 and counts.min() < FEWEST_OF_CLASS:
+    if kind == "binary" and len(counts) > 1 and counts.min() < FEWEST_TO_LEARN:
+        times = "once" if counts.min() == 1 else f"{counts.min()} times"
+        yield Remark(
+            "error",
+            f"the rarest outcome occurs {times} in {len(known):,} rows: nothing can be learned from so few, "
+            "and training and gates need some of them each",
+            where,
+            f"give more history, in which it occurs {FEWEST_TO_LEARN} times at least and better "
+            f"{FEWEST_OF_CLASS}, or predict something that happens more often",
+        )
+    elif len(counts) > 1 and counts.min() < FEWEST_OF_CLASS:
         yield Remark(
             "warning",
             f"the rarest outcome occurs {counts.min()} times in {len(known):,} rows: gates and monitors will "

@@ -309,8 +309,13 @@ def _early_labels(
     """Labels that are known when their partition is over: there is nothing left to predict."""
     ends = {k: scheme.partition(k).end for k in keys.unique()}
     have = known.notna().to_numpy() & ~np.isnan(label.values)
-    early = (known[have] <= keys[have].map(ends)).mean() if have.any() else 0.0
-    where = f"column '{label.column.source}'"
+    known_early = have & (known <= keys.map(ends)).to_numpy()
+    early = known_early.sum() / max(1, have.sum())
+    examples = "; ".join(
+        f"row {i}, known at {known[i - 1]:%Y-%m-%d %H:%M} UTC, is of {keys[i - 1]}"
+        for i in first_rows(known_early)
+    )
+    where = f"column '{label.column.source}', for example {examples}"
     if early > 0.5:
         yield Remark(
             "error",
@@ -326,7 +331,8 @@ def _early_labels(
             f"and where they are more than {limit:.0%} of a window (diagnosis: mismatch_share), the verdict "
             "is fix_data",
             where,
-            "take a narrower --width, or leave such rows out of the file",
+            "take a narrower --width, or leave such rows out of the file: they are known by the end of the "
+            f"{scheme.width} partition of their event",
         )
 
 

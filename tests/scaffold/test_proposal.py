@@ -277,6 +277,41 @@ def test_what_the_diagnosis_will_take_for_a_leak_is_kept_with_a_warning(tmp_path
     assert warned.level == "warning" and "strain (bar)" in warned.where and "leakage_auc" in warned.fix
 
 
+def test_labels_known_before_the_cutoff_are_named_with_their_rows(tmp_path: Path) -> None:
+    def at_once(number: int, row: Row) -> None:
+        if number % 10 == 3:
+            row["failure known at"] = row["inspected at"]
+
+    p = proposed(write(tmp_path / "inspections.csv", GOOD, at_once))
+    (told,) = [r for r in p.remarks if "known before the cutoff" in r.what]
+    assert told.level == "warning" and told.what.startswith("10.0% of the labels")
+    assert "for example row 4, known at 2023-01-" in told.where and "; row 14, known at" in told.where
+    assert "of the daily partition" in told.fix
+
+
+@pytest.mark.parametrize(("times", "told"), [(1, "once"), (4, "4 times"), (5, ""), (30, "")])
+def test_an_outcome_that_hardly_occurs_is_refused(tmp_path: Path, times: int, told: str) -> None:
+    def rare(number: int, row: Row) -> None:
+        row["failed"] = "yes" if number % 300 == 7 and number < 300 * times else "no"
+        if times > 4:
+            row["failed"] = "yes" if number % 40 == 7 and number < 40 * times else "no"
+
+    if told:
+        why = refused(tmp_path, rare)
+        assert f"the rarest outcome occurs {told} in 1,500 rows: nothing can be learned" in why
+        assert "in which it occurs 5 times at least" in why
+        return
+    p = proposed(write(tmp_path / "inspections.csv", GOOD, rare))
+    assert any("the rarest outcome occurs 5 times" in r.what for r in p.remarks) == (times == 5)
+
+
+def test_words_for_missing_among_numbers_are_told_with_how_many(tmp_path: Path) -> None:
+    change = put("age years", "n/a", lambda i: i % 3 == 0)
+    p = proposed(write(tmp_path / "inspections.csv", GOOD, change))
+    (told,) = [r for r in p.remarks if "is read as missing" in r.what]
+    assert told.what.startswith("'n/a' is read as missing: ") and "`source: missing`" in told.fix
+
+
 def test_a_label_that_is_known_before_the_cutoff_is_refused(tmp_path: Path) -> None:
     told = refused(tmp_path, lambda _i, _r: None, width="monthly")
     assert "known before the cutoff (the end of their monthly partition)" in told
@@ -298,6 +333,11 @@ def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
         (put("age years", "old", lambda i: i % 40 == 0), "are no integer (row 1: 'old'", "age years"),
         (put("age years", "old", lambda i: i % 3 == 0), "MIXED: numbers and texts row 1: 'old'", "age years"),
         (put("failed", "", lambda i: i % 3 != 0), "missing in 1,000 of 1,500 rows (66.7%)", "failed"),
+        (
+            lambda i, row: row.update(fuel="unknown" if i % 4 == 0 else str(i % 3)),
+            "mixed types, 1,125 numbers (0, 1, 2) and 375 texts ('unknown')",
+            "column 'fuel', for example row 1: 'unknown', row 5: 'unknown'",
+        ),
         (
             put("failure known at", "", lambda i: i == 5),
             "no instant at which it was known",

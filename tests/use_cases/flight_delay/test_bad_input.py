@@ -112,7 +112,13 @@ BAD_INPUT = {
         "scaffold/test_proposal.py::test_a_file_that_is_none_is_told",
         "ingestion/test_sources.py::test_bad_files_say_what_where_and_how_to_fix_it",
     ],
-    "a file with mixed types": ["scaffold/test_proposal.py::test_what_is_doubtful_is_a_warning"],
+    "a file with mixed types": [
+        "scaffold/test_proposal.py::test_what_is_doubtful_is_a_warning",
+        "scaffold/test_proposal.py::test_words_for_missing_among_numbers_are_told_with_how_many",
+    ],
+    "an outcome that hardly occurs": [
+        "scaffold/test_proposal.py::test_an_outcome_that_hardly_occurs_is_refused"
+    ],
     "a file with dates in several formats": [
         "scaffold/test_proposal.py::test_what_cannot_be_used_is_refused_with_where_and_fix",
         "scaffold/test_proposal.py::test_each_format_of_a_mixed_column_is_named_with_a_row_and_how_many",
@@ -121,6 +127,7 @@ BAD_INPUT = {
     "a label that is constant, missing, or known before the cutoff": [
         "scaffold/test_proposal.py::test_what_cannot_be_used_is_refused_with_where_and_fix",
         "scaffold/test_proposal.py::test_a_label_that_is_known_before_the_cutoff_is_refused",
+        "scaffold/test_proposal.py::test_labels_known_before_the_cutoff_are_named_with_their_rows",
         "lifecycle/test_checking.py::test_a_label_from_which_nothing_can_be_learned_is_told",
         "lifecycle/guard/test_diagnosing.py"
         "::test_labels_of_one_class_are_not_judged_and_more_of_them_than_chance_are_an_incident",
