@@ -122,7 +122,9 @@ class FeedConfig(Strict):
         default="", description="Zone of instants without an offset; that of the partitions when empty."
     )
     time_format: str = Field(
-        default="", description="strptime format of the instants, for example %d.%m.%Y %H:%M; else ISO."
+        default="",
+        description="strptime format of the instants, for example %d.%m.%Y %H:%M, or epoch_seconds or "
+        "epoch_milliseconds for numbers that count from 1970; else ISO.",
     )
     timestamps: tuple[str, ...] = Field(
         default=(), description="Other columns of the source that hold instants without an offset."

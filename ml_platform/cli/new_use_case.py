@@ -60,7 +60,11 @@ def new(
     ] = None,
     timezone: Annotated[str, typer.Option(help="IANA zone of times without an offset, and of days.")] = "UTC",
     time_format: Annotated[
-        str, typer.Option(help="strptime format of times, such as '%d/%m/%Y', where the data do not tell.")
+        str,
+        typer.Option(
+            help="strptime format of times, such as '%d/%m/%Y', where the data do not tell; or "
+            "epoch_seconds or epoch_milliseconds."
+        ),
     ] = "",
     team: Annotated[str, typer.Option(help="Team that owns it.")] = "owner",
     email: Annotated[str, typer.Option(help="Address of the owner.")] = "owner@example.org",
@@ -176,8 +180,10 @@ def _show(profile: FileProfile) -> None:
 
 def _asked(profile: FileProfile, wishes: Wishes) -> Wishes:
     """Ask for what was not said; the guesses are the defaults."""
+    from ml_platform.scaffold.instants import retimed
     from ml_platform.scaffold.roles import guess
 
+    profile = retimed(profile, wishes)
     found = guess(profile, wishes)
 
     def column(question: str, default: str | None) -> str:

@@ -14,6 +14,10 @@ from ml_platform.feed_config import FeedConfig
 from ml_platform.ingestion.sources import ARRIVED, INSTANT, OWN, places_of
 from ml_platform.partitions import STATIC_KEY, Partition, PartitionScheme
 
+EPOCHS = {"epoch_seconds": 1, "epoch_milliseconds": 1000}
+"""Formats of numbers that count from 1970, as `time_format` names them; beside those of strptime."""
+_FIRST_SECOND, _LAST_SECOND = 631_152_000, 4_102_444_800
+"""1990 and 2100: a count beyond them is of another unit, or none."""
 _SHOWN = 3
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -156,6 +160,11 @@ def _read_one(text: str, zone: str, time_format: str) -> datetime | None:
     from zoneinfo import ZoneInfo
 
     try:
+        if time_format in EPOCHS:
+            seconds = float(text) / EPOCHS[time_format]
+            if not _FIRST_SECOND <= seconds < _LAST_SECOND:
+                return None
+            return datetime.fromtimestamp(seconds, UTC)
         moment = datetime.strptime(text, time_format) if time_format else datetime.fromisoformat(text)  # noqa: DTZ007
     except ValueError:
         return None

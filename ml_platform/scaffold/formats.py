@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from ml_platform.ingestion.placing import read_instants
+from ml_platform.ingestion.placing import EPOCHS, read_instants
 
 TIME_FORMATS = (
     "%d.%m.%Y",
@@ -23,10 +23,12 @@ TIME_FORMATS = (
     "%Y/%m/%d %H:%M",
     "%Y/%m/%d %H:%M:%S",
     "%Y%m%d",
+    *(f"{day} {hour} %p" for day in ("%d/%m/%Y", "%m/%d/%Y", "%Y-%m-%d") for hour in ("%I:%M", "%I:%M:%S")),
 )
 ISO = "ISO"
 _MOSTLY = 0.95
 _SAMPLE = 2000
+_DAY_DIGITS = 8
 
 
 @dataclass(frozen=True)
@@ -74,12 +76,19 @@ def _read(texts: pa.Array, name: str) -> pa.Array:
     return read_instants(pa.chunked_array([texts]), "UTC", "" if name == ISO else name).combine_chunks()
 
 
+def format_of_numbers(column: pa.ChunkedArray) -> str | None:
+    """The format in which whole numbers are instants: counts from 1970, or 20240131; else None."""
+    texts = column.cast(pa.string()).drop_null().unique()
+    days = all(len(text) == _DAY_DIGITS for text in texts.to_pylist())
+    names = [ISO] if days else list(EPOCHS)
+    return next((n for n in names if len(texts) and _read(texts, n).null_count == 0), None)
+
+
 def formats_of(column: pa.ChunkedArray) -> list[Written]:
     """The fewest formats that together read all rows, the commonest first; what is left is in none."""
     texts = column.drop_null().unique()
-    reads = {
-        name: _read(texts, name).is_valid().to_numpy(zero_copy_only=False) for name in (ISO, *TIME_FORMATS)
-    }
+    names = (ISO, *TIME_FORMATS, *EPOCHS)
+    reads = {name: _read(texts, name).is_valid().to_numpy(zero_copy_only=False) for name in names}
     place = {text: i for i, text in enumerate(texts.to_pylist())}
     rows = [(number, place[text]) for number, text in enumerate(column.to_pylist(), 1) if text is not None]
     found: list[Written] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import datetime
 
 import numpy as np
 import pandas as pd
@@ -13,8 +14,24 @@ import pyarrow.compute as pc
 from ml_platform.ingestion.placing import read_instants
 from ml_platform.remarks import Remark
 from ml_platform.scaffold.columns import ColumnProfile, FileProfile
-from ml_platform.scaffold.formats import ISO, formats_of
-from ml_platform.scaffold.roles import Wishes
+from ml_platform.scaffold.formats import ISO, format_of_numbers, formats_of
+from ml_platform.scaffold.roles import Wishes, is_time
+
+
+def retimed(profile: FileProfile, wishes: Wishes) -> FileProfile:
+    """With columns of numbers as instants, where they are named as such and every number is one."""
+    said = {profile.column(n).name for n in (wishes.time, wishes.known_at) if n}
+
+    def one(column: ColumnProfile) -> ColumnProfile:
+        if column.kind not in ("integer", "number") or not (column.name in said or is_time(column)):
+            return column
+        name = format_of_numbers(profile.table[column.name])
+        if name is None:
+            return column
+        written = "" if name == ISO else name
+        return replace(column, kind="timestamp", time_format=written, low=None, high=None, values=())
+
+    return replace(profile, columns=tuple(map(one, profile.columns)))
 
 
 def with_format(wishes: Wishes, time: ColumnProfile) -> Wishes:
@@ -31,8 +48,12 @@ def about_time(
     where = f"column '{column.source}'"
     settled = bool(wishes.time_format) or not (time.mixed or time.time_formats)
     if column.kind != "timestamp":
-        shown = ", ".join(column.values[:3])
-        fix = "name another column, or write ISO (2024-01-31 or 2024-01-31T10:00:00)"
+        some = profile.table[column.name].drop_null().slice(0, 3).to_pylist()
+        shown = ", ".join(str(v) for v in some)
+        fix = (
+            "name another column, or write ISO (2024-01-31 or 2024-01-31T10:00:00); numbers are read where "
+            "all count seconds, or all milliseconds from 1970, and lie between 1990 and 2100"
+        )
         yield Remark("error", f"its values are no dates or instants ({column.kind}: {shown} …)", where, fix)
     elif settled:
         yield from _misread(profile, column, time, wishes)
@@ -49,8 +70,22 @@ def about_time(
             "error",
             f"its dates can be read in several formats ({', '.join(column.time_formats)})",
             where,
-            f"say which: --time-format '{column.time_formats[0]}'",
+            _which(profile, column, time),
         )
+
+
+def _which(profile: FileProfile, column: ColumnProfile, time: ColumnProfile) -> str:
+    """How to say in which of several formats times are written; a feed reads all of them in one."""
+    if column is not time:
+        if set(column.time_formats) & set(time.time_formats):
+            return f"the --time-format that is said for '{time.source}' is read here too"
+        return f"write it as '{time.source}' is written, best both in ISO: a feed reads one format"
+    texts = [str(v).strip() for v in profile.table[column.name].drop_null().unique().to_pylist()]
+    read = {name: [datetime.strptime(t, name).date() for t in texts] for name in column.time_formats}  # noqa: DTZ007
+    # 01/01 is one day in every format, and tells nothing.
+    telling = next((i for i in range(len(texts)) if len({days[i] for days in read.values()}) > 1), 0)
+    ways = (f"--time-format '{n}' (then '{texts[telling]}' is {days[telling]})" for n, days in read.items())
+    return f"say which: {' or '.join(ways)}"
 
 
 def _misread(
@@ -65,7 +100,8 @@ def _misread(
     if len(written) > 1:
         fix = "write all rows in one format, best ISO; there are " + "; ".join(map(str, written))
     elif column is not time:
-        fix = f"write it as '{time.source}' is written: a feed reads one format; these are {written[0].name}"
+        these = " or ".join(column.time_formats) or written[0].name
+        fix = f"write it as '{time.source}' is written: a feed reads one format; these are {these}"
     elif written[0].name == ISO:
         fix = "leave --time-format out: these are ISO, which needs none"
     else:

@@ -19,7 +19,7 @@ from ml_platform.remarks import Remark
 from ml_platform.scaffold import edges, timing
 from ml_platform.scaffold.columns import ColumnProfile, FileProfile
 from ml_platform.scaffold.features import FeatureGuess, look_at_features
-from ml_platform.scaffold.instants import about_time, first_rows, instants, with_format
+from ml_platform.scaffold.instants import about_time, first_rows, instants, retimed, with_format
 from ml_platform.scaffold.label import Label, look_at_label
 from ml_platform.scaffold.roles import Roles, Wishes, decide, is_id
 from ml_platform.scaffold.timing import Windows
@@ -104,6 +104,7 @@ def propose(profile: FileProfile, wishes: Wishes) -> Proposal:
         Refusal: The data cannot become a use case as they are.
         ConfigError: A column's role is neither said nor to be guessed.
     """
+    profile = retimed(profile, wishes)
     roles = decide(profile, wishes)
     wishes = with_format(wishes, roles.time)
     remarks = list(_guessed(roles, wishes))

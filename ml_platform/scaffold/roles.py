@@ -68,6 +68,11 @@ def is_id(column: ColumnProfile) -> bool:
     return bool(_ID_NAME.search(column.name))
 
 
+def is_time(column: ColumnProfile) -> bool:
+    """Whether a column is named like one that holds instants."""
+    return bool(_TIME_NAME.search(column.name) or _KNOWN_NAME.search(column.name))
+
+
 def guess(profile: FileProfile, wishes: Wishes) -> dict[str, str]:
     """The likeliest columns of time, label, known_at and entity that were not said, by contract name."""
     columns = list(profile.columns)

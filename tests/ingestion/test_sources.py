@@ -155,6 +155,7 @@ def test_a_reference_feed_has_one_partition_and_was_always_known(folder: Path) -
         (CSV, {"time_format": "%d.%m.%Y %H:%M"}, "4 of 4 values", "row 1: '2024-03-01 10:00'"),
         (CSV, {"known_at": {"column": "told"}}, "no column 'told'", "crates_"),
         (CSV, {"source": {"path": "data/crates_*.csv", "columns": {"crate": "box"}}}, "no column box", ""),
+        (CSV, {"time_format": "epoch_seconds"}, "4 of 4 values", "row 1: '2024-03-01 10:00'"),
         (CSV + "x,2024-03-01 10:00,1,2024-03-01 10:00,5,6\n", {}, "cannot be read as csv", "crates_1.csv"),
         (CSV.replace("b,2024-03-01 23:30", "b,"), {}, "1 of 4 values", "row 2: None"),
         (CSV.replace("weight", "crate", 1), {}, "its columns 1 and 3 share the name 'crate'", "crates_1.csv"),

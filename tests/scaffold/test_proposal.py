@@ -1,7 +1,7 @@
 """What is proposed from a file, and what each kind of bad file gets."""
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import numpy as np
@@ -206,6 +206,66 @@ def test_a_format_that_does_not_fit_is_refused_with_the_one_that_does(
     assert f"value(s) cannot be read as {said}, for example '" in told
     assert fix in told
     assert "%m" in said or first in told
+
+
+@pytest.mark.parametrize(
+    ("write_one", "time_format"),
+    [
+        (lambda m: str(int(m.timestamp())), "epoch_seconds"),
+        (lambda m: str(int(m.timestamp() * 1000)), "epoch_milliseconds"),
+        (lambda m: m.strftime("%m/%d/%Y %I:%M %p"), "%m/%d/%Y %I:%M %p"),
+        (
+            lambda m: m.astimezone(timezone(timedelta(hours=1 + (m.month > 1)))).isoformat(),
+            None,
+        ),
+    ],
+)
+def test_numbers_from_1970_afternoons_and_mixed_offsets_are_instants(
+    tmp_path: Path, write_one: Callable[[datetime], str], time_format: str | None
+) -> None:
+    def change(number: int, row: Row) -> None:
+        for name in ("inspected at", "failure known at"):
+            row[name] = write_one(datetime.fromisoformat(row[name]).replace(tzinfo=UTC))
+
+    plain = proposed(write(tmp_path / "plain.csv", GOOD))
+    p = proposed(write(tmp_path / "inspections.csv", GOOD, change))
+    assert [c and c.name for c in (p.roles.time, p.roles.known_at)] == ["inspected_at", "failure_known_at"]
+    assert (p.scheme, p.windows) == (plain.scheme, plain.windows)
+    feeds = yaml.safe_load(use_case_yaml(p, tmp_path / "boilers"))["feeds"]
+    assert [f.get("time_format") for f in feeds] == [time_format] * 2
+    pq.write_table(csv.read_csv(tmp_path / "inspections.csv"), tmp_path / "typed.parquet")
+    assert proposed(tmp_path / "typed.parquet").scheme == plain.scheme
+
+
+def test_numbers_that_are_no_instants_are_refused_with_what_is_read(tmp_path: Path) -> None:
+    def change(number: int, row: Row) -> None:
+        moment = datetime.fromisoformat(row["inspected at"]).replace(tzinfo=UTC).timestamp()
+        row["inspected at"] = int(moment * (1000 if number % 2 else 1))
+
+    told = refused(tmp_path, change, time="inspected at")
+    assert "its values are no dates or instants (integer: 16" in told
+    assert "numbers are read where all count seconds, or all milliseconds from 1970" in told
+
+
+def test_the_format_that_is_asked_for_is_one_for_all_times_of_the_file(tmp_path: Path) -> None:
+    def change(number: int, row: Row) -> None:
+        row["inspected at"], row["failure known at"] = "03/04/2023", "05/04/2023"
+
+    told = refused(tmp_path, change)
+    day, month = (f"--time-format '{f}' (then '03/04/2023' is 2023-" for f in ("%d/%m/%Y", "%m/%d/%Y"))
+    assert f"say which: {day}04-03) or {month}03-04)" in told
+    assert "the --time-format that is said for 'inspected at' is read here too" in told
+
+    def other(number: int, row: Row) -> None:
+        row["inspected at"], row["failure known at"] = "03/04/2023", "05/04/2023 10:00"
+
+    assert "write it as 'inspected at' is written, best both in ISO" in refused(tmp_path, other)
+
+    def later(number: int, row: Row) -> None:
+        row["failure known at"] = "05/04/2023"
+
+    told = refused(tmp_path, later, known_at="failure known at", time="inspected at")
+    assert "these are %d/%m/%Y or %m/%d/%Y" in told
 
 
 def test_all_times_of_a_feed_have_one_format(tmp_path: Path) -> None:

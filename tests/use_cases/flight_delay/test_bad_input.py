@@ -108,6 +108,11 @@ BAD_INPUT = {
         "scaffold/test_proposal.py::test_a_repeated_key_names_rows_and_a_column_that_tells_them_apart",
         "scaffold/test_proposal.py::test_rows_that_repeat_exactly_are_only_a_warning",
     ],
+    "times as numbers, with AM and PM, or that can be read in two ways": [
+        "scaffold/test_proposal.py::test_numbers_from_1970_afternoons_and_mixed_offsets_are_instants",
+        "scaffold/test_proposal.py::test_numbers_that_are_no_instants_are_refused_with_what_is_read",
+        "scaffold/test_proposal.py::test_the_format_that_is_asked_for_is_one_for_all_times_of_the_file",
+    ],
     "lines of another length, an open quote, or bytes that are no text": [
         "scaffold/test_proposal.py::test_a_file_that_is_none_is_told",
         "ingestion/test_sources.py::test_bad_files_say_what_where_and_how_to_fix_it",
