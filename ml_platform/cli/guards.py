@@ -21,6 +21,7 @@ from ml_platform.cli.shared import (
     table,
 )
 from ml_platform.errors import PlatformError
+from ml_platform.numbers import number
 
 if TYPE_CHECKING:
     from ml_platform.diagnosis.verdict import Diagnosis
@@ -44,6 +45,7 @@ def show_verdict(
     page: Annotated[Path | None, typer.Option("--html", help="Write the page that a person reads.")] = None,
 ) -> None:
     """The verdict in force, with its causes, steps and what happens next."""
+    from ml_platform.diagnosis.page import answer, answers
     from ml_platform.lifecycle.guard.records import diagnosis_of, latest_verdict
 
     stores = platform()
@@ -67,20 +69,10 @@ def show_verdict(
         console.print(since, highlight=False)
     for cause in diagnosis.causes:
         console.print(f"  • {escape(cause.name)} {cause.state}: {escape(' '.join(cause.evidence[:2]))}")
-    rows = [
-        (
-            s.name,
-            s.state,
-            _number(s.headline.estimate if s.headline else None),
-            _number(s.headline.minimal_detectable_effect if s.headline else None),
-            _number(s.headline.floor if s.headline else None),
-            s.headline.detail if s.headline else s.reason,
-        )
-        for s in diagnosis.steps
-    ]
-    console.print(
-        table("Steps", ("question", "state", "estimate", "visible from", "counts from", "what"), rows)
-    )
+    console.print(answers(diagnosis), highlight=False)
+    rows = [(s.name, *answer(s)) for s in diagnosis.steps]
+    columns = ("question", "state", "estimate [95 %]", "visible from", "counts from", "unit", "what")
+    console.print(table("Steps", columns, rows))
     console.print(f"Next: {escape(diagnosis.next)}", highlight=False)
 
 
@@ -260,4 +252,4 @@ def _instant(target: Target, text: str | None) -> datetime | None:
 
 
 def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4f}"
+    return number(value, 4)

@@ -10,6 +10,7 @@ from rich.markup import escape
 
 from ml_platform.cli.guards import write_chart
 from ml_platform.cli.shared import console, platform, table
+from ml_platform.numbers import number
 
 if TYPE_CHECKING:
     from ml_platform.config import UseCase
@@ -135,7 +136,7 @@ def _compared(stores: Platform, target: Target, first: str, last: str) -> None:
         told = f"No {noun} of these is mature and was served, so that policies cannot be compared."
         console.print(told, highlight=False)
         return
-    rows = [(p.name, f"{p.loss:.4f}", p.trainings, len(p.by_day)) for p in found]
+    rows = [(p.name, number(p.loss, 4), p.trainings, len(p.by_day)) for p in found]
     columns = ("policy", f"mean {target.kind.loss_words} by {noun}", "retrainings", f"matured {noun}s")
     title = f"{_stretch(found[0].by_day)} under other policies, with the same recipe"
     console.print(table(title, columns, rows))

@@ -18,6 +18,8 @@ from ml_platform.lifecycle.guard.asked import newest_verdict
 from ml_platform.lifecycle.platform import Platform, Target
 from ml_platform.lifecycle.reading import client
 from ml_platform.lifecycle.recorded import acceptance_totals, results
+from ml_platform.modeling.gate_names import gate_title
+from ml_platform.numbers import number
 from ml_platform.registry import promotions
 from ml_platform.serving.answers import sentence
 
@@ -106,7 +108,7 @@ def _model(stores: Platform, target: Target) -> None:
         made.add_column("state")
         for g in judged.gates:
             made.add_row(
-                g["name"],
+                gate_title(g["name"]),
                 _number(g["measured"]),
                 f"{g['comparison']} {_number(g['limit'])}",
                 g["description"],
@@ -261,4 +263,4 @@ def print_next(stores: Platform, played: Mapping[str, Sequence[str]], seconds: f
 
 
 def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4f}"
+    return number(value, 4)

@@ -24,13 +24,6 @@ class Draft:
     restores: str | None = None
 
 
-def strength(finding: Finding) -> float:
-    """Size of the effect in floors, so that findings in different units can be ranked."""
-    if finding.estimate is None or finding.estimate != finding.estimate:
-        return -1.0
-    return abs(finding.estimate) / finding.floor if finding.floor else abs(finding.estimate)
-
-
 def subjects_of(findings: Iterable[Finding]) -> tuple[str, ...]:
     """Features, segments or columns that findings are about."""
     return tuple(sorted({f.subject for f in findings}))

@@ -6,6 +6,7 @@ from ml_platform.diagnosis.evidence import Evidence
 from ml_platform.diagnosis.steps import STEPS, TERMINATING
 from ml_platform.diagnosis.verdict import Verdict
 from ml_platform.guard_config import DiagnosisConfig, RetrainingConfig
+from ml_platform.numbers import number
 
 _MIND: dict[str, tuple[str, ...]] = {
     "none": ("a FAIL of any step, or a suspicion that more labels can decide",),
@@ -38,7 +39,7 @@ def unseen(evidence: Evidence, settings: DiagnosisConfig) -> tuple[str, ...]:
         if not weak:
             continue
         known = [f.minimal_detectable_effect for f in weak if f.minimal_detectable_effect is not None]
-        least = f"; changes below {min(known):.3g} could not be seen" if known else ""
+        least = f"; changes below {number(min(known))} could not be seen" if known else ""
         sentences.append(f"{step.name}: {len(weak)} of {len(findings.items)} tests are underpowered{least}")
     return tuple(sentences)
 

@@ -10,6 +10,7 @@ from ml_platform.diagnosis.draft import Draft, listed, subjects_of
 from ml_platform.diagnosis.evidence import ConceptKind, Evidence
 from ml_platform.diagnosis.recheck import partitions_until_decidable, smallest_visible
 from ml_platform.guard_config import DiagnosisConfig
+from ml_platform.numbers import number
 from ml_platform.partitions import key_time
 from ml_platform.statistics.finding import Finding, Findings
 from ml_platform.statistics.states import worst
@@ -158,7 +159,7 @@ def _suspicion(evidence: Evidence, settings: DiagnosisConfig) -> Draft | None:
         return None
     seen = [smallest_visible(f, matured, settings) for f in suspicions]
     least = min((s for s in seen if s is not None), default=None)
-    change = "no size" if least is None else f"{least:.3g} or more"
+    change = "no size" if least is None else f"{number(least)} or more"
     sentence = (
         f"A suspicion in {listed(subjects)} that {settings.maximum_partitions} partitions could not decide: "
         f"a change of {change} could have been seen."

@@ -5,16 +5,33 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
+from typing import get_args
 
 from ml_platform.diagnosis.evidence import ESTIMATED_LOSS_CHANGE, WEIGHTED_LOSS_CHANGE
 from ml_platform.diagnosis.steps import STEPS
 from ml_platform.diagnosis.verdict import Cause, Diagnosis, StepResult
+from ml_platform.numbers import number
 from ml_platform.statistics.finding import Finding
+from ml_platform.statistics.scales import counts_from, scale_of, visible, why_passed
+from ml_platform.statistics.states import State
 
 _QUESTIONS = {s.name: f"{s.number}. {s.question}" for s in STEPS}
 _LOSSES = "Loss: realised, and expected without labels (never mixed)"
-_LOSS_HEADER = ("change of the loss", "state", "estimate [95 %]", "smallest visible", "threshold", "why")
-_HEADER = ("question", "state", "estimate [95 %]", "smallest visible", "threshold", "tests", "why")
+_LOSS_HEADER = (
+    "change of the loss",
+    "state",
+    "estimate [95 %]",
+    "visible from",
+    "counts from",
+    "unit",
+    "why",
+)
+_HEADER = ("question", "state", "estimate [95 %]", "visible from", "counts from", "unit", "tests", "why")
+_READING = (
+    "Each line has a unit of its own. FAIL: the estimate is beyond 'counts from', and shown to be more than "
+    "chance. PASS: it is not, and what counts would have been seen. UNDERPOWERED: what counts could not have "
+    "been seen, so that it is no all-clear. UNKNOWN: there is no evidence."
+)
 _STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;color:#1f2a37;max-width:64rem;margin:2rem auto;padding:0 1rem}
 h1{font-size:1.5rem;margin:.3rem 0}h2{font-size:1.05rem;margin:1.6rem 0 .4rem}.muted{color:#6b7280}
@@ -33,10 +50,11 @@ def markdown(diagnosis: Diagnosis) -> str:
         [
             f"## {verdict.name}: {_md(verdict.sentence)}",
             f"{_md(diagnosis.model_key)}, {diagnosis.partition}, as of {diagnosis.as_of.isoformat()}",
+            f"**Answers.** {_md(answers(diagnosis))}",
             f"**Next.** {_md(diagnosis.next)}",
             *([f"**Known events.** {_md(_events(diagnosis))}"] if diagnosis.events else ()),
             "### Causes\n" + _bullets(_cause_text(c) for c in diagnosis.causes),
-            "### Steps\n" + _markdown_table(_HEADER, (_cells(s) for s in diagnosis.steps)),
+            f"### Steps\n{_READING}\n\n" + _markdown_table(_HEADER, (_cells(s) for s in diagnosis.steps)),
             f"### {_LOSSES}\n" + _markdown_table(_LOSS_HEADER, _losses(diagnosis)),
             "### What would change its mind\n" + _bullets(diagnosis.would_change_mind),
             "### What could not be seen\n" + _bullets(diagnosis.unseen),
@@ -57,10 +75,12 @@ def html(diagnosis: Diagnosis, images: Mapping[str, bytes] | None = None) -> str
     body = [
         f'<p class="muted">{escape(about)}</p>',
         f"<h1>{escape(name)}: {escape(verdict.sentence)}</h1>",
+        f"<p><b>Answers.</b> {escape(answers(diagnosis))}</p>",
         f"<p><b>Next.</b> {escape(diagnosis.next)}</p>",
         f"<p><b>Known events.</b> {escape(_events(diagnosis))}</p>" if diagnosis.events else "",
         "<h2>Causes</h2>" + _html_list((_cause_text(c) for c in diagnosis.causes), "ol"),
-        "<h2>Steps</h2>" + _html_table(_HEADER, (_cells(s) for s in diagnosis.steps)),
+        f'<h2>Steps</h2><p class="muted">{escape(_READING)}</p>'
+        + _html_table(_HEADER, (_cells(s) for s in diagnosis.steps)),
         f"<h2>{_LOSSES}</h2>" + _html_table(_LOSS_HEADER, _losses(diagnosis)),
         "<h2>What would change its mind</h2>" + _html_list(diagnosis.would_change_mind),
         "<h2>What could not be seen</h2>" + _html_list(diagnosis.unseen),
@@ -126,28 +146,47 @@ def _events(diagnosis: Diagnosis) -> str:
 
 
 def _cause_text(cause: Cause) -> str:
-    strength = "" if cause.strength is None else f" {cause.strength:.3g} ({cause.unit})"
+    strength = "" if cause.strength is None else f" {number(cause.strength)} ({cause.unit})"
     return f"{cause.name}, {cause.state}{strength}: {' '.join(cause.evidence)}"
 
 
+def answers(diagnosis: Diagnosis) -> str:
+    """How many questions were answered how, with the names of all that are no PASS."""
+    told = []
+    for state in get_args(State):
+        names = [s.name for s in diagnosis.steps if s.state == state]
+        if names:
+            told.append(f"{len(names)} {state}" + ("" if state == "PASS" else f" ({', '.join(names)})"))
+    return f"Of {len(diagnosis.steps)} questions {', '.join(told)}."
+
+
 def _cells(step: StepResult) -> tuple[str, ...]:
+    return (_QUESTIONS[step.name], *answer(step)[:-1], str(step.findings), answer(step)[-1])
+
+
+def answer(step: StepResult) -> tuple[str, ...]:
+    """State, estimate, from where on it is visible and counts, unit, and why."""
     top = step.headline
-    why = step.reason or (f"{top.subject}: {top.detail}" if top else "")
     if top is None:
-        return (_QUESTIONS[step.name], step.state, "", "", "", str(step.findings), why)
+        return (step.state, "", "", "", "", step.reason)
+    why = step.reason or f"{top.subject}: {top.detail}"
     return (
-        _QUESTIONS[step.name],
         step.state,
         _estimate(top),
-        _number(top.minimal_detectable_effect),
-        _number(top.floor),
-        str(step.findings),
-        why,
+        _number(visible(step.name, top)),
+        counts_from(step.name, top),
+        scale_of(step.name, top).unit,
+        _and(why, why_passed(step.name, top)),
     )
 
 
+def _and(detail: str, more: str) -> str:
+    """Two sentences as one text."""
+    return detail if not more else f"{detail.rstrip('.')}. {more}"
+
+
 def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.3g}"
+    return number(value, missing="")
 
 
 def _losses(diagnosis: Diagnosis) -> list[tuple[str, ...]]:
@@ -168,9 +207,11 @@ def _losses(diagnosis: Diagnosis) -> list[tuple[str, ...]]:
 
 def _loss(name: str, finding: Finding | None, missing: str) -> tuple[str, ...]:
     if finding is None:
-        return (name, "UNKNOWN", "", "", "", missing)
-    seen, floor = _number(finding.minimal_detectable_effect), _number(finding.floor)
-    return (name, finding.state, _estimate(finding), seen, floor, finding.detail)
+        return (name, "UNKNOWN", "", "", "", "", missing)
+    question = "harm"
+    seen, floor = _number(visible(question, finding)), counts_from(question, finding)
+    why = _and(finding.detail, why_passed(question, finding))
+    return (name, finding.state, _estimate(finding), seen, floor, scale_of(question, finding).unit, why)
 
 
 def _estimate(finding: Finding) -> str:

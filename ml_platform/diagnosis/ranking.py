@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from ml_platform.diagnosis import evidence as ev
-from ml_platform.diagnosis.draft import strength, subjects_of
+from ml_platform.diagnosis.draft import subjects_of
 from ml_platform.diagnosis.evidence import Evidence
 from ml_platform.diagnosis.model_rules import concept_kind
 from ml_platform.diagnosis.steps import DATA_STEPS, STEPS, TERMINATING
 from ml_platform.diagnosis.verdict import Cause, StepResult, storable
 from ml_platform.statistics.finding import Findings
+from ml_platform.statistics.scales import counts_from, scale_of, strength
 from ml_platform.statistics.states import State
 
 
@@ -25,14 +28,16 @@ def _cause(step: str, findings: Findings, evidence: Evidence) -> Cause | None:
         if findings.state != "UNKNOWN" or step not in TERMINATING:
             return None
         return Cause(_cause_name(step, evidence), "UNKNOWN", evidence=(findings.reason or "no evidence",))
-    top = storable(max(shown, key=strength))
-    floor = "" if top.floor is None else f", floor {top.floor:g}"
+    size = partial(strength, step)
+    top = storable(max(shown, key=size))
+    unit = scale_of(step, top).unit
+    limit = "" if top.floor is None else f", counts from {counts_from(step, top)}"
     return Cause(
         name=_cause_name(step, evidence),
         state="FAIL" if findings.failed else "UNDERPOWERED",
         strength=top.estimate,
-        unit=f"{top.statistic} of {top.subject}{floor}",
-        evidence=tuple(f.detail for f in sorted(shown, key=strength, reverse=True)[:5]),
+        unit=f"{unit}, {top.statistic} of {top.subject}{limit}".removeprefix(", "),
+        evidence=tuple(f.detail for f in sorted(shown, key=size, reverse=True)[:5]),
         subjects=subjects_of(shown),
     )
 
@@ -52,6 +57,6 @@ def steps_of(evidence: Evidence) -> tuple[StepResult, ...]:
 
 def _step_result(name: str, findings: Findings) -> StepResult:
     at_worst = [f for f in findings.items if f.state == findings.state] or list(findings.items)
-    headline = storable(max(at_worst, key=strength)) if at_worst else None
+    headline = storable(max(at_worst, key=partial(strength, name))) if at_worst else None
     beside = tuple(storable(f) for f in findings.items if f.statistic in ev.BESIDE)
     return StepResult(name, findings.state, headline, len(findings.items), findings.reason, beside)

@@ -73,7 +73,7 @@ class Cause:
         name: For example ``data:contract``, ``concept``.
         state: How sure it is: FAIL is established, UNDERPOWERED a suspicion, UNKNOWN not measured.
         strength: Size of its largest effect; None when it has none.
-        unit: Of the strength, for example ``null_rate of temp, floor 0.05``.
+        unit: Of the strength, for example ``share of values, null_rate of temp, counts from 0.05``.
         evidence: Sentences with numbers.
         subjects: Features, segments or columns.
     """

@@ -12,6 +12,7 @@ import pyarrow as pa
 from ml_platform.config import DecisionConfig, KindName
 from ml_platform.errors import ConfigError
 from ml_platform.kinds.base import Bools, Floats, Kind, LossName, numbers
+from ml_platform.numbers import number
 
 _FIX = "select a finite number in the labels model"
 
@@ -118,7 +119,7 @@ class Regression(Kind):
         """The words of the band in which the prediction lies; the number itself without bands."""
         if not decision.words:
             unit = f" {decision.unit}" if decision.unit else ""
-            return [f"about {score:,.4g}{unit}" for score in scores]
+            return [f"about {number(float(score), 4)}{unit}" for score in scores]
         band = np.searchsorted(decision.bands, scores, side="right")
         return [decision.words[i] for i in band]
 

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from ml_platform.modeling.evaluate import Channel, Evaluation
+from ml_platform.modeling.gate_names import gate_title
 from ml_platform.modeling.gates import Assessment, in_words
 from ml_platform.modeling.model import Model
+from ml_platform.numbers import number
 
 SHOWN_SEGMENTS = 10
 _TARGETS = {"binary": "A positive", "regression": "The number", "multiclass": "The classes"}
@@ -85,17 +88,21 @@ def _data(model: Model, evaluation: Evaluation | None) -> str:
         rows.append(
             ("gate", days[0].partition_key, days[-1].partition_key, len(days), evaluation.rows, means)
         )
-    shown = "{:.1%}" if model.kind.bounded else "{:,.4g}"
-    lines = [(w, f, t, str(p), f"{n:,}", *(shown.format(m) for m in c)) for w, f, t, p, n, c in rows]
+    shown = "{:.1%}".format if model.kind.bounded else partial(number, digits=4)
+    lines = [(w, f, t, str(p), f"{n:,}", *(shown(m) for m in c)) for w, f, t, p, n, c in rows]
     single = "positives" if model.kind.bounded else "mean"
     names = [c or single for c in model.kind.channels]
     return _table(("window", "first", "last", "partitions", "rows", *names), lines)
 
 
+_METRICS = {"base_rate": "share of positives on the gate's rows"}
+"""Numbers whose name is also that of a gate, and what they are called in its place."""
+
+
 def _performance(model: Model, evaluation: Evaluation | None) -> str:
     if evaluation is None:
         return "Not evaluated yet, so it cannot be promoted."
-    rows = [(name.replace("_", " "), f"{value:.4f}") for name, value in evaluation.metrics().items()]
+    rows = [(_METRICS.get(n, n.replace("_", " ")), number(v, 4)) for n, v in evaluation.metrics().items()]
     notes = [_bias(c, evaluation.confidence) for c in evaluation.channels]
     if model.interval is not None:
         notes.append(
@@ -119,7 +126,7 @@ def _gates(assessment: Assessment | None) -> str:
     if assessment is None:
         return "Not judged yet, so it cannot be promoted."
     verdict = "may be promoted" if assessment.decision.promote else "may not be promoted"
-    rows = [(g.name, g.state, in_words(g)) for g in assessment.gates]
+    rows = [(gate_title(g.name), g.state, in_words(g)) for g in assessment.gates]
     judged = f"Judged: the {assessment.contender}. It {verdict}."
     return f"{judged}\n\n" + _table(("gate", "state", "measured"), rows)
 

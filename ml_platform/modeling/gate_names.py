@@ -7,6 +7,14 @@ from ml_platform.kinds.names import NAMES
 
 _QUALITIES = {"auc": "AUC", "r2": "R²"}
 
+TITLES = {"base_rate": "beats_base_rate"}
+"""Gates whose name in the ledger is also that of a number, and what people are shown in its place."""
+
+
+def gate_title(name: str) -> str:
+    """What a gate is called before people."""
+    return TITLES.get(name, name)
+
 
 def gate_names(model: ModelConfig) -> dict[str, str]:
     """Every gate that a model may meet, with what it asks, in order."""

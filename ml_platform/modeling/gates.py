@@ -44,6 +44,7 @@ from ml_platform.modeling.comparison import (
 )
 from ml_platform.modeling.day_bounds import MINIMUM_DAYS, DayMean, mean_of_days
 from ml_platform.modeling.evaluate import Evaluation, Segment
+from ml_platform.numbers import number, signed
 
 State: TypeAlias = Literal["PASS", "FAIL", "UNKNOWN"]
 Contender: TypeAlias = Literal["candidate", "baseline"]
@@ -187,7 +188,9 @@ def in_words(gate: Gate) -> str:
     """Measured value, comparison and limit of a gate, or why there is none."""
     if gate.measured is None or gate.limit is None:
         return gate.description
-    return f"{gate.measured:.4f} must be {gate.comparison} {gate.limit:.4f} ({gate.description})"
+    return (
+        f"{number(gate.measured, 4)} must be {gate.comparison} {number(gate.limit, 4)} ({gate.description})"
+    )
 
 
 def as_record(gate: Gate) -> dict[str, Any]:
@@ -228,7 +231,8 @@ def _bias(model: Evaluation, settings: GateConfig) -> Gate:
         found.append((max(low, -high, 0.0), bias, low, high, channel.name))
     shown, bias, low, high, name = max(found, key=lambda f: (f[0], abs(f[1].value)))
     where = f" of {name}, the largest of {len(found)}" if name else ""
-    words = f"|bias| that {100 * level:.3g}% bounds by block show; point estimate {bias.value:+.4f}{where}"
+    words = f"|bias| that {100 * level:.3g}% bounds by block show; point estimate "
+    words += f"{signed(bias.value, 4)}{where}"
     return _gate(
         "bias", shown <= limit, shown, limit, words, bias=bias.value, low=low, high=high, days=bias.days
     )
@@ -246,8 +250,8 @@ def _base_rate(model: Evaluation, constant: Sequence[float]) -> Gate:
     rows = np.array([d.rows for d in model.days], dtype=np.float64)
     moments = np.average([d.outcomes for d in model.days], axis=0, weights=rows)
     loss = float(model.kind.constant_losses(moments[None, :], constant)[0])
-    said = ", ".join(f"{c:.4g}" for c in constant)
-    words = f"{_words(model)}, against that of always saying the training mean {said}"
+    said = ", ".join(number(c, 4) for c in constant)
+    words = f"{_words(model)}, against that of always saying the training mean, {said}"
     return _gate("base_rate", model.loss < loss, model.loss, loss, words, constant=list(constant))
 
 
@@ -284,8 +288,8 @@ def _point(difference: DayMean, sense: str, passed: bool) -> str:
     """The point estimate of what could not be shown: too few blocks is another matter than being worse."""
     if passed:
         return ""
-    spread = f"standard error {difference.se:.2g} over {difference.days} blocks"
-    return f"; point estimate {abs(difference.value):.4g} {sense}, {spread}"
+    spread = f"standard error {number(difference.se, 2)} over {difference.days} blocks"
+    return f"; point estimate {number(abs(difference.value), 4)} {sense}, {spread}"
 
 
 def _slices(

@@ -53,6 +53,7 @@ from ml_platform.monitoring.concept_series import (
 )
 from ml_platform.monitoring.estimated import Shape, cross_fitted, fit_curve
 from ml_platform.monitoring.prior import to_level
+from ml_platform.numbers import number, signed
 from ml_platform.statistics.blocks import Floats, change_of_days, judge
 from ml_platform.statistics.finding import Finding, Findings
 from ml_platform.statistics.frames import PARTITION, Table, as_frame, finite
@@ -445,8 +446,8 @@ def _bias(
         statistic="bias",
         subject=ALL,
         state=unless_early(state, daily[1], settings),
-        detail=f"The mean residual (label minus calibrated score) changed by {change.value:+.3f} "
-        f"(p {p_value:.2g}); {detectable:.3f} could be seen, floor {settings.bias_floor:.3f}.",
+        detail=f"The mean residual (label minus calibrated score) changed by {signed(change.value)} "
+        f"(p {number(p_value, 2)}); {number(detectable)} could be seen, floor {number(settings.bias_floor)}.",
         estimate=finite(change.value),
         low=finite(low),
         high=finite(high),

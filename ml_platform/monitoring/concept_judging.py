@@ -10,6 +10,7 @@ from scipy import special
 
 from ml_platform.guard_config import DiagnosisConfig
 from ml_platform.monitoring.concept_series import ALL, Series
+from ml_platform.numbers import number, signed
 from ml_platform.statistics.blocks import POWER, Estimate, Floats, adjust, change_of_days, judge, lone_level
 from ml_platform.statistics.finding import Finding
 from ml_platform.statistics.frames import finite
@@ -186,10 +187,12 @@ def _detail(test: Series, value: float, adjusted: float | None, detectable: floa
         "contrast": "The mean residual against the rest of the partition",
     }[test.statistic]
     if adjusted is None:
-        return f"{what} changed by {value:+.3f} in {test.subject}; {test.rows:.0f} rows are too few to test."
+        return (
+            f"{what} changed by {signed(value)} in {test.subject}; {test.rows:.0f} rows are too few to test."
+        )
     return (
-        f"{what} changed by {value:+.3f} in {test.subject} (adjusted p {adjusted:.2g}, {test.rows:.0f} "
-        f"rows); {detectable:.3f} could be seen, floor {floor:.3f}."
+        f"{what} changed by {signed(value)} in {test.subject} (adjusted p {number(adjusted, 2)}, "
+        f"{test.rows:.0f} rows); {number(detectable)} could be seen, floor {number(floor)}."
     )
 
 

@@ -13,6 +13,7 @@ import pandas as pd
 
 from ml_platform.config import FeatureConfig
 from ml_platform.monitoring.estimated import Codes, tally
+from ml_platform.numbers import number
 from ml_platform.statistics.blocks import Floats
 from ml_platform.statistics.frames import PARTITION
 
@@ -97,7 +98,7 @@ def _bands(column: str, both: list[pd.Series]) -> tuple[Segmentation, list[Codes
     known = rows[0][~np.isnan(rows[0])]
     inner = np.quantile(known, np.arange(1, BANDS) / BANDS) if known.size else np.array([])
     cuts = np.unique(inner)
-    ends = ["", *(f"{c:.4g}" for c in cuts), ""]
+    ends = ["", *(number(float(c), 4) for c in cuts), ""]
     subjects = [f"{column}={low}..{high}" for low, high in pairwise(ends)]
     codes = [
         np.where(np.isnan(r), len(subjects), np.searchsorted(cuts, r, side="right")).astype(np.int64)

@@ -30,6 +30,7 @@ from ml_platform.config import FeatureConfig, KindName
 from ml_platform.errors import IntegrityError
 from ml_platform.guard_config import DiagnosisConfig
 from ml_platform.kinds.base import SMALLEST, Kind
+from ml_platform.numbers import number, signed
 from ml_platform.statistics.blocks import Floats, change_of_days, judge
 from ml_platform.statistics.finding import Finding, Findings
 from ml_platform.statistics.frames import PARTITION, Table, as_frame, finite
@@ -378,14 +379,17 @@ def _judged(
     )
     low, high = change.interval()
     seen = (
-        f"{detectable:.3f} could be seen" if math.isfinite(detectable) else "too few days to see any change"
+        f"{number(detectable)} could be seen"
+        if math.isfinite(detectable)
+        else "too few days to see any change"
     )
     return Finding(
         statistic=statistic,
         subject="all",
         state=state,
-        detail=f"The features alone let one expect a loss changed by {change.value:+.3f} from {realised:.3f} "
-        f"({_METHOD[statistic]}, p {p_value:.2g}); {seen}, floor {floor:.3f}. {NEVER_AN_ALL_CLEAR}",
+        detail=f"The features alone let one expect a loss changed by {signed(change.value)} from "
+        f"{number(realised)} ({_METHOD[statistic]}, p {number(p_value, 2)}); {seen}, floor {number(floor)}. "
+        f"{NEVER_AN_ALL_CLEAR}",
         estimate=finite(change.value),
         low=finite(low),
         high=finite(high),

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from ml_platform.guard_config import DiagnosisConfig
+from ml_platform.numbers import number, signed
 from ml_platform.statistics.finding import Finding, Findings
 from ml_platform.statistics.frames import finite
 from ml_platform.statistics.sequential import HarmTest, harm
@@ -70,11 +71,12 @@ def _finding(test: HarmTest, floor: float, judged: list[str], facts: dict[str, f
 
 def _detail(test: HarmTest, level: float, floor: float, days: int, loss: str) -> str:
     seen = (
-        f"a rise of {test.minimal_detectable_effect:.3f} could be seen"
+        f"a rise of {number(test.minimal_detectable_effect)} could be seen"
         if math.isfinite(test.minimal_detectable_effect)
         else "no rise could be seen yet"
     )
     return (
-        f"Over {days} partitions since promotion the mean {loss} changed by {test.estimate:+.3f} from "
-        f"{level:.3f}; anytime-valid lower bound {test.lower:+.3f}, floor {floor:.3f}; {seen}."
+        f"Over {days} partitions since promotion the mean {loss} changed by {signed(test.estimate)} from "
+        f"{number(level)}; anytime-valid lower bound {signed(test.lower, missing='none yet')}, "
+        f"floor {number(floor)}; {seen}."
     )

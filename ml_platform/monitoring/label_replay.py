@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from ml_platform.guard_config import DiagnosisConfig
 from ml_platform.kinds.base import Kind
+from ml_platform.numbers import number
 from ml_platform.statistics.finding import Finding, Findings
 from ml_platform.statistics.frames import PARTITION, Table, as_frame, require_unique
 
@@ -92,7 +93,7 @@ def _codes(values: pd.Series, kind: Kind, label: str) -> npt.NDArray[np.float64]
 
 
 def _told(summary: dict[str, float]) -> str:
-    return ", ".join(f"{name} {value:.4g}" for name, value in summary.items())
+    return ", ".join(f"{name} {number(value, 4)}" for name, value in summary.items())
 
 
 def _revision_rate(stored: pd.DataFrame, label: str) -> float | None:

@@ -12,6 +12,7 @@ from ml_platform.guard_config import DiagnosisConfig
 from ml_platform.kinds.base import Kind
 from ml_platform.kinds.ranking import concordance, either_way
 from ml_platform.monitoring.days import by_day, is_numeric
+from ml_platform.numbers import signed
 from ml_platform.statistics.blocks import MINIMUM_BLOCKS, Floats, change_of_days
 from ml_platform.statistics.finding import Finding, Findings
 from ml_platform.statistics.frames import Table, finite
@@ -88,7 +89,7 @@ def live_gap(backtest: Mapping[str, float], live: Mapping[str, float], settings:
         statistic="live_gap",
         subject="all",
         state=state,
-        detail=f"the loss of the first {new.size} live partition(s) is {estimate.value:+.3f} from the "
+        detail=f"the loss of the first {new.size} live partition(s) is {signed(estimate.value)} from the "
         f"back-test's, {errors:.1f} standard errors"
         + (f", {since}" if errors > settings.leakage_errors else ""),
         estimate=finite(estimate.value),

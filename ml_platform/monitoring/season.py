@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ml_platform.guard_config import DiagnosisConfig
+from ml_platform.numbers import number, signed
 from ml_platform.statistics.blocks import Estimate, Floats, change_of_days, judge, mean_of_days
 from ml_platform.statistics.finding import Finding, Findings
 from ml_platform.statistics.frames import finite
@@ -81,10 +82,10 @@ def single_day(reference: DailyValues, current: DailyValues, *, floor: float) ->
     smallest = min(left, key=lambda e: abs(e.value))
     detail = "there is no alarm that a day could carry"
     if alarm:
-        detail = f"without one day the change of {whole.value:+.3f} is {smallest.value:+.3f} at least"
+        detail = f"without one day the change of {signed(whole.value)} is {signed(smallest.value)} at least"
     if bearers:
         without = left[keys.index(bearers[0])].value
-        detail = f"without {bearers[0]} the change of {whole.value:+.3f} is {without:+.3f}"
+        detail = f"without {bearers[0]} the change of {signed(whole.value)} is {signed(without)}"
     facts = {"alarm": alarm, "without": {k: finite(e.value) for k, e in zip(keys, left, strict=True)}}
     return _carried("single_day", bearers, detail, whole, floor, facts)
 
@@ -108,7 +109,7 @@ def known_events(
     whole, without = change_of_days(_ordered(reference), _ordered(current)), change_of_days(*ordinary)
     if min(side.size for side in ordinary) < 2:
         return Finding("known_events", "all", "UNKNOWN", f"too few days are left without {named}")
-    detail = f"without {named} the change of {whole.value:+.3f} is {without.value:+.3f}"
+    detail = f"without {named} the change of {signed(whole.value)} is {signed(without.value)}"
     facts = {"alarm": bool(abs(whole.value) >= floor), "events": days}
     bearers = list(days) if _vanishes(whole, without, floor) else []
     return _carried("known_events", bearers, detail, without, floor, facts)
@@ -172,7 +173,7 @@ def recurs(
         statistic="year_ago",
         subject="all",
         state=state,
-        detail=f"a year ago the value changed by {then.value:+.3f}, in this year by {now.value:+.3f}",
+        detail=f"a year ago the value changed by {signed(then.value)}, in this year by {signed(now.value)}",
         estimate=finite(then.value),
         low=finite(low),
         high=finite(high),
@@ -207,7 +208,7 @@ def older_model(
         subject=name,
         state=state,
         detail=f"on the same {len(days)} matured partitions {name}, which was trained on this season of an "
-        f"earlier year, would have lost {gain.value:.3f} less than the champion",
+        f"earlier year, would have lost {number(gain.value)} less than the champion",
         estimate=finite(gain.value),
         low=finite(low),
         high=finite(high),

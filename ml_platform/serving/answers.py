@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from ml_platform.config import KindName
+from ml_platform.numbers import number
 from ml_platform.serving.client import Prediction
 from ml_platform.serving.generations import Generation
 from ml_platform.serving.records import PredictionRecord
@@ -142,7 +143,10 @@ def answer(prediction: Prediction, now: datetime) -> PredictionAnswer:
 def sentence(prediction: Prediction, now: datetime) -> str:
     """A prediction in one sentence, with how sure it is of what it says."""
     record, age = prediction.record, prediction.age(now)
-    ago = f"{in_words(age)} ago" if age >= timedelta(0) else f"{in_words(-age)} ahead of the clock"
+    if abs(age) < timedelta(seconds=1):
+        ago = "just now"
+    else:
+        ago = f"{in_words(age)} ago" if age > timedelta(0) else f"{in_words(-age)} ahead of the clock"
     return (
         f"{record.key}: {record.decision} ({_SURE[record.kind](record)}), "
         f"says model version {record.model_version}, scored {ago}."
@@ -166,10 +170,10 @@ def _multiclass(record: PredictionRecord) -> str:
 
 def _regression(record: PredictionRecord) -> str:
     unit = f" {record.unit}" if record.unit else ""
-    told = f"{record.prediction:,.4g}{unit}"
+    told = f"{number(record.prediction, 4)}{unit}"
     if record.low is None or record.high is None:
         return told
-    span = f"in four cases of five between {record.low:,.4g} and {record.high:,.4g}"
+    span = f"in four cases of five between {number(record.low, 4)} and {number(record.high, 4)}"
     # Without words of its own the decision is the number.
     return span if record.decision.endswith(told) else f"{told}, {span}"
 

@@ -77,3 +77,28 @@ def test_the_story_names_days_that_are_known_to_be_unlike_others() -> None:
     told = story_html(*story, [("2024-04-01", "Easter <Monday>")])
     assert "<td>2024-04-01</td><td>Easter &lt;Monday&gt;</td>" in told
     assert "unlike" not in story_html(*story)
+
+
+@pytest.mark.parametrize("shown", SHOWN)
+def test_each_line_tells_its_unit_and_what_it_is_compared_with(shown: Callable[[Diagnosis], str]) -> None:
+    apart = cases.finding("domain_auc", state="PASS", estimate=0.49, floor=0.1)
+    enough = cases.finding("rows", state="PASS", estimate=103_900.0, floor=1000.0)
+    text = shown(diagnosed(cases.evidence(("covariates", apart), ("volume", enough))))
+    drift = line(text, "9. Did the features")
+    assert "0.49" in drift and "0.6" in drift and "AUC; 0.5 tells nothing apart" in drift
+    volume = line(text, "6. Is there enough")
+    assert "103,900" in volume and "below 1,000" in volume and "e+05" not in text
+
+
+@pytest.mark.parametrize("shown", SHOWN)
+def test_a_pass_beyond_what_counts_says_why_it_is_no_finding(shown: Callable[[Diagnosis], str]) -> None:
+    far = cases.finding("bias", state="PASS", estimate=0.08, low=-0.02, high=0.18, floor=0.05)
+    text = shown(diagnosed(cases.evidence(("concept", far))))
+    assert "Beyond what counts, but not shown" in line(text, "8. Did the outcome")
+
+
+@pytest.mark.parametrize("shown", SHOWN)
+def test_what_was_not_answered_stands_above_the_steps(shown: Callable[[Diagnosis], str]) -> None:
+    text = shown(diagnosed(cases.evidence(cases.WEAK_HARM, unknown=("season",))))
+    said = "Of 11 questions 9 PASS, 1 UNDERPOWERED (harm), 1 UNKNOWN (season)."
+    assert text.replace("\\", "").index(said) < text.index("Steps")

@@ -51,7 +51,7 @@ def test_a_failed_gate_is_shown_with_measured_value_and_limit(trained: Library) 
     (auc,) = [g for g in report.gates if g["name"] == "auc"]
     assert not report.passed and auc["state"] == "FAIL" and auc["limit"] == 0.99
     assert auc["measured"] == pytest.approx(report.metrics["auc"])
-    assert "must be >= 0.9900" in auc["sentence"]
+    assert "must be >= 0.99 " in auc["sentence"]
 
 
 def test_a_champion_that_cannot_be_read_makes_its_gate_unknown(challenged: Library) -> None:

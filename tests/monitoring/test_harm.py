@@ -20,7 +20,7 @@ def test_a_loss_that_rose_fails_with_the_numbers() -> None:
     assert finding.floor == pytest.approx(0.05)
     assert 0 < finding.low < 0.2 < finding.high
     assert finding.partitions == tuple(KEYS)
-    assert "+0.200 from 0.500" in finding.detail
+    assert "+0.2 from 0.5;" in finding.detail
 
 
 def test_a_loss_that_stayed_passes() -> None:

@@ -40,6 +40,14 @@ def test_an_answer_says_all_that_matters_in_one_sentence(lmdb_cache: ServingCach
     assert told.generation.id == prediction.generation.id
 
 
+def test_what_was_scored_this_very_second_is_just_now(lmdb_cache: ServingCache) -> None:
+    publish_days(lmdb_cache, ONE)
+    prediction = PredictionClient(lmdb_cache).get(MODEL, "K7/1")
+    assert sentence(prediction, AS_OF).endswith(", scored just now.")
+    assert sentence(prediction, AS_OF + timedelta(seconds=1)).endswith(", scored 1 second ago.")
+    assert sentence(prediction, AS_OF - timedelta(hours=1)).endswith(", scored 1 hour ahead of the clock.")
+
+
 def test_a_negative_decision_gives_the_probability_of_the_positive_outcome_unmistakably(
     lmdb_cache: ServingCache,
 ) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ml_platform.diagnosis.page import html, markdown, story_html
+from ml_platform.diagnosis.steps import TERMINATING
 from ml_platform.diagnosis.verdict import Diagnosis
 from ml_platform.lifecycle import pages
 from ml_platform.lifecycle.agenda import predictions_asset
@@ -15,10 +16,9 @@ from ml_platform.lifecycle.guard.retraining import attempts
 from ml_platform.lifecycle.monitors import performance
 from ml_platform.lifecycle.platform import Platform, Target
 from ml_platform.monitoring.evidence_chart import evidence_chart
-from ml_platform.statistics.states import State
+from ml_platform.statistics.states import State, worst
 
 _WORD: Mapping[str, State] = {
-    "none": "PASS",
     "wait_for_labels": "UNDERPOWERED",
     "retrain": "FAIL",
     "recalibrate": "FAIL",
@@ -64,9 +64,18 @@ def evidence_picture(diagnosis: Diagnosis) -> bytes:
     return evidence_chart(
         f"{diagnosis.model_key}, {diagnosis.partition}: {said.name}",
         said.sentence,
-        _WORD.get(said.name, "FAIL"),
+        sureness(diagnosis),
         [(s.name, s.headline) for s in diagnosis.steps if s.headline is not None],
     )
+
+
+def sureness(diagnosis: Diagnosis) -> State:
+    """How sure it is: nothing wrong is a PASS only where each question that would tell could be judged."""
+    said = diagnosis.verdict.name
+    if said != "none":
+        return _WORD.get(said, "FAIL")
+    asked = (*TERMINATING, "volume", "harm", "concept")
+    return worst(s.state for s in diagnosis.steps if s.name in asked)
 
 
 def story_page(platform: Platform, target: Target, as_of: datetime, chart: bytes | None = None) -> str:

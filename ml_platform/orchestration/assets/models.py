@@ -102,7 +102,7 @@ def _candidate_model(target: Target) -> AssetsDefinition:
 
 
 def _evaluation(target: Target) -> AssetsDefinition:
-    from ml_platform.modeling.gate_names import gate_names
+    from ml_platform.modeling.gate_names import gate_names, gate_title
 
     key = model_key(target, "evaluation")
 
@@ -123,7 +123,9 @@ def _evaluation(target: Target) -> AssetsDefinition:
         report = evaluate_candidate(stores, target, as_of(context, stores, target.use_case))
         gates = every_gate(target, report.gates)
         asked = ("name", "state", "measured", "comparison", "limit", "sentence")
-        table = {"gates": [{k: gate[k] for k in asked} for gate in gates]}
+        table = {
+            "gates": [{k: gate[k] for k in asked} | {"name": gate_title(gate["name"])} for gate in gates]
+        }
         yield MaterializeResult(
             metadata=_shown(report.shown() | table) | _mlflow(stores, report.model_digest)
         )
