@@ -83,8 +83,8 @@ def verdict_history(
     last: Annotated[int, typer.Option(help="How many of them.")] = 40,
 ) -> None:
     """Verdicts by partition, with what was done about them."""
+    from ml_platform.lifecycle.guard.asked import attempts
     from ml_platform.lifecycle.guard.records import verdicts as given
-    from ml_platform.lifecycle.guard.retraining import attempts
 
     stores = platform()
     target = one_target(stores, model)
@@ -159,9 +159,15 @@ def roi(model: OptionalModel = None) -> None:
     """What models, retrainings, rollbacks and refusals were worth, side by side, where it can be known."""
     from ml_platform.lifecycle.guard.decisions import decision_worth
     from ml_platform.lifecycle.guard.effects import reckon
+    from ml_platform.lifecycle.recorded import has_run
 
     stores = platform()
-    targets = [stores.target(model)] if model else stores.targets()
+    everything = [stores.target(model)] if model else stores.targets()
+    targets = [t for t in everything if model or has_run(stores, t)]
+    if others := ", ".join(t.key for t in everything if t not in targets):
+        console.print(f"Not run here, so that there is nothing to reckon: {others}", highlight=False)
+    if not targets:
+        return
     times = {t.key: stores.clock(t.use_case).now() for t in targets}
     reckoned = {t.key: reckon(stores, t, times[t.key]) for t in targets}
     decided = {t.key: decision_worth(stores, t, times[t.key]) for t in targets}

@@ -97,8 +97,8 @@ def _changed(text: str, before: str) -> bool:
 
 
 def _ledger_of_the_stretch(stores: Platform, target: Target, first: str, last: str) -> None:
+    from ml_platform.lifecycle.guard.asked import attempts
     from ml_platform.lifecycle.guard.records import verdicts as given
-    from ml_platform.lifecycle.guard.retraining import attempts
 
     counts: dict[str, int] = {}
     begin, end = (target.use_case.cutoff(key) for key in (first, last))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from sqlalchemy import func, select
+from sqlalchemy import exists, func, or_, select
 
+from ml_platform.config import UseCase
 from ml_platform.lifecycle.platform import Platform, Target
-from ml_platform.storage.tables import Acceptance, MonitorResult
+from ml_platform.storage.tables import Acceptance, Evaluation, Head, MonitorResult, Promotion
 
 
 def results(platform: Platform, target: Target, monitor: str) -> list[MonitorResult]:
@@ -33,3 +34,30 @@ def acceptance_totals(platform: Platform, feed: str) -> dict[str, int]:
         row = session.execute(query).one()
     names = ("landed", "accepted", "quarantined", "held", "partitions")
     return {name: int(value or 0) for name, value in zip(names, row, strict=True)}
+
+
+def has_run(platform: Platform, target: Target) -> bool:
+    """Whether the ledger has any record of a model: a dataset, a candidate, an evaluation, a promotion.
+
+    Use cases that come with the platform are there before anybody runs them.
+    """
+    key = target.key
+    query = select(
+        or_(
+            exists().where(Head.asset.startswith(f"{key}/", autoescape=True)),
+            exists().where(Evaluation.model_key == key),
+            exists().where(Promotion.model_key == key),
+        )
+    )
+    with platform.ledger.begin() as session:
+        return bool(session.scalar(query))
+
+
+def has_data(platform: Platform, use_case: UseCase) -> bool:
+    """Whether anything of a use case was ever landed or built here."""
+    assets = (
+        *(Head.asset.startswith(f"feed/{f.name}/", autoescape=True) for f in use_case.config.feeds),
+        Head.asset.startswith(f"{use_case.name}/", autoescape=True),
+    )
+    with platform.ledger.begin() as session:
+        return bool(session.scalar(select(exists().where(or_(*assets)))))

@@ -141,9 +141,22 @@ def test_roi_says_what_it_cannot_know(judged: Library) -> None:
     run("retrain", MODEL)
 
     told = run("roi").output
+    assert MODEL not in told.splitlines()[0] and "Not run here" in told.splitlines()[0]
     assert "1 refusal(s) trained nothing" in told
     assert MODEL in told.split("What it was worth", maxsplit=1)[0] and "cannot be known" in told
     assert "retraining.value.decisions" in told
+
+
+def test_roi_reckons_nothing_of_models_that_were_never_run(
+    fresh: Library, library_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ML_PLATFORM_HOME", str(fresh.platform.home))
+    monkeypatch.setattr(console, "width", 300)
+
+    told = run("roi").output
+    assert "Not run here, so that there is nothing to reckon: " in told and MODEL in told
+    assert "worth" not in told
+    assert "what they are worth cannot be known" in run("roi", "--model", MODEL).output
 
 
 @pytest.mark.parametrize(

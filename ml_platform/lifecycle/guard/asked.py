@@ -134,6 +134,13 @@ def newest_verdict(platform: Platform, target: Target) -> Verdict | None:
         return session.scalars(query).first()
 
 
+def attempts(platform: Platform, target: Target) -> list[Attempt]:
+    """All attempts on a model, oldest first."""
+    query = select(Attempt).where(Attempt.model_key == target.key).order_by(Attempt.id)
+    with platform.ledger.begin() as session:
+        return list(session.scalars(query))
+
+
 def attempts_on(platform: Platform, verdict: Verdict) -> list[Attempt]:
     """Attempts that a verdict asked for, oldest first."""
     query = select(Attempt).where(Attempt.verdict_id == verdict.id).order_by(Attempt.id)

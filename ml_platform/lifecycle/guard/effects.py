@@ -9,21 +9,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
-import numpy as np
-import pyarrow as pa
 from sqlalchemy import select
 
 from ml_platform.errors import PlatformError
+from ml_platform.lifecycle.guard.asked import attempts
 from ml_platform.lifecycle.guard.live import Live
-from ml_platform.lifecycle.guard.retraining import attempts
 from ml_platform.lifecycle.platform import Platform, Target
-from ml_platform.modeling import bundle
-from ml_platform.modeling.frames import daily_losses
-from ml_platform.modeling.model import Model
 from ml_platform.registry import promotions
 from ml_platform.storage.ledger import wall_now
 from ml_platform.storage.tables import Attempt, Effect
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from ml_platform.modeling.model import Model
 
 KNOWN, PENDING, UNKNOWN = "known", "pending", "unknown"
 _LEAST = 3
@@ -172,14 +173,19 @@ def _pair(platform: Platform, target: Target, attempt: Attempt) -> tuple[Model, 
         challenger, against = now.model_digest, before.model_digest
     if not challenger or not against:
         return None
+    # Reading a model imports estimators for two seconds, and most installations have no pair yet.
+    from ml_platform.modeling import bundle
+
     new, old = (bundle.from_bytes(platform.lake.get(d), d) for d in (challenger, against))
     return (new, old) if attempt.promotion_id is not None else (old, new)
 
 
 def _loss(target: Target, model: Model, rows: pa.Table) -> float:
+    from ml_platform.modeling.frames import daily_losses
+
     codes = rows[target.model.label.column].to_numpy()
     daily = daily_losses(target.kind, rows["partition_key"].to_numpy(), codes, model.predict(rows))
-    return float(np.mean(list(daily.values())))
+    return sum(daily.values()) / len(daily)
 
 
 def _keep(platform: Platform, target: Target, worth: Worth, as_of: datetime) -> None:

@@ -13,7 +13,7 @@ from datetime import datetime
 from time import perf_counter
 from typing import Any, Literal
 
-from sqlalchemy import select, update
+from sqlalchemy import update
 from sqlalchemy.exc import IntegrityError as DuplicateError
 
 from ml_platform.diagnosis.guards import (
@@ -30,7 +30,16 @@ from ml_platform.diagnosis.verdict import Diagnosis
 from ml_platform.errors import ConflictError, GateError, NotReadyError, PlatformError
 from ml_platform.lifecycle import caching, scoring
 from ml_platform.lifecycle.agenda import predictions_asset
-from ml_platform.lifecycle.guard.asked import ACTIONS, DONE, FAILED, REFUSED, RUNNING, attempts_on, run_key
+from ml_platform.lifecycle.guard.asked import (
+    ACTIONS,
+    DONE,
+    FAILED,
+    REFUSED,
+    RUNNING,
+    attempts,
+    attempts_on,
+    run_key,
+)
 from ml_platform.lifecycle.guard.challenger import Challenge, as_facts, challenge, plan
 from ml_platform.lifecycle.guard.live import Live
 from ml_platform.lifecycle.guard.recalibration import recalibrate
@@ -200,13 +209,6 @@ def _usual_seconds(platform: Platform, target: Target) -> float:
 
 
 # --- attempts -----------------------------------------------------------------------------------
-
-
-def attempts(platform: Platform, target: Target) -> list[Attempt]:
-    """All attempts on a model, oldest first."""
-    query = select(Attempt).where(Attempt.model_key == target.key).order_by(Attempt.id)
-    with platform.ledger.begin() as session:
-        return list(session.scalars(query))
 
 
 def action_of(verdict: Verdict, override: Override | None = None) -> Action:

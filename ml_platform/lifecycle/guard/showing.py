@@ -11,8 +11,8 @@ from ml_platform.diagnosis.steps import TERMINATING
 from ml_platform.diagnosis.verdict import Diagnosis
 from ml_platform.lifecycle import pages
 from ml_platform.lifecycle.agenda import predictions_asset
+from ml_platform.lifecycle.guard.asked import attempts
 from ml_platform.lifecycle.guard.records import verdicts
-from ml_platform.lifecycle.guard.retraining import attempts
 from ml_platform.lifecycle.monitors import performance
 from ml_platform.lifecycle.platform import Platform, Target
 from ml_platform.monitoring.evidence_chart import evidence_chart
