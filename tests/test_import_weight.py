@@ -86,7 +86,7 @@ LEFT_OUT = {
     "ml_platform.lifecycle.training": {"mlflow", "skops"},
     "ml_platform.lifecycle.drills.running": {"mlflow", "skops"},
 }
-"""What a process imports only where it uses it: worth, the ingestion of a replay, a bundle, a training, a drill."""
+"""Imported only where it is used: worth, the ingestion of a replay, a bundle, a training, a drill."""
 
 
 def test_short_processes_import_what_they_use() -> None:
