@@ -22,8 +22,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ml_platform.config import DecisionConfig, KindName
 from ml_platform.errors import ConfigError, NotReadyError
+from ml_platform.model_config import DecisionConfig, KindName
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Bools: TypeAlias = npt.NDArray[np.bool_]

@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 import numpy as np
 import pyarrow as pa
 
-from ml_platform.config import DecisionConfig, KindName
 from ml_platform.errors import ConfigError
 from ml_platform.kinds.base import SMALLEST, Bools, Floats, Kind, LossName, numbers
 from ml_platform.kinds.ranking import area_under_curve
+from ml_platform.model_config import DecisionConfig, KindName
 
 _FIX = "select a BOOLEAN or 0/1 in the labels model"
 

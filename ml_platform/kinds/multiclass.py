@@ -10,10 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ml_platform.config import DecisionConfig, KindName
 from ml_platform.errors import ConfigError
 from ml_platform.kinds.base import SMALLEST, Bools, Floats, Kind, LossName, numbers
 from ml_platform.kinds.ranking import area_under_curve
+from ml_platform.model_config import DecisionConfig, KindName
 
 _SUM = 1e-6
 """Probabilities of a row may miss a sum of 1 by this much."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ml_platform.config import KindName, ModelConfig
+from ml_platform.model_config import KindName, ModelConfig
 
 
 @dataclass(frozen=True, slots=True)

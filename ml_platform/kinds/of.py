@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ml_platform.config import KindName, ModelConfig
 from ml_platform.kinds.base import Kind
 from ml_platform.kinds.binary import Binary
 from ml_platform.kinds.multiclass import Multiclass
 from ml_platform.kinds.regression import Regression
+from ml_platform.model_config import KindName, ModelConfig
 
 KINDS: Mapping[KindName, type[Kind]] = {k.name: k for k in (Binary, Regression, Multiclass)}
 

@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 import numpy as np
 import pyarrow as pa
 
-from ml_platform.config import DecisionConfig, KindName
 from ml_platform.errors import ConfigError
 from ml_platform.kinds.base import Bools, Floats, Kind, LossName, numbers
+from ml_platform.model_config import DecisionConfig, KindName
 from ml_platform.numbers import number
 
 _FIX = "select a finite number in the labels model"

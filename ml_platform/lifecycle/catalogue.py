@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ml_platform.config import FeatureConfig, UseCase
+from ml_platform.config import UseCase
 from ml_platform.datasets.versions import versions
 from ml_platform.features.lineage import ViewLineage, through
 from ml_platform.features.relations import feed_of
@@ -14,6 +14,7 @@ from ml_platform.lifecycle.agenda import predictions_asset
 from ml_platform.lifecycle.column_lineage import column_lineage
 from ml_platform.lifecycle.feed_contracts import arrow_schema, contract_of
 from ml_platform.lifecycle.platform import Platform, Target
+from ml_platform.model_config import FeatureConfig
 from ml_platform.registry import promotions
 
 UNKNOWN = "unknown: "

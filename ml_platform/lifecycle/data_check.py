@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ml_platform.config import ModelConfig, UseCase, load_use_case
+from ml_platform.config import UseCase, load_use_case
 from ml_platform.contracts.parse import contract_path
 from ml_platform.errors import ConfigError, FeedError, PlatformError
 from ml_platform.feed_config import FeedConfig
@@ -23,6 +23,7 @@ from ml_platform.lifecycle.checking import STAGE, write_remarks
 from ml_platform.lifecycle.feed_contracts import contract_of
 from ml_platform.lifecycle.landing import land
 from ml_platform.lifecycle.platform import Outside, Platform
+from ml_platform.model_config import ModelConfig
 from ml_platform.monitoring.leakage import feature_aucs
 from ml_platform.remarks import Remark
 from ml_platform.storage.parquet import read_table

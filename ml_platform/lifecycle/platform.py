@@ -10,9 +10,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from ml_platform.config import ModelConfig, TimelineConfig, UseCase, home
+from ml_platform.config import TimelineConfig, UseCase, home
 from ml_platform.discovery import Discovery, discover
 from ml_platform.feed_config import FeedConfig
+from ml_platform.model_config import ModelConfig
 from ml_platform.storage.lake import Lake, open_lake
 
 # Importing SQLAlchemy costs .5 CPU-seconds, and naming a model's assets in a graph needs no ledger.

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import duckdb
 import pyarrow as pa
 
-from ml_platform.config import ModelConfig, UseCase
+from ml_platform.config import UseCase
 from ml_platform.features.dbt import CompiledViews, as_view, compiled_views
 from ml_platform.features.engine import (
     Cutoff,
@@ -28,6 +28,7 @@ from ml_platform.features.engine import (
 from ml_platform.feed_config import FeedConfig
 from ml_platform.lifecycle.feed_contracts import arrow_schema, contract_of
 from ml_platform.lifecycle.platform import Platform, Target
+from ml_platform.model_config import ModelConfig
 from ml_platform.partitions import STATIC_KEY
 from ml_platform.storage.ledger import NewPublication
 from ml_platform.storage.parquet import write_table

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ml_platform.config import ModelConfig
+from ml_platform.model_config import ModelConfig
 from ml_platform.modeling.frames import Strings, partition_keys
 
 GROUPS = 200

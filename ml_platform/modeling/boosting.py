@@ -9,8 +9,8 @@ from functools import cached_property
 import lightgbm as lgb
 import numpy as np
 
-from ml_platform.config import KindName
 from ml_platform.errors import ConfigError, IntegrityError
+from ml_platform.model_config import KindName
 from ml_platform.modeling.encoding import Encoder
 from ml_platform.modeling.frames import Floats
 from ml_platform.modeling.parameters import Parameter, Value

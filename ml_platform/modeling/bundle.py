@@ -17,9 +17,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ml_platform.config import EstimatorName, KindName
 from ml_platform.errors import IntegrityError
 from ml_platform.kinds.of import kind_named
+from ml_platform.model_config import EstimatorName, KindName
 from ml_platform.modeling.calibration import FITS, Calibrator, Method
 from ml_platform.modeling.encoding import Encoder, FeatureKind
 from ml_platform.modeling.estimators import ESTIMATORS

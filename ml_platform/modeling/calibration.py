@@ -19,8 +19,8 @@ import numpy as np
 from scipy import optimize, special
 from sklearn.isotonic import IsotonicRegression
 
-from ml_platform.config import KindName
 from ml_platform.kinds.base import SMALLEST, Kind
+from ml_platform.model_config import KindName
 from ml_platform.modeling.day_bounds import mean_of_days
 from ml_platform.modeling.frames import Floats, Ints, Strings, codes_of, log_odds, mean_by
 

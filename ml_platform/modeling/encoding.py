@@ -14,8 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ml_platform.config import FeatureConfig
 from ml_platform.errors import ConfigError
+from ml_platform.model_config import FeatureConfig
 from ml_platform.modeling.frames import Floats, as_table
 from ml_platform.statistics.frames import Table
 

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from ml_platform.config import EstimatorName
 from ml_platform.errors import ConfigError, NotReadyError
+from ml_platform.model_config import EstimatorName
 from ml_platform.modeling.boosting import BOOSTING_PARAMETERS, TWEEDIE_PARAMETERS, Boosting
 from ml_platform.modeling.encoding import Encoder
 from ml_platform.modeling.frames import Floats

@@ -12,11 +12,11 @@ import numpy.typing as npt
 from pydantic import TypeAdapter, ValidationError
 from sklearn.metrics import roc_curve
 
-from ml_platform.config import KindName, SliceConfig
 from ml_platform.errors import ConfigError, IntegrityError
 from ml_platform.kinds.base import Kind
 from ml_platform.kinds.of import kind_named
 from ml_platform.kinds.ranking import area_under_curve
+from ml_platform.model_config import KindName, SliceConfig
 from ml_platform.modeling.day_bounds import DayMean, mean_of_days
 from ml_platform.modeling.frames import (
     Floats,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ml_platform.config import ModelConfig
 from ml_platform.kinds.names import NAMES
+from ml_platform.model_config import ModelConfig
 
 _QUALITIES = {"auc": "AUC", "r2": "R²"}
 

@@ -31,8 +31,8 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from ml_platform.config import GateConfig
 from ml_platform.kinds.base import Kind
+from ml_platform.model_config import GateConfig
 from ml_platform.modeling.comparison import (
     CannotJudgeError,
     Evidence,

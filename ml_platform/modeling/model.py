@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ml_platform.config import EstimatorName
 from ml_platform.kinds.base import Kind
+from ml_platform.model_config import EstimatorName
 from ml_platform.modeling.calibration import Calibrator
 from ml_platform.modeling.encoding import Encoder
 from ml_platform.modeling.estimators import Fitted

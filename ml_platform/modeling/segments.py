@@ -8,8 +8,8 @@ from itertools import pairwise
 import numpy as np
 import pyarrow as pa
 
-from ml_platform.config import SliceConfig
 from ml_platform.errors import ConfigError
+from ml_platform.model_config import SliceConfig
 from ml_platform.modeling.encoding import as_text
 from ml_platform.modeling.frames import Ints
 

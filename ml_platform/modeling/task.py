@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from ml_platform.config import ModelConfig
 from ml_platform.kinds.base import Kind
 from ml_platform.kinds.of import kind_of
+from ml_platform.model_config import ModelConfig
 
 Objective: TypeAlias = Literal["squared_error", "poisson", "tweedie"]
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from ml_platform.config import EstimatorName, ModelConfig
 from ml_platform.errors import NotReadyError
+from ml_platform.model_config import EstimatorName, ModelConfig
 from ml_platform.modeling.blocking import block_names
 from ml_platform.modeling.calibration import CalibrationReport, calibrate
 from ml_platform.modeling.encoding import Encoder

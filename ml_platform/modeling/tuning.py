@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import optuna
 
-from ml_platform.config import TuningConfig
+from ml_platform.model_config import TuningConfig
 from ml_platform.modeling.parameters import Parameter, Value
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)

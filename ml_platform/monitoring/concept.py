@@ -33,10 +33,10 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from ml_platform.config import FeatureConfig
 from ml_platform.errors import IntegrityError
 from ml_platform.guard_config import DiagnosisConfig
 from ml_platform.kinds.base import Kind
+from ml_platform.model_config import FeatureConfig
 from ml_platform.monitoring.concept_judging import judge_series, unknown, unless_early
 from ml_platform.monitoring.concept_series import (
     ALL,

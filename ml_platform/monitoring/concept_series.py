@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from ml_platform.config import FeatureConfig
+from ml_platform.model_config import FeatureConfig
 from ml_platform.monitoring.estimated import Codes, tally
 from ml_platform.numbers import number
 from ml_platform.statistics.blocks import Floats

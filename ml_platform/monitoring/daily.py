@@ -9,7 +9,7 @@ from typing import TypeAlias
 import numpy as np
 import pandas as pd
 
-from ml_platform.config import FeatureConfig
+from ml_platform.model_config import FeatureConfig
 from ml_platform.statistics.blocks import Floats
 from ml_platform.statistics.frames import PARTITION, Table, as_frame, finite
 

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from ml_platform.config import FeatureConfig, MonitoringConfig
+from ml_platform.model_config import FeatureConfig, MonitoringConfig
 from ml_platform.monitoring.daily import (
     NumericDays,
     categorical_days,

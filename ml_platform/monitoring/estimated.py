@@ -26,10 +26,10 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import optimize
 
-from ml_platform.config import FeatureConfig, KindName
 from ml_platform.errors import IntegrityError
 from ml_platform.guard_config import DiagnosisConfig
 from ml_platform.kinds.base import SMALLEST, Kind
+from ml_platform.model_config import FeatureConfig, KindName
 from ml_platform.numbers import number, signed
 from ml_platform.statistics.blocks import Floats, change_of_days, judge
 from ml_platform.statistics.finding import Finding, Findings

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import pyarrow as pa
 
-from ml_platform.config import FeatureConfig
 from ml_platform.errors import ConfigError, IntegrityError
+from ml_platform.model_config import FeatureConfig
 
 SCHEMA_VERSION = 1
 INSTANT = pa.timestamp("us", tz="UTC")

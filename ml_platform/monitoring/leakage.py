@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from ml_platform.config import FeatureConfig
 from ml_platform.guard_config import DiagnosisConfig
 from ml_platform.kinds.base import Kind
 from ml_platform.kinds.ranking import concordance, either_way
+from ml_platform.model_config import FeatureConfig
 from ml_platform.monitoring.days import by_day, is_numeric
 from ml_platform.numbers import signed
 from ml_platform.statistics.blocks import MINIMUM_BLOCKS, Floats, change_of_days

@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from ml_platform.config import MonitoringConfig
 from ml_platform.kinds.base import Kind
+from ml_platform.model_config import MonitoringConfig
 from ml_platform.monitoring.label_maturity import LabelMaturity
 from ml_platform.monitoring.scoring import (
     KNOWN,

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from scipy import stats
 
-from ml_platform.config import MonitoringConfig
+from ml_platform.model_config import MonitoringConfig
 from ml_platform.monitoring.daily import UNSEEN, CategoricalDays, NumericDays, cohens_h
 from ml_platform.statistics.blocks import Estimate, Floats, change_of_days, judge, lone_level
 from ml_platform.statistics.frames import finite

@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ml_platform.config import FeatureConfig
 from ml_platform.guard_config import DiagnosisConfig
+from ml_platform.model_config import FeatureConfig
 from ml_platform.monitoring.break_rules import null_breaks, null_limit
 from ml_platform.monitoring.breaks import new_category_counts
 from ml_platform.monitoring.days import Days, by_day, daily_ks, is_numeric

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from ml_platform.config import KindName
+from ml_platform.model_config import KindName
 from ml_platform.numbers import number
 from ml_platform.serving.client import Prediction
 from ml_platform.serving.generations import Generation

@@ -14,9 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import AwareDatetime, Field, ValidationError, model_validator
 
-from ml_platform.config import DecisionConfig, KindName
 from ml_platform.errors import IntegrityError
 from ml_platform.kinds.base import Kind
+from ml_platform.model_config import DecisionConfig, KindName
 from ml_platform.strict import Strict
 
 RECORD_VERSION: Literal[1] = 1

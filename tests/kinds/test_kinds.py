@@ -6,7 +6,6 @@ import pyarrow as pa
 import pytest
 from sklearn import metrics
 
-from ml_platform.config import DecisionConfig, KindName, ModelConfig
 from ml_platform.errors import ConfigError, NotReadyError
 from ml_platform.kinds.base import Floats, Kind
 from ml_platform.kinds.binary import Binary
@@ -15,6 +14,7 @@ from ml_platform.kinds.names import NAMES, served_columns
 from ml_platform.kinds.of import KINDS, kind_named
 from ml_platform.kinds.ranking import area_under_curve, concordance
 from ml_platform.kinds.regression import Regression
+from ml_platform.model_config import DecisionConfig, KindName, ModelConfig
 from ml_platform.monitoring.arrival_law import BINARY
 
 CLASSES = ("small", "medium", "large")

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ml_platform.config import ModelConfig
+from ml_platform.model_config import ModelConfig
 from ml_platform.modeling.train import TrainedModel, train
 
 DEPOTS = ("east", "north", "south", "west")

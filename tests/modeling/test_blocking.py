@@ -4,8 +4,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ml_platform.config import ModelConfig
 from ml_platform.kinds.binary import Binary
+from ml_platform.model_config import ModelConfig
 from ml_platform.modeling.blocking import GROUPS, block_names, entity_groups, partition_runs
 from ml_platform.modeling.day_bounds import mean_of_days
 from ml_platform.modeling.evaluate import evaluate

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from ml_platform.config import GateConfig, SliceConfig
 from ml_platform.kinds.binary import Binary
+from ml_platform.model_config import GateConfig, SliceConfig
 from ml_platform.modeling.card import CardText, model_card
 from ml_platform.modeling.comparison import Missing
 from ml_platform.modeling.evaluate import evaluate

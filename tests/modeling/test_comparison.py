@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from ml_platform.config import SliceConfig
 from ml_platform.kinds.binary import Binary
+from ml_platform.model_config import SliceConfig
 from ml_platform.modeling.comparison import (
     CannotJudgeError,
     Missing,

@@ -5,8 +5,8 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from ml_platform.config import FeatureConfig
 from ml_platform.errors import ConfigError
+from ml_platform.model_config import FeatureConfig
 from ml_platform.modeling.encoding import Encoder, as_text
 
 FEATURES = (FeatureConfig(name="depot", kind="categorical"), FeatureConfig(name="weight"))

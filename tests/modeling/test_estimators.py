@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from ml_platform.config import EstimatorName
 from ml_platform.errors import ConfigError, NotReadyError
 from ml_platform.kinds.binary import Binary
+from ml_platform.model_config import EstimatorName
 from ml_platform.modeling.encoding import Encoder
 from ml_platform.modeling.estimators import ESTIMATORS, fit, resolve_parameters
 from ml_platform.modeling.frames import log_odds

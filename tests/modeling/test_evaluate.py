@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 from sklearn.metrics import log_loss
 
-from ml_platform.config import SliceConfig
 from ml_platform.errors import ConfigError, IntegrityError, NotReadyError
 from ml_platform.kinds.binary import Binary
+from ml_platform.model_config import SliceConfig
 from ml_platform.modeling.evaluate import Evaluation, evaluate
 
 from .parcels import parcels

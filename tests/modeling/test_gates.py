@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from scipy import special
 
-from ml_platform.config import GateConfig, SliceConfig
 from ml_platform.kinds.binary import Binary
+from ml_platform.model_config import GateConfig, SliceConfig
 from ml_platform.modeling.comparison import Missing
 from ml_platform.modeling.evaluate import Evaluation, evaluate
 from ml_platform.modeling.frames import Floats, log_odds

@@ -6,8 +6,8 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from ml_platform.config import GateConfig, SliceConfig
 from ml_platform.kinds.binary import Binary
+from ml_platform.model_config import GateConfig, SliceConfig
 from ml_platform.modeling import plots
 from ml_platform.modeling.evaluate import Evaluation, evaluate
 from ml_platform.modeling.gates import Gate, assess

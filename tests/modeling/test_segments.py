@@ -3,8 +3,8 @@
 import pyarrow as pa
 import pytest
 
-from ml_platform.config import SliceConfig
 from ml_platform.errors import ConfigError
+from ml_platform.model_config import SliceConfig
 from ml_platform.modeling.segments import segment_codes
 
 

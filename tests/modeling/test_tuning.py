@@ -3,7 +3,7 @@
 import time
 from collections.abc import Mapping
 
-from ml_platform.config import TuningConfig
+from ml_platform.model_config import TuningConfig
 from ml_platform.modeling.parameters import Parameter, Value
 from ml_platform.modeling.tuning import TuningReport, tune
 

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from ml_platform.config import FeatureConfig, MonitoringConfig
 from ml_platform.guard_config import DiagnosisConfig
 from ml_platform.kinds.binary import Binary
+from ml_platform.model_config import FeatureConfig, MonitoringConfig
 from ml_platform.monitoring import chart, marks
 from ml_platform.monitoring.daily import DailyDistance, daily_distance
 from ml_platform.monitoring.drift import drift

@@ -7,10 +7,10 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from ml_platform.config import FeatureConfig
 from ml_platform.errors import IntegrityError
 from ml_platform.guard_config import DiagnosisConfig
 from ml_platform.kinds.binary import Binary
+from ml_platform.model_config import FeatureConfig
 from ml_platform.monitoring.concept import ConceptReport, concept_change
 
 DEPOTS = np.array([f"D{i:02d}" for i in range(12)])

@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ml_platform.config import FeatureConfig
 from ml_platform.errors import IntegrityError
 from ml_platform.guard_config import DiagnosisConfig
+from ml_platform.model_config import FeatureConfig
 from ml_platform.monitoring.covariates import CovariateReport, covariate_shift
 
 SETTINGS = DiagnosisConfig()

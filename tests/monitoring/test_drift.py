@@ -7,8 +7,8 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from ml_platform.config import FeatureConfig, MonitoringConfig
 from ml_platform.errors import IntegrityError
+from ml_platform.model_config import FeatureConfig, MonitoringConfig
 from ml_platform.monitoring.daily import daily_distance
 from ml_platform.monitoring.drift import ColumnDrift, DriftReport, drift
 

@@ -8,10 +8,10 @@ import pyarrow as pa
 import pytest
 from sklearn.isotonic import IsotonicRegression
 
-from ml_platform.config import FeatureConfig
 from ml_platform.errors import IntegrityError
 from ml_platform.guard_config import DiagnosisConfig
 from ml_platform.kinds.binary import Binary
+from ml_platform.model_config import FeatureConfig
 from ml_platform.monitoring.estimated import EstimatedReport, cross_fitted, estimated_loss, fit_curve
 
 FEATURES = [FeatureConfig(name="haze"), FeatureConfig(name="zone", kind="categorical")]

@@ -3,9 +3,9 @@ from datetime import UTC, datetime
 import pyarrow as pa
 import pytest
 
-from ml_platform.config import FeatureConfig
 from ml_platform.errors import ConfigError, IntegrityError
 from ml_platform.kinds.binary import Binary
+from ml_platform.model_config import FeatureConfig
 from ml_platform.monitoring.evidence import (
     CONTRACT_SCHEMA,
     FEED_DAY_SCHEMA,

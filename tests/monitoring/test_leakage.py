@@ -3,9 +3,9 @@ from datetime import date, timedelta
 import numpy as np
 import pandas as pd
 
-from ml_platform.config import FeatureConfig
 from ml_platform.guard_config import DiagnosisConfig
 from ml_platform.kinds.binary import Binary
+from ml_platform.model_config import FeatureConfig
 from ml_platform.monitoring.leakage import feature_aucs, leakage, live_gap
 
 SETTINGS = DiagnosisConfig()

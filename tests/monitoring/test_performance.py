@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 from sklearn.metrics import log_loss, roc_auc_score
 
-from ml_platform.config import MonitoringConfig
 from ml_platform.errors import IntegrityError
 from ml_platform.guard_config import DiagnosisConfig
 from ml_platform.kinds.binary import Binary
+from ml_platform.model_config import MonitoringConfig
 from ml_platform.monitoring.label_maturity import LabelMaturity, label_maturity
 from ml_platform.monitoring.performance import PerformanceReport, live_performance
 

@@ -3,8 +3,8 @@ from datetime import date, timedelta
 import numpy as np
 import pandas as pd
 
-from ml_platform.config import FeatureConfig
 from ml_platform.guard_config import DiagnosisConfig
+from ml_platform.model_config import FeatureConfig
 from ml_platform.monitoring.covariates import covariate_shift
 from ml_platform.monitoring.season import older_model, same_season, season
 from ml_platform.statistics.finding import Finding

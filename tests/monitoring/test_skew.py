@@ -5,9 +5,9 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from ml_platform.config import FeatureConfig
 from ml_platform.errors import IntegrityError
 from ml_platform.guard_config import DiagnosisConfig
+from ml_platform.model_config import FeatureConfig
 from ml_platform.monitoring.skew import (
     SkewReport,
     broken_sides,

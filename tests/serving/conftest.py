@@ -8,8 +8,8 @@ from uuid import uuid4
 import pyarrow as pa
 import pytest
 
-from ml_platform.config import DecisionConfig
 from ml_platform.kinds.binary import Binary
+from ml_platform.model_config import DecisionConfig
 from ml_platform.serving.cache import ServingCache, open_cache
 from ml_platform.serving.generations import Generation, Segment
 from ml_platform.serving.records import Scoring, encode_table, segment_id

@@ -12,7 +12,6 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any
 
-from ml_platform.config import FeatureConfig
 from ml_platform.contracts.model import Column, Contract, RowCheck
 from ml_platform.errors import PlatformError
 from ml_platform.features.lineage import RowExpression, Source, ViewLineage, through
@@ -22,6 +21,7 @@ from ml_platform.lifecycle.drills.label_rows import LabelRows
 from ml_platform.lifecycle.drills.mapping import Columns, DrillMap, Entity, Segment
 from ml_platform.lifecycle.feed_contracts import contract_of
 from ml_platform.lifecycle.platform import Target
+from ml_platform.model_config import FeatureConfig
 from ml_platform.partitions import key_time
 from ml_platform.serving.answers import in_full
 

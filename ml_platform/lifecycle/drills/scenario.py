@@ -18,9 +18,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ml_platform.config import KindName, ModelConfig, UseCase
+from ml_platform.config import UseCase
 from ml_platform.contracts.casting import cast_column
 from ml_platform.lifecycle.drills.mapping import DrillMap
+from ml_platform.model_config import KindName, ModelConfig
 from ml_platform.partitions import PartitionScheme
 
 FRESHNESS = "retrain (freshness)"

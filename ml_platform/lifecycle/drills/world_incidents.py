@@ -11,7 +11,6 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ml_platform.config import KindName
 from ml_platform.diagnosis.evidence import BIAS
 from ml_platform.ingestion.reader import PARTITION_KEY
 from ml_platform.lifecycle.drills.mapping import Entity, Mask, needed
@@ -24,6 +23,7 @@ from ml_platform.lifecycle.drills.scenario import (
     with_column,
     with_numbers,
 )
+from ml_platform.model_config import KindName
 
 Rows: TypeAlias = npt.NDArray[np.int64]
 

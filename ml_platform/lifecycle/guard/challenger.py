@@ -19,7 +19,6 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ml_platform.config import GateConfig
 from ml_platform.datasets import versions
 from ml_platform.errors import NotReadyError, PlatformError
 from ml_platform.features.dbt import compiled_views
@@ -28,6 +27,7 @@ from ml_platform.lifecycle.platform import Platform, Target
 from ml_platform.lifecycle.promotion import promote_by_policy
 from ml_platform.lifecycle.training import keep_model
 from ml_platform.lifecycle.training_data import Windows, assemble, ensure_views
+from ml_platform.model_config import GateConfig
 from ml_platform.modeling import bundle
 from ml_platform.modeling.calibration import RECALIBRATIONS, Calibrator, cross_fitted
 from ml_platform.modeling.comparison import Evidence, Missing

@@ -11,7 +11,7 @@ import pytest
 from library import FOLDER, NAME
 from scaffold.boilers import rows, write
 
-from ml_platform.config import ModelConfig, load_use_case
+from ml_platform.config import load_use_case
 from ml_platform.errors import NotReadyError
 from ml_platform.features.dbt import compile_project
 from ml_platform.lifecycle.drills.default_map import FACTOR, WHOLE_FACTOR, default_map
@@ -19,6 +19,7 @@ from ml_platform.lifecycle.drills.mapping import drill_map
 from ml_platform.lifecycle.drills.running import chosen, inapplicable
 from ml_platform.lifecycle.drills.sandbox import default_onset, first_served
 from ml_platform.lifecycle.platform import Target
+from ml_platform.model_config import ModelConfig
 from ml_platform.scaffold.columns import profile_file
 from ml_platform.scaffold.proposal import propose
 from ml_platform.scaffold.roles import Wishes

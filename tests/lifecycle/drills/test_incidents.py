@@ -9,13 +9,14 @@ import pytest
 import yaml
 from library import FOLDER, NAME
 
-from ml_platform.config import ModelConfig, load_use_case
+from ml_platform.config import load_use_case
 from ml_platform.lifecycle.drills.incidents import LabelRedefinition
 from ml_platform.lifecycle.drills.judging import Settings
 from ml_platform.lifecycle.drills.mapping import drill_map
 from ml_platform.lifecycle.drills.running import in_effect, inapplicable
 from ml_platform.lifecycle.drills.scenario import DrillContext
 from ml_platform.lifecycle.platform import Target
+from ml_platform.model_config import ModelConfig
 
 USE_CASE = load_use_case(FOLDER / NAME / "use_case.yaml")
 MORE = yaml.safe_load((FOLDER / NAME / "more_models.yaml").read_text(encoding="utf-8"))["models"]

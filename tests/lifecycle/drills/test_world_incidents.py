@@ -10,12 +10,13 @@ import pytest
 import yaml
 from library import FOLDER, NAME
 
-from ml_platform.config import ModelConfig, load_use_case
+from ml_platform.config import load_use_case
 from ml_platform.errors import ConfigError
 from ml_platform.lifecycle.drills.mapping import DrillMap, Entity, Segment, drill_map
 from ml_platform.lifecycle.drills.scenario import Clean, DrillContext, Visible
 from ml_platform.lifecycle.drills.world_incidents import ConceptDrift, PriorShift
 from ml_platform.lifecycle.platform import Target
+from ml_platform.model_config import ModelConfig
 
 USE_CASE = load_use_case(FOLDER / NAME / "use_case.yaml")
 NUMBER, BANDS = (
