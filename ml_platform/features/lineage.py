@@ -2,13 +2,14 @@
 
 A column comes from the columns that its value is computed from, through common table expressions and
 subqueries: arguments, the partition and order of a window, conditions of ``case`` and ``filter``. What only
-chooses rows (``where``, ``join … on``, ``group by``) is no source, so that a bare ``count(*)`` has none.
+chooses rows (``where``, ``join … on``, ``group by``) is no source, so that a bare ``count(*)`` has none; the
+keys of joins and groups are kept beside the sources.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sqlglot import MappingSchema, exp, parse_one
 from sqlglot.errors import SqlglotError
@@ -17,6 +18,7 @@ from sqlglot.optimizer.qualify import qualify
 from sqlglot.optimizer.scope import build_scope
 
 from ml_platform.features.dbt import CompiledViews, View
+from ml_platform.features.join_keys import equal_columns, join_keys
 
 _DIALECT = "duckdb"
 _REGROUPING = ("group", "distinct", "having", "qualify")
@@ -74,10 +76,14 @@ class ViewLineage:
     Attributes:
         columns: Sources by column, in the view's order; sorted, and empty for a constant.
         problem: Why they are not known; ``None`` when they are.
+        joined: By column, what the rows behind it are joined or grouped by: no sources of its value.
+        equal: Pairs of columns that joins hold equal: one value under two names.
     """
 
     columns: Mapping[str, tuple[Source, ...]]
     problem: str | None = None
+    joined: Mapping[str, tuple[Source, ...]] = field(default_factory=dict)
+    equal: tuple[tuple[Source, Source], ...] = ()
 
 
 def direct(views: CompiledViews, relations: Mapping[str, Sequence[str]]) -> dict[str, ViewLineage]:
@@ -106,7 +112,27 @@ def through(lineage_of: Mapping[str, ViewLineage], view: str) -> ViewLineage:
         column: tuple(sorted(set(_first(lineage_of, sources))))
         for column, sources in lineage_of[view].columns.items()
     }
-    return ViewLineage(columns, lineage_of[view].problem)
+    found = lineage_of[view]
+    joined = {c: tuple(sorted(set(_joined(lineage_of, view, c)))) for c in columns}
+    # A key that another view makes of several columns is taken for each: rather too many than too few.
+    equal = {
+        (min(a, b), max(a, b))
+        for each in lineage_of.values()
+        if found.problem is None
+        for left, right in each.equal
+        for a in _first(lineage_of, [left])
+        for b in _first(lineage_of, [right])
+        if a != b
+    }
+    return ViewLineage(columns, found.problem, joined, tuple(sorted(equal)))
+
+
+def _joined(lineage_of: Mapping[str, ViewLineage], view: str, column: str) -> Iterable[Source]:
+    """Keys of a column in its own view, and in the views that it is made from."""
+    yield from _first(lineage_of, lineage_of[view].joined.get(column, ()))
+    for source in lineage_of[view].columns.get(column, ()):
+        if source.relation in lineage_of:
+            yield from _joined(lineage_of, source.relation, source.column)
 
 
 def _first(lineage_of: Mapping[str, ViewLineage], sources: Iterable[Source]) -> Iterable[Source]:
@@ -169,7 +195,14 @@ def _of(view: View, relations: Mapping[str, Sequence[str]]) -> ViewLineage:
         query, schema = _qualified(view, relations)
         scope = build_scope(query)
         nodes = lineage(None, query, schema, dialect=_DIALECT, scope=scope, trim_selects=False)
-        return ViewLineage({name: _sources(node) for name, node in nodes.items()})
+        columns = {name: _sources(node) for name, node in nodes.items()}
+        if scope is None:
+            return ViewLineage(columns)
+        return ViewLineage(
+            columns,
+            joined={name: tuple(sorted(Source(*k) for k in join_keys(scope, name))) for name in columns},
+            equal=tuple(sorted((Source(*a), Source(*b)) for a, b in equal_columns(scope))),
+        )
     except _UnknownRelationError as unknown:
         return ViewLineage({}, f"the columns of {unknown}, which it reads, are not known")
     except (SqlglotError, ValueError) as error:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ml_platform.config import UseCase
 from ml_platform.datasets.versions import versions
-from ml_platform.features.lineage import ViewLineage, through
-from ml_platform.features.relations import feed_of
+from ml_platform.features.lineage import Source, ViewLineage, through
+from ml_platform.features.relations import feed_of, history_names
 from ml_platform.lifecycle.agenda import predictions_asset
 from ml_platform.lifecycle.column_lineage import column_lineage
 from ml_platform.lifecycle.feed_contracts import arrow_schema, contract_of
 from ml_platform.lifecycle.platform import Platform, Target
+from ml_platform.lifecycle.recorded import has_data
 from ml_platform.model_config import FeatureConfig
 from ml_platform.registry import promotions
 
@@ -39,6 +40,10 @@ class Entry:
         usage: Where it is used.
         use_cases: Use cases that it belongs to; a feed may serve several.
         columns: For features and labels: the columns of feeds and cutoffs that they are made from.
+        joined_on: For features and labels: the columns that the rows behind them are joined or grouped by.
+            They hand no classification on, for the value does not tell them.
+        run: Whether this installation has any record of its use case; those that come with the platform are
+            there before anybody runs them.
     """
 
     kind: str
@@ -53,6 +58,8 @@ class Entry:
     usage: str
     use_cases: tuple[str, ...]
     columns: tuple[str, ...] = ()
+    joined_on: tuple[str, ...] = ()
+    run: bool = True
 
     def as_dict(self) -> dict[str, Any]:
         """The entry as plain values."""
@@ -73,13 +80,20 @@ def entries(platform: Platform) -> list[Entry]:
     labels = {c: t for u in users.values() for c, t in _classified(u[0]).items()}
     derived: list[Entry] = []
     for use_case in platform.use_cases.values():
-        made = list(_views(use_case, labels))
+        lineage, views = column_lineage(use_case), use_case.config.views
+        features = through(lineage, views.features)
+        known = _of_equals(labels, features)
+        made = list(_views(use_case, known, features, through(lineage, views.labels)))
         derived += made
-        inherited = _together(e.classification for e in made)
+        # Rows of datasets and predictions carry the entity's key, whatever the model learns from.
+        keys = (known.get(c, "") for name in views.key for c in _columns(features, name))
+        inherited = _together([*(e.classification for e in made), *keys])
         for model in use_case.config.models:
             target = Target(use_case, model)
             derived += [*_datasets(platform, target, inherited), *_model(platform, target, inherited)]
-    return [e for name, of in users.items() for e in _feed(of, name, derived)] + derived
+    found = [e for name, of in users.items() for e in _feed(of, name, derived)] + derived
+    run = {name for name, use_case in platform.use_cases.items() if has_data(platform, use_case)}
+    return [replace(e, run=not run.isdisjoint(e.use_cases)) for e in found]
 
 
 def of_use_case(found: Iterable[Entry], name: str) -> list[Entry]:
@@ -93,6 +107,19 @@ def _classified(use_case: UseCase) -> dict[str, str]:
         for feed in use_case.config.feeds
         for column in contract_of(use_case, feed.name).columns
     }
+
+
+def _of_equals(classified: Mapping[str, str], lineage: ViewLineage) -> dict[str, str]:
+    """Classifications by column; columns that joins hold equal share theirs: it is one value in two feeds."""
+    found, pairs = dict(classified), [tuple(map(_full, pair)) for pair in lineage.equal]
+    for _ in pairs:  # each pass hands them on by one join at least
+        for a, b in pairs:
+            found[a] = found[b] = _together((found.get(a, ""), found.get(b, "")))
+    return found
+
+
+def _full(source: Source) -> str:
+    return f"{feed_of(source.relation) or source.relation}.{source.column}"
 
 
 def _together(classifications: Iterable[str]) -> str:
@@ -137,10 +164,11 @@ def _feed(users: list[UseCase], name: str, derived: list[Entry]) -> Iterator[Ent
         )
 
 
-def _views(use_case: UseCase, classified: Mapping[str, str]) -> Iterator[Entry]:
+def _views(
+    use_case: UseCase, classified: Mapping[str, str], features: ViewLineage, labels: ViewLineage
+) -> Iterator[Entry]:
     """Features and labels; models that share one share its entry."""
-    views, lineage = use_case.config.views, column_lineage(use_case)
-    features, labels = through(lineage, views.features), through(lineage, views.labels)
+    views = use_case.config.views
     shared: dict[str, tuple[FeatureConfig, list[str]]] = {}
     targets: dict[str, list[Target]] = {}
     for model in use_case.config.models:
@@ -162,6 +190,7 @@ def _views(use_case: UseCase, classified: Mapping[str, str]) -> Iterator[Entry]:
             usage=", ".join(models),
             use_cases=(use_case.name,),
             columns=columns,
+            joined_on=_joined(features, feature.name, columns),
         )
     for column, of in targets.items():
         columns, label = _columns(labels, column), of[0].model.label
@@ -178,13 +207,21 @@ def _views(use_case: UseCase, classified: Mapping[str, str]) -> Iterator[Entry]:
             usage=", ".join(t.key for t in of),
             use_cases=(use_case.name,),
             columns=columns,
+            joined_on=_joined(labels, column, columns),
         )
+
+
+def _joined(lineage: ViewLineage, name: str, sources: Iterable[str]) -> tuple[str, ...]:
+    """Feeds' columns only: partitions and cutoffs are the platform's, and join everything."""
+    own = {"partition_key", *history_names(())}
+    keys = (_full(s) for s in lineage.joined.get(name, ()) if feed_of(s.relation) and s.column not in own)
+    return tuple(dict.fromkeys(k for k in keys if k not in set(sources)))
 
 
 def _columns(lineage: ViewLineage, name: str) -> tuple[str, ...]:
     if lineage.problem is not None:
         return (f"{UNKNOWN}{lineage.problem}",)
-    return tuple(f"{feed_of(s.relation) or s.relation}.{s.column}" for s in lineage.columns.get(name, ()))
+    return tuple(map(_full, lineage.columns.get(name, ())))
 
 
 def _datasets(platform: Platform, target: Target, classification: str) -> Iterator[Entry]:

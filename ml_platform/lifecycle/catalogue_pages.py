@@ -27,6 +27,11 @@ class Section:
     title: str
     entries: tuple[Entry, ...]
 
+    @property
+    def run(self) -> bool:
+        """Whether this installation has any record of one of them."""
+        return any(e.run for e in self.entries)
+
 
 @dataclass(frozen=True)
 class Page:
@@ -36,6 +41,11 @@ class Page:
     title: str
     about: tuple[str, ...]
     sections: tuple[Section, ...]
+
+    @property
+    def run(self) -> bool:
+        """Whether this installation has any record of what it shows."""
+        return not self.sections or any(s.run for s in self.sections)
 
     @property
     def size(self) -> int:
@@ -64,6 +74,10 @@ def site(found: Sequence[Entry], use_cases: Iterable[UseCaseConfig], stamp: str 
             "name": e.name,
             "description": e.description,
             "href": places[id(e)],
+            "run": e.run,
+            "use_case": e.use_cases,
+            "classification": _parts(e.classification),
+            "owner": [e.owner],
             "text": " ".join([*map(str, e.as_dict().values())]),
         }
         for e in found
@@ -78,13 +92,26 @@ def site(found: Sequence[Entry], use_cases: Iterable[UseCaseConfig], stamp: str 
     template = environment.get_template(_TEMPLATE)
     shared = {
         "pages": pages,
-        "kinds": KINDS,
+        "filters": {
+            "use_case": _sorted(u for e in found for u in e.use_cases),
+            "kind": KINDS,
+            "classification": _sorted(c for e in found for c in _parts(e.classification)),
+            "owner": _sorted(e.owner for e in found),
+        },
         "index": index,
         "anchor": anchor,
         "linked": linked,
         "stamp": stamp,
     }
     return {page.file: template.render(page=page, **shared) for page in pages}
+
+
+def _parts(classification: str) -> list[str]:
+    return [c for c in classification.split(", ") if c]
+
+
+def _sorted(values: Iterable[str]) -> list[str]:
+    return sorted(set(values))
 
 
 def catalogue_of(platform: Platform) -> dict[str, str]:
@@ -117,7 +144,13 @@ def write_site(pages: Mapping[str, str], folder: Path) -> Path:
 def markdown(found: Sequence[Entry], config: UseCaseConfig) -> str:
     """One use case's catalogue as a Markdown page."""
     mine = of_use_case(found, config.name)
-    parts = [f"## {config.title}", config.description, f"Owner: {config.owner.team}, {config.owner.email}"]
+    unrun = [] if not mine or any(e.run for e in mine) else ["**Not run here**: there is no record of it."]
+    parts = [
+        f"## {config.title}",
+        *unrun,
+        config.description,
+        f"Owner: {config.owner.team}, {config.owner.email}",
+    ]
     for section in _sections(mine, KINDS):
         rows = [
             "| name | what | type | source | owner | classification | made from | usage |",
@@ -139,7 +172,8 @@ def anchor(entry: Entry) -> str:
 
 
 def _made_from(entry: Entry) -> str:
-    return ", ".join(entry.columns) or entry.lineage
+    made = ", ".join(entry.columns) or entry.lineage
+    return f"{made}; joined on {', '.join(entry.joined_on)}" if entry.joined_on else made
 
 
 def _row(*cells: str) -> str:

@@ -61,6 +61,39 @@ def test_sources_of_a_column(sql: str, expected: set[str]) -> None:
     assert sources(sql)["x"] == expected
 
 
+@pytest.mark.parametrize(
+    ("sql", "expected"),
+    [
+        ("select grams as x from parcels", set()),
+        (
+            "select f.lost as x from parcels p join feed_parcels f on f.parcel = p.parcel",
+            {"feed_parcels.parcel"},
+        ),
+        ("select p.grams as x from parcels p left join feed_parcels f on f.parcel = p.parcel", set()),
+        (
+            "with r as (select parcel, count(*) as n from feed_parcels group by all) "
+            "select r.n as x from parcels p join r using (parcel)",
+            {"feed_parcels.parcel"},
+        ),
+        ("select sum(grams) as x from feed_parcels group by lost", {"feed_parcels.lost"}),
+        ("select f.lost as x from parcels p join feed_parcels f on f.grams > p.grams", set()),
+    ],
+)
+def test_keys_of_joins_and_groups_stand_beside_the_sources(sql: str, expected: set[str]) -> None:
+    found = through(direct(views(sql), RELATIONS), "features")
+    partitions = {"feed_parcels.partition_key", "cutoffs.partition_key"}
+    assert {f"{s.relation}.{s.column}" for s in found.joined["x"]} - partitions == expected
+
+
+def test_columns_that_a_join_holds_equal_are_one_value_under_two_names() -> None:
+    relations = RELATIONS | {"feed_visits": ("who", "day")}
+    pair = (Source("feed_parcels", "parcel"), Source("feed_visits", "who"))
+    for column, equal in (("v.who", True), ("upper(v.who)", False)):
+        sql = f"select v.day as x from parcels p join visits v on {column} = p.parcel"
+        known = direct(views(sql.replace(" visits", ' "warehouse"."main"."feed_visits"')), relations)
+        assert (pair in through(known, "features").equal) == equal
+
+
 def test_a_view_shows_what_it_reads_itself_and_what_is_behind_it() -> None:
     found = direct(views("select grams as x from parcels"), RELATIONS)
     assert found["features"].columns == {"x": (Source("parcels", "grams"),)}

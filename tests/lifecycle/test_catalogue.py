@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import yaml
-from library import MODEL, Library
+from library import MODEL, NAME, Library
 
 from ml_platform.lifecycle.catalogue import Entry, entries, of_use_case
 from ml_platform.lifecycle.platform import Platform
@@ -84,3 +84,52 @@ def test_models_share_entries_of_features_and_feeds_name_all_their_users(
     column = next(e for e in made if (e.kind, e.name) == ("column", "loans.pages"))
     assert column.usage == "library_loans.pages, other_loans.pages"
     assert {e.kind for e in of_use_case(made, "other_loans")} >= {"feed", "feature", "model"}
+
+
+def test_a_key_is_as_personal_in_each_feed_and_what_is_only_joined_on_it_is_not(
+    own_use_case: Path, tmp_path: Path
+) -> None:
+    contract = own_use_case / "contracts" / "branches.yaml"
+    text = contract.read_text(encoding="utf-8")
+    key, _, rest = text.partition("{name: staff")
+    contract.write_text(
+        key.replace("classification: public", "classification: personal") + "{name: staff" + rest,
+        encoding="utf-8",
+    )
+
+    platform = Platform({"ML_PLATFORM_HOME": str(tmp_path / "home")})
+    made = {(e.kind, e.name): e for e in entries(platform) if NAME in e.use_cases}
+
+    feature = made["feature", f"{NAME}.branch"]
+    assert feature.columns == ("loans.branch",) and "personal" in feature.classification
+    staff = made["feature", f"{NAME}.staff"]
+    assert staff.classification == "public" and "branches.branch" in staff.joined_on
+    assert made["feature", f"{NAME}.pages"].joined_on == ()
+    assert not {c for e in made.values() for c in e.joined_on if "visible" in c}
+    assert "returns.branch" in made["feature", f"{NAME}.branch_late_rate"].joined_on
+    assert "personal" in made["predictions", f"{MODEL}/predictions"].classification
+
+
+def test_the_key_of_the_rows_counts_for_predictions_whatever_the_model_learns_from(
+    own_use_case: Path, tmp_path: Path
+) -> None:
+    contract = own_use_case / "contracts" / "loans.yaml"
+    text = contract.read_text(encoding="utf-8")
+    contract.write_text(
+        text.replace(
+            "primaryKeyPosition: 2, classification: internal", "primaryKeyPosition: 2, classification: secret"
+        ),
+        encoding="utf-8",
+    )
+
+    made = entries(Platform({"ML_PLATFORM_HOME": str(tmp_path / "home")}))
+
+    mine = [e for e in made if NAME in e.use_cases]
+    assert not [e for e in mine if e.kind == "feature" and "secret" in e.classification]
+    assert [e.kind for e in mine if "secret" in e.classification if e.kind == "predictions"]
+
+
+def test_use_cases_without_any_record_are_marked(served: Library, tmp_path: Path) -> None:
+    assert {e.run for e in entries(served.platform) if NAME in e.use_cases} == {True}
+    others = Platform({"ML_PLATFORM_HOME": str(tmp_path / "another")})
+    assert {e.run for e in entries(others)} == {False}

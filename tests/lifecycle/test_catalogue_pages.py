@@ -101,3 +101,26 @@ def test_it_is_written_and_a_folder_that_cannot_be_written_says_so(served: Libra
     (tmp_path / "file").touch()
     with pytest.raises(StoreError, match="cannot be written"):
         write_site(pages(served), tmp_path / "file" / "site")
+
+
+def test_what_was_never_run_here_says_so_and_filters_know_every_value(served: Library) -> None:
+    found = entries(served.platform)
+    made = pages(served, [replace(e, run=False) for e in found])
+    assert (
+        "not run here" in made["index.html"]
+        and "not run here" not in pages(served)[f"use_case_{NAME}.html"].split("<script")[0]
+    )
+    for entry in json.loads(Seen(made["feeds.html"]).index):
+        assert not entry["run"] and entry["owner"] and entry["use_case"]
+    for name in ("use_case", "kind", "classification", "owner"):
+        assert f'<select id="{name}"' in made["index.html"]
+    assert (
+        f"<option>{NAME}</option>" in made["index.html"] and "<option>public</option>" in made["index.html"]
+    )
+
+
+def test_keys_that_rows_are_joined_on_stand_beside_the_sources(served: Library) -> None:
+    page = pages(served)[f"use_case_{NAME}.html"]
+    row = re.search(r'<tr id="feature-library_loans.staff">.*?</tr>', page, re.S)
+    assert row and "joined on" in row.group() and 'href="feeds.html#column-branches.branch"' in row.group()
+    assert "joined on branches.branch" in markdown(entries(served.platform), served.use_case.config)
