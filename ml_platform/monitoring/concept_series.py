@@ -98,7 +98,8 @@ def _bands(column: str, both: list[pd.Series]) -> tuple[Segmentation, list[Codes
     known = rows[0][~np.isnan(rows[0])]
     inner = np.quantile(known, np.arange(1, BANDS) / BANDS) if known.size else np.array([])
     cuts = np.unique(inner)
-    ends = ["", *(number(float(c), 4) for c in cuts), ""]
+    # Names of segments, by which incidents are recognised: no separators.
+    ends = ["", *(number(float(c), 4).replace(",", "") for c in cuts), ""]
     subjects = [f"{column}={low}..{high}" for low, high in pairwise(ends)]
     codes = [
         np.where(np.isnan(r), len(subjects), np.searchsorted(cuts, r, side="right")).astype(np.int64)
