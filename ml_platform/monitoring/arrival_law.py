@@ -28,6 +28,8 @@ UNKNOWN_CLASS = -1
 """Code of rows whose label is not known."""
 SEEN_SHARE = 0.2
 """Rows so young that less than this share of a class is usually known say nothing about missing labels."""
+_POOLED = 400
+"""Rows that tell a rare label that never comes from one that always does."""
 _KNOTS = 200
 """Ages at which the curves are kept and drawn."""
 Codes = npt.NDArray[np.intp]
@@ -225,7 +227,6 @@ def arrival_law(rows: LabelAges, *, last_aged: str, first_aged: str = "") -> Arr
     codes = range(len(rows.classes))
     sizes = tuple(int((aged.code == code).sum()) for code in codes)
     _, cohort = aged.cohorts
-    shares = np.bincount(cohort, weights=known) / np.bincount(cohort) if cohort.size else np.array([])
     until = np.where(rows.known, rows.delay, rows.age)
     return ArrivalLaw(
         last_aged=last_aged,
@@ -234,11 +235,25 @@ def arrival_law(rows: LabelAges, *, last_aged: str, first_aged: str = "") -> Arr
         curves=np.array([_share_by(aged.delay[aged.code == code], hours) for code in codes]),
         mix=np.array(sizes, dtype=np.float64) / max(sum(sizes), 1),
         overall=1 - kaplan_meier(until, rows.known, hours),
-        # Of the better cohorts: those whose labels were lost must not lower what is asked of the others.
-        ultimate=float(np.quantile(shares, 0.75)) if shares.size else math.nan,
-        cohorts=int(shares.size),
+        ultimate=_ultimate(known, cohort),
+        cohorts=int(np.unique(cohort).size),
         rows=sizes,
     )
+
+
+def _ultimate(known: npt.NDArray[np.bool_], cohort: Codes) -> float:
+    """Share of labels that ever come, from the aged rows and each one's cohort; NaN without one.
+
+    It is that of the better cohorts: those whose labels were lost must not lower what is asked of the others.
+    Small ones are taken together, because most of them have every label where one in a hundred never comes.
+    """
+    if not cohort.size:
+        return math.nan
+    rows = np.bincount(cohort)
+    enough = max(1.0, min(_POOLED, cohort.size / 4))
+    _, block = np.unique(np.floor((np.cumsum(rows) - 1) / enough), return_inverse=True)
+    shares = np.bincount(block[cohort], weights=known) / np.bincount(block[cohort])
+    return float(np.quantile(shares, 0.75))
 
 
 def _share_by(delay: Floats, hours: Floats) -> Floats:

@@ -7,13 +7,13 @@ test of recent against historic delay (``label_delay``).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
 import numpy as np
+from scipy import stats
 
 from ml_platform.guard_config import DiagnosisConfig
 from ml_platform.monitoring.arrival_law import BINARY, ArrivalLaw, LabelAges, arrival_law, label_ages
@@ -24,6 +24,8 @@ from ml_platform.statistics.frames import Table, finite
 from ml_platform.statistics.states import State, worst
 
 QUESTION = "maturity"
+_CHANCE = 0.00135
+"""How often chance may leave a complete cohort with fewer labels than are asked for (three errors)."""
 MOST_MISSING = 0.1
 """A young cohort that lacks more of the labels due by now is not judged with weights: its law is in doubt."""
 Maturity = Literal["mature", "weighted", "immature", "overdue"]
@@ -224,7 +226,8 @@ def _cohort(key: str, rows: LabelAges, law: ArrivalLaw, as_of: datetime, setting
 def _asked(law: ArrivalLaw, rows: int, settings: DiagnosisConfig) -> float:
     """Least share known of a complete cohort; where not every label ever comes, chance is allowed for."""
     ever = law.ultimate
-    return settings.mature_share * ever - 3 * math.sqrt(ever * (1 - ever) / rows)
+    by_chance = stats.binom.isf(_CHANCE, rows, 1 - ever) / rows if ever < 1 else 0.0
+    return settings.mature_share * ever - max(0.0, by_chance - (1 - ever))
 
 
 def _may_be_weighted(

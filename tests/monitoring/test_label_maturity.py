@@ -1,5 +1,6 @@
 import json
 import math
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -9,9 +10,9 @@ import pytest
 
 from ml_platform.errors import ConfigError, IntegrityError
 from ml_platform.guard_config import DiagnosisConfig
-from ml_platform.monitoring.arrival_law import arrival_law, label_ages
+from ml_platform.monitoring.arrival_law import _ultimate, arrival_law, label_ages
 from ml_platform.monitoring.label_delay import delay_change
-from ml_platform.monitoring.label_maturity import LabelMaturity, label_maturity, row_weights
+from ml_platform.monitoring.label_maturity import LabelMaturity, _asked, label_maturity, row_weights
 from ml_platform.statistics.blocks import Floats
 from ml_platform.statistics.finding import Finding
 
@@ -149,6 +150,24 @@ def test_an_aged_partition_without_its_labels_is_overdue() -> None:
     assert (report.usable.state, report.usable.partitions, report.state) == ("FAIL", (key(20),), "FAIL")
     assert report.named("overdue") == [key(20)]
     assert report.law.ultimate == 1, "the lost day lowers nobody's demand"
+
+
+def test_rare_labels_that_never_come_make_no_small_cohort_overdue() -> None:
+    """Thirty rows a day of which one in a hundred is never told: a day that lacks two is complete."""
+
+    def ultimate(rows: int, missing: dict[int, int]) -> float:
+        cohort = np.repeat(np.arange(28), rows)
+        place = np.tile(np.arange(rows), 28)
+        return _ultimate(place >= np.array([missing.get(c, 0) for c in cohort]), cohort)
+
+    assert ultimate(30, {}) == 1
+    ever = ultimate(30, dict.fromkeys((3, 9, 14, 20, 26), 2))
+    assert 0.98 < ever < 1
+    assert ultimate(30, dict.fromkeys(range(3), 30)) == 1, "lost days lower nobody's demand"
+    assert ultimate(800, dict.fromkeys(range(21), 160)) == pytest.approx(0.85), "large ones stand alone"
+    law = replace(judged(parcels()).law, ultimate=ever)
+    assert 24 / 30 < _asked(law, 30, SETTINGS) <= 28 / 30 < 0.95
+    assert _asked(replace(law, ultimate=1.0), 30, SETTINGS) == 0.95
 
 
 def test_labels_that_never_come_are_not_waited_for() -> None:

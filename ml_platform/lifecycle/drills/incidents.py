@@ -21,6 +21,7 @@ from ml_platform.lifecycle.drills.scenario import (
     with_numbers,
 )
 from ml_platform.lifecycle.drills.world_incidents import ConceptDrift, PriorShift
+from ml_platform.lifecycle.feed_contracts import contract_of
 from ml_platform.monitoring.units import ks_distance
 
 NULL_SHARE = 0.3
@@ -110,8 +111,13 @@ class UnitChange(Scenario):
         if name != where.feed:
             return table
         hit = context.rng(partition, "unit").random(table.num_rows) < _share(context)
+        contract = contract_of(context.use_case, name)
         for column in where.columns:
-            table = with_numbers(table, column, lambda old: pc.multiply(old, where.factor), hit)
+            # Ages in whole years are numbers with decimals once they are told in another unit.
+            decimals = contract.column(column).logical_type == "number"
+            table = with_numbers(
+                table, column, lambda old: pc.multiply(old, where.factor), hit, decimals=decimals
+            )
         return table
 
 

@@ -155,7 +155,7 @@ def make_prefix(
     clock = Clock(platform.ledger, use_case.config.timeline)
     clock.set(use_case.cutoff(first), back=True)
     progress("training the first champion")
-    report = first_champion(platform, _compared_with_nothing(target), use_case.cutoff(first))
+    report = first_champion(platform, _promoted_at_once(target), use_case.cutoff(first))
     if champion(platform.ledger, target.key) is None:
         raise NotReadyError(f"the first champion was refused: {report.sentence()}", where=target.key)
     now = clock.set(use_case.cutoff(before))
@@ -171,14 +171,17 @@ def make_prefix(
     return prefix
 
 
-def _compared_with_nothing(target: Target) -> Target:
-    """The model with margins that no comparison with the baseline exceeds.
+def _promoted_at_once(target: Target) -> Target:
+    """The model with margins that no comparison with the baseline exceeds, and without a person to wait for.
 
     A drill judges the guard of a champion. That this one can be shown to be no worse than the baseline, in a
-    world of permuted days, is no part of it; that it ranks, beats the mean and is unbiased still is.
+    world of permuted days, is no part of it; that it ranks, beats the mean and is unbiased still is. Nor is
+    there anybody who could approve it in a sandbox.
     """
-    gates = target.model.gates.model_copy(update={"baseline_margin": _ANY_LOSS, "slice_margin": _ANY_LOSS})
-    return Target(target.use_case, target.model.model_copy(update={"gates": gates}))
+    model = target.model
+    gates = model.gates.model_copy(update={"baseline_margin": _ANY_LOSS, "slice_margin": _ANY_LOSS})
+    promotion = model.promotion.model_copy(update={"policy": "automatic"})
+    return Target(target.use_case, model.model_copy(update={"gates": gates, "promotion": promotion}))
 
 
 def what_is_visible(platform: Platform, target: Target, seed: int) -> tuple[Visible, ...]:

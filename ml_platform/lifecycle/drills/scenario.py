@@ -203,7 +203,12 @@ def numbers(table: pa.Table, name: str) -> pa.Array:
 
 
 def with_numbers(
-    table: pa.Table, name: str, change: Callable[[pa.Array], pa.Array], hit: Any = None
+    table: pa.Table,
+    name: str,
+    change: Callable[[pa.Array], pa.Array],
+    hit: Any = None,
+    *,
+    decimals: bool = False,
 ) -> pa.Table:
     """The table with other numbers in one column, written as they were.
 
@@ -214,11 +219,12 @@ def with_numbers(
         name: A column of numbers, or of text that stands for them.
         change: New numbers (float64) from the old ones.
         hit: Rows to change (boolean); all if None.
+        decimals: Numbers that happen to be whole may have decimals afterwards, where their type can.
     """
     raw = table[name].combine_chunks()
     old = numbers(table, name)
     new = change(old)
-    whole = pc.all(pc.equal(pc.floor(old), old), min_count=0).as_py()
+    whole = not decimals and pc.all(pc.equal(pc.floor(old), old), min_count=0).as_py()
     if pa.types.is_integer(raw.type) or (whole and not pa.types.is_floating(raw.type)):
         new = pc.round(new).cast(pa.int64())
     there = old.is_valid() if hit is None else pc.and_(old.is_valid(), pa.array(hit))

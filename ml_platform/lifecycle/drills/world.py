@@ -26,6 +26,8 @@ _DAY = timedelta(days=1)
 _APART = timedelta(weeks=6)
 """What lies closer together in the real order shares a timetable; in a short history an eighth of it."""
 _ATTEMPTS = 1000
+_TOLD = 0.98
+"""Where a smaller share of the usual outcomes is told, the last partitions are not complete."""
 _MOSTLY = 0.5
 """A column is not told in a partition where a larger share of its rows lacks it."""
 
@@ -87,6 +89,37 @@ def started(tables: Mapping[str, pa.Table], keys: Sequence[str]) -> str:
     return filled[late] if filled else keys[0]
 
 
+def complete(
+    read: Mapping[str, Mapping[str, pa.Table]], outcome: str | None, keys: Sequence[str], waits: int
+) -> str:
+    """The last partition whose outcomes are all told.
+
+    A file that was written on its last day has no outcome yet for its last rows. Moved among the live
+    partitions those would be labels that never come.
+
+    Args:
+        read: Raw rows by partition, by feed.
+        outcome: The feed of the outcomes, if one is known.
+        keys: All partitions, in order.
+        waits: Partitions until every label is known.
+    """
+    others = {name: tables for name, tables in read.items() if name != outcome}
+    young = keys[max(0, len(keys) - waits) :]
+    if outcome is None or outcome not in read or not others or not 0 < len(young) < len(keys):
+        return keys[-1]
+
+    def rows(tables: Mapping[str, pa.Table], some: Sequence[str]) -> int:
+        return sum(tables[k].num_rows for k in some)
+
+    aged, told = keys[: -len(young)], read[outcome]
+    # Of what is scored there are about as many rows as of its outcomes.
+    scored = min(others.values(), key=lambda tables: abs(rows(tables, aged) - rows(told, aged)))
+    if not rows(scored, aged) or not rows(scored, young):
+        return keys[-1]
+    usual = rows(told, aged) / rows(scored, aged)
+    return aged[-1] if rows(told, young) < _TOLD * usual * rows(scored, young) else keys[-1]
+
+
 def _season(key: str, scheme: PartitionScheme) -> tuple[int, int]:
     """Weekday and hour; months of one length are alike."""
     moment = key_time(key)
@@ -137,7 +170,11 @@ class World:
                 read[feed.name] = split_partitions(rows, keys)
         told = mapped.permuted_from.isoformat() if mapped.permuted_from else ""
         settled = max([told, *(started(tables, keys) for tables in read.values())])
-        whole = frozenset(k for k in keys if k >= settled and all(t[k].num_rows for t in read.values()))
+        waits = max(m.label.maturity_partitions for m in use_case.config.models)
+        known = complete(read, mapped.outcome, keys, waits)
+        whole = frozenset(
+            k for k in keys if settled <= k <= known and all(t[k].num_rows for t in read.values())
+        )
         if not whole:
             raise NotReadyError("no partition has rows of every feed", where=use_case.name)
         source = {k: k for k in keys} if seed is None else permutation(scheme, keys, whole, seed)

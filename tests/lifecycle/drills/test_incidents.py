@@ -5,6 +5,7 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 import yaml
 from library import FOLDER, NAME
@@ -14,7 +15,7 @@ from ml_platform.lifecycle.drills.incidents import LabelRedefinition
 from ml_platform.lifecycle.drills.judging import Settings
 from ml_platform.lifecycle.drills.mapping import drill_map
 from ml_platform.lifecycle.drills.running import in_effect, inapplicable
-from ml_platform.lifecycle.drills.scenario import DrillContext
+from ml_platform.lifecycle.drills.scenario import DrillContext, with_numbers
 from ml_platform.lifecycle.platform import Target
 from ml_platform.model_config import ModelConfig
 
@@ -68,3 +69,16 @@ def test_what_does_not_apply_to_a_kind_says_why(own_use_case: Path) -> None:
     assert binary == band == {"unit_change": "pages are pages"}
     assert set(number) == {"prior_shift", "benign_shift", "unit_change"} and number["benign_shift"] == reason
     assert number["prior_shift"].endswith("has no amount, which it asks of a regression target")
+
+
+def test_whole_numbers_have_decimals_in_another_unit_where_the_contract_lets_them() -> None:
+    """Ages of a file are whole: rounded again, nothing would tell pounds from kilograms."""
+    ages = pa.table({"age": ["27.0", "41", None, "x"]})
+
+    def halved(**how: bool) -> list[str | None]:
+        changed = with_numbers(ages, "age", lambda old: pc.multiply(old, 0.45), **how)["age"]
+        return [str(v) if v is not None else None for v in changed.to_pylist()]
+
+    assert [float(v or 0) for v in halved(decimals=True)[:2]] == pytest.approx([12.15, 18.45])
+    assert halved(decimals=True)[2:] == halved()[2:] == [None, "x"]
+    assert [float(v or 0) for v in halved()[:2]] == [12, 18], "an integer column stays one"

@@ -76,6 +76,18 @@ def test_breaks_are_found(prefix: Prefix, name: str, severity: float, verdict: s
     json.dumps(result.to_json())
 
 
+def test_a_model_that_a_person_promotes_is_drilled_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody could approve the first champion of a sandbox."""
+    monkeypatch.setattr(promotion, "check_bundle", lambda *_: None)
+    target = library()
+    asked = target.model.promotion.model_copy(update={"policy": "approval"})
+    target = Target(target.use_case, target.model.model_copy(update={"promotion": asked}))
+    made = make_prefix(tmp_path / "prefix", target, drill_map(target), ONSET, 0, 1)
+    assert made.onset == ONSET
+
+
 def test_a_wrong_verdict_is_wrong(prefix: Prefix) -> None:
     class Denied(type(scenarios_of()["null_spike"]())):  # type: ignore[misc]
         name, right, meanwhile = "denied", PATIENCE, frozenset()

@@ -14,11 +14,11 @@ from library import FOLDER, NAME
 
 from ml_platform.config import UseCase, load_use_case
 from ml_platform.errors import ConfigError
-from ml_platform.ingestion.reader import PARTITION_KEY, read_feed
+from ml_platform.ingestion.reader import INSTANT, KNOWN_AT, PARTITION_KEY, read_feed
 from ml_platform.lifecycle.drills import world as world_module
 from ml_platform.lifecycle.drills.mapping import DrillMap, drill_map
 from ml_platform.lifecycle.drills.scenario import DrillContext, Scenario, with_column
-from ml_platform.lifecycle.drills.world import Feeds, World, moved, permutation, started
+from ml_platform.lifecycle.drills.world import Feeds, World, complete, moved, permutation, started
 from ml_platform.lifecycle.platform import Target
 from ml_platform.partitions import PartitionScheme
 
@@ -83,6 +83,40 @@ def test_a_lag_has_nothing_to_say_in_the_first_partitions_and_they_stay_there() 
     assert started(tables, keys) == "4"
     tables["6"] = tables["2"]
     assert started(tables, keys) == "4", "what fails later on is not the beginning"
+
+
+def test_the_last_partitions_of_a_file_are_complete_only_with_their_outcomes() -> None:
+    def days(*rows: int) -> dict[str, pa.Table]:
+        return {str(n): pa.table({"x": list(range(count))}) for n, count in enumerate(rows, 1)}
+
+    keys = list("123456")
+    scored = days(50, 40, 60, 50, 50, 50)
+    whole = {"scored": scored, "told": days(49, 40, 59, 50, 49, 50)}
+    assert complete(whole, "told", keys, 2) == "6", "a label that never comes is as rare as before"
+    cut = {"scored": scored, "told": days(49, 40, 59, 50, 40, 12), "weather": days(2, 2, 2, 2, 2, 2)}
+    assert complete(cut, "told", keys, 2) == "4"
+    assert complete(cut, None, keys, 2) == complete(cut, "told", keys, 0) == "6"
+    assert complete({"told": cut["told"]}, "told", keys, 2) == "6", "nothing says how many there should be"
+
+
+def test_outcomes_that_the_file_does_not_tell_yet_are_not_moved_among_the_live_ones(
+    use_case: UseCase, mapped: DrillMap, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = datetime(2020, 12, 28, tzinfo=UTC)
+
+    def cut(asked: UseCase, feed: Any, *rest: Any) -> pa.Table:
+        table = read_feed(asked, feed, *rest)
+        if feed.name != mapped.outcome:
+            return table
+        return table.filter(pc.less_equal(table[KNOWN_AT], pa.scalar(written, INSTANT)))
+
+    monkeypatch.setattr(world_module, "read_feed", cut)
+    world = World.make(tmp_path / "world", use_case, mapped, "2020-12-21", 5)
+    keys = use_case.scheme.keys("2020-01-06", "2020-12-21")
+    told = {k: world.clean(mapped.outcome or "", k).num_rows / world.clean("loans", k).num_rows for k in keys}
+    waits = max(m.label.maturity_partitions for m in use_case.config.models)
+    assert min(told[k] for k in keys[: -waits - 1]) > 0.9
+    assert min(told.values()) < 0.9, "there was something to move"
 
 
 def test_the_beginning_of_a_lag_is_not_moved(
