@@ -93,7 +93,7 @@ def test_the_last_partitions_of_a_file_are_complete_only_with_their_outcomes() -
     scored = days(50, 40, 60, 50, 50, 50)
     whole = {"scored": scored, "told": days(49, 40, 59, 50, 49, 50)}
     assert complete(whole, "told", keys, 2) == "6", "a label that never comes is as rare as before"
-    cut = {"scored": scored, "told": days(49, 40, 59, 50, 40, 12), "weather": days(2, 2, 2, 2, 2, 2)}
+    cut = {"scored": scored, "told": days(49, 40, 59, 50, 40, 12), "staffing": days(2, 2, 2, 2, 2, 2)}
     assert complete(cut, "told", keys, 2) == "4"
     assert complete(cut, None, keys, 2) == complete(cut, "told", keys, 0) == "6"
     assert complete({"told": cut["told"]}, "told", keys, 2) == "6", "nothing says how many there should be"
