@@ -246,7 +246,7 @@ def test_code_that_loops_is_ended_and_told(own_use_case: Path) -> None:
 
 
 def test_code_that_eats_memory_is_ended_by_the_limits_of_the_use_case(own_use_case: Path) -> None:
-    eats = "kept = [bytes(1 << 20) for _ in range(3000)]; kept[0] is kept[1]"
+    eats = "kept = [b'x' * (1 << 20) for _ in range(3000)]; kept[0] is kept[1]"
     edit("feeds.py", "def read_returns(request):", f"def read_returns(request):\n    {eats}\n")(own_use_case)
     edit("use_case.yaml", "\nname: ", "\nlimits: {memory_mb: 700}\nname: ")(own_use_case)
     (found,) = check_data(load_use_case(own_use_case / "use_case.yaml"))
