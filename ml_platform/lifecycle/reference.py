@@ -20,6 +20,7 @@ from ml_platform.datasets import versions
 from ml_platform.errors import PlatformError
 from ml_platform.lifecycle.evaluation import with_scores
 from ml_platform.lifecycle.platform import Platform, Target
+from ml_platform.model_config import ModelConfig
 from ml_platform.modeling import frames
 from ml_platform.registry import promotions
 from ml_platform.statistics.frames import Table
@@ -53,6 +54,17 @@ class Reference:
             return self.reason
         what = "live days without an incident" if self.source == "live" else "the gate's days"
         return f"{what}: {len(self.partitions)} from {self.partitions[0]} to {self.partitions[-1]}"
+
+
+def compared(model: ModelConfig, rows: pa.Table | None) -> ModelConfig:
+    """The model with those features that the champion's reference has.
+
+    Settings may be ahead of what serves: a feature was added, and its candidate waits or was refused.
+    """
+    if rows is None:
+        return model
+    there = tuple(f for f in model.features if f.name in rows.column_names)
+    return model if len(there) == len(model.features) else model.model_copy(update={"features": there})
 
 
 _REFERENCES: dict[tuple[str | int, ...], Reference] = {}

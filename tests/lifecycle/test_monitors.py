@@ -12,6 +12,8 @@ from ml_platform.errors import NotReadyError
 from ml_platform.lifecycle import monitors, recorded, training_data
 from ml_platform.lifecycle.guard.evidence import gather
 from ml_platform.lifecycle.homes import copy_home
+from ml_platform.lifecycle.platform import Target
+from ml_platform.model_config import FeatureConfig
 from ml_platform.storage.ledger import NewPublication
 from ml_platform.storage.parquet import read_table, write_table
 
@@ -99,6 +101,21 @@ def test_the_loss_expected_without_labels_is_shown_by_both_methods_beside_the_re
     (*_, kept) = recorded.results(watched.platform, watched.target, "live_performance")
     assert kept.summary["density_weighted_unknown"] == none.estimated.unknown
     assert kept.summary["metrics"]["log_loss"]["value"] == none.report.metric("log_loss").value
+
+
+def test_a_champion_from_before_a_feature_was_added_is_watched_in_those_it_has(watched: Library) -> None:
+    """The candidate that has it waits for a person, or was refused: the champion serves on."""
+    model = watched.target.model
+    ahead = Target(
+        watched.use_case,
+        model.model_copy(update={"features": (*model.features, FeatureConfig(name="shelf_height"))}),
+    )
+    view = monitors.performance(watched.platform, ahead, watched.now)
+    assert view.report.mature == SERVED and list(view.estimated.cbpe) == [*SERVED, *LATER]
+    names = [c.name for c in monitors.drifting(watched.platform, ahead, watched.now).report.columns]
+    assert names == [*model.feature_names, "probability"]
+    now, then = (gather(watched.platform, t, watched.now).evidence for t in (ahead, watched.target))
+    assert {n: f.state for n, f in now.findings.items()} == {n: f.state for n, f in then.findings.items()}
 
 
 def test_a_sound_model_does_not_drift(watched: Library) -> None:

@@ -14,7 +14,8 @@ from ml_platform.lifecycle import views
 from ml_platform.lifecycle.guard.live import Live
 from ml_platform.lifecycle.guard.records import cleared_partitions, ever_held
 from ml_platform.lifecycle.maturity import label_keys, maturity_of
-from ml_platform.lifecycle.reference import Reference, backtest_of, daily_losses, reference_of
+from ml_platform.lifecycle.reference import Reference, backtest_of, compared, daily_losses, reference_of
+from ml_platform.model_config import ModelConfig
 from ml_platform.monitoring.label_maturity import LabelMaturity
 
 
@@ -37,7 +38,12 @@ class Tables:
     ) -> None:
         self.live, self.incident, self.given, self.fixed = live, incident, given, fixed
         self.platform, self.target = live.platform, live.target
-        self.model, self.settings = live.target.model, live.target.model.diagnosis
+        self.settings = live.target.model.diagnosis
+
+    @cached_property
+    def model(self) -> ModelConfig:
+        """The model's settings, with the features that the champion can be compared in."""
+        return compared(self.target.model, self.reference.rows)
 
     @cached_property
     def reference(self) -> Reference:
