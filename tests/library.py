@@ -15,6 +15,7 @@ from ml_platform.lifecycle import caching, evaluation, promotion, scoring, train
 from ml_platform.lifecycle.acceptance import AcceptanceReport, accept
 from ml_platform.lifecycle.landing import land
 from ml_platform.lifecycle.platform import Outside, Platform, Target
+from ml_platform.model_config import FeatureConfig
 from ml_platform.storage.lake import LocalLake
 
 FOLDER = Path(__file__).parent / "library_use_case"
@@ -23,6 +24,12 @@ MODEL = f"{NAME}/late_return"
 FIRST_WEEK = "2020-01-06"
 SERVED = ["2020-08-31", "2020-09-07"]
 NEXT_WEEK = "2020-09-14"
+
+
+def with_feature(target: Target, name: str) -> Target:
+    """A model whose settings are ahead of what serves, by a feature."""
+    features = (*target.model.features, FeatureConfig(name=name))
+    return Target(target.use_case, target.model.model_copy(update={"features": features}))
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from ml_platform.lifecycle.agenda import next_due
 from ml_platform.lifecycle.maturity import label_keys, maturity_of
 from ml_platform.lifecycle.platform import Platform, Target
 from ml_platform.lifecycle.recorded import results
-from ml_platform.lifecycle.reference import Reference, compared, daily_losses, reference_of
+from ml_platform.lifecycle.reference import Reference, daily_losses, reference_of, with_features_of
 from ml_platform.lifecycle.scoring import predictions
 from ml_platform.lifecycle.story import story_of
 from ml_platform.lifecycle.views import labels_of
@@ -165,7 +165,7 @@ def drifting(platform: Platform, target: Target, as_of: datetime) -> DriftView:
     keys = sorted(set(served["partition_key"].to_pylist()))
     recent = keys[-target.model.monitoring.current_partitions :]
     current = _only(served, recent)
-    features = compared(target.model, frozen.rows).features
+    features = with_features_of(frozen.rows, target.model).features
     report = drift(frozen.rows, current, features, target.kind.names(), target.model.monitoring)
     chart = drift_chart(target.key, report, floor=target.model.monitoring.drift_effect)
     before = next(reversed(results(platform, target, "drift")), None)
@@ -228,7 +228,9 @@ def _loss_by_day(target: Target, rows: pa.Table) -> pa.Table:
 def _distance(target: Target, before: pa.Table | None, served: pa.Table) -> DailyDistance | None:
     if before is None:
         return None
-    return daily_distance(before, served, compared(target.model, before).features, target.kind.names())
+    return daily_distance(
+        before, served, with_features_of(before, target.model).features, target.kind.names()
+    )
 
 
 def _estimated(target: Target, before: pa.Table | None, served: pa.Table) -> Unlabelled:
@@ -240,7 +242,7 @@ def _estimated(target: Target, before: pa.Table | None, served: pa.Table) -> Unl
     if before is None:
         return Unlabelled()
 
-    features = compared(target.model, before).features
+    features = with_features_of(before, target.model).features
 
     def estimate(rows: pa.Table, density: bool) -> EstimatedReport:
         return estimated_loss(
@@ -271,7 +273,7 @@ def _evidently(target: Target, before: pa.Table, current: pa.Table) -> bytes:
     # Evidently costs 8.8 CPU-seconds to import; it runs weekly and on a FAIL only.
     from ml_platform.monitoring.evidently_report import evidently_html
 
-    model = compared(target.model, before)
+    model = with_features_of(before, target.model)
     numeric = [f.name for f in model.features if f.kind == "numeric"] + target.kind.names()
     return evidently_html(before, current, numeric, model.categorical).html
 

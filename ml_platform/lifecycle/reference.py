@@ -56,10 +56,14 @@ class Reference:
         return f"{what}: {len(self.partitions)} from {self.partitions[0]} to {self.partitions[-1]}"
 
 
-def compared(model: ModelConfig, rows: pa.Table | None) -> ModelConfig:
-    """The model with those features that the champion's reference has.
+def with_features_of(rows: pa.Table | None, model: ModelConfig) -> ModelConfig:
+    """The model with those of its features that rows have, such as those of the champion's reference.
 
     Settings may be ahead of what serves: a feature was added, and its candidate waits or was refused.
+
+    Args:
+        rows: With a column per feature; None leaves the model as it is.
+        model: Its settings.
     """
     if rows is None:
         return model

@@ -6,14 +6,13 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from library import MODEL, NAME, SERVED, Library, open_library
+from library import MODEL, NAME, SERVED, Library, open_library, with_feature
 
 from ml_platform.errors import NotReadyError
 from ml_platform.lifecycle import monitors, recorded, training_data
 from ml_platform.lifecycle.guard.evidence import gather
+from ml_platform.lifecycle.guard.parity import parity
 from ml_platform.lifecycle.homes import copy_home
-from ml_platform.lifecycle.platform import Target
-from ml_platform.model_config import FeatureConfig
 from ml_platform.storage.ledger import NewPublication
 from ml_platform.storage.parquet import read_table, write_table
 
@@ -105,15 +104,13 @@ def test_the_loss_expected_without_labels_is_shown_by_both_methods_beside_the_re
 
 def test_a_champion_from_before_a_feature_was_added_is_watched_in_those_it_has(watched: Library) -> None:
     """The candidate that has it waits for a person, or was refused: the champion serves on."""
-    model = watched.target.model
-    ahead = Target(
-        watched.use_case,
-        model.model_copy(update={"features": (*model.features, FeatureConfig(name="shelf_height"))}),
-    )
+    model, ahead = watched.target.model, with_feature(watched.target, "shelf_height")
     view = monitors.performance(watched.platform, ahead, watched.now)
     assert view.report.mature == SERVED and list(view.estimated.cbpe) == [*SERVED, *LATER]
     names = [c.name for c in monitors.drifting(watched.platform, ahead, watched.now).report.columns]
     assert names == [*model.feature_names, "probability"]
+    skew = parity(watched.platform, ahead, watched.now)
+    assert skew.parity.keys() == set(model.feature_names) and skew.findings.state == "PASS"
     now, then = (gather(watched.platform, t, watched.now).evidence for t in (ahead, watched.target))
     assert {n: f.state for n, f in now.findings.items()} == {n: f.state for n, f in then.findings.items()}
 

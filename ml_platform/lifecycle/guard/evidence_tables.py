@@ -14,7 +14,13 @@ from ml_platform.lifecycle import views
 from ml_platform.lifecycle.guard.live import Live
 from ml_platform.lifecycle.guard.records import cleared_partitions, ever_held
 from ml_platform.lifecycle.maturity import label_keys, maturity_of
-from ml_platform.lifecycle.reference import Reference, backtest_of, compared, daily_losses, reference_of
+from ml_platform.lifecycle.reference import (
+    Reference,
+    backtest_of,
+    daily_losses,
+    reference_of,
+    with_features_of,
+)
 from ml_platform.model_config import ModelConfig
 from ml_platform.monitoring.label_maturity import LabelMaturity
 
@@ -43,7 +49,7 @@ class Tables:
     @cached_property
     def model(self) -> ModelConfig:
         """The model's settings, with the features that the champion can be compared in."""
-        return compared(self.target.model, self.reference.rows)
+        return with_features_of(self.reference.rows, self.target.model)
 
     @cached_property
     def reference(self) -> Reference:

@@ -10,6 +10,7 @@ from ml_platform.errors import NotReadyError
 from ml_platform.lifecycle import views
 from ml_platform.lifecycle.guard.live import Live
 from ml_platform.lifecycle.platform import Platform, Target
+from ml_platform.lifecycle.reference import with_features_of
 from ml_platform.monitoring.skew import SkewReport, serving_skew
 from ml_platform.registry import promotions
 
@@ -31,6 +32,6 @@ def parity(platform: Platform, target: Target, as_of: datetime) -> SkewReport:
         served.to_pandas(),
         pa.concat_tables(rebuilt.values()).to_pandas(),
         key=target.use_case.config.views.key,
-        features=target.model.features,
+        features=with_features_of(served, target.model).features,
         settings=target.model.diagnosis,
     )

@@ -16,7 +16,7 @@ from ml_platform.lifecycle.guard.records import OPEN, close_incident, holds_of, 
 from ml_platform.lifecycle.ingesting import ingest
 from ml_platform.lifecycle.platform import Platform, Target
 from ml_platform.lifecycle.quarantine import replay
-from ml_platform.lifecycle.reference import reference_of
+from ml_platform.lifecycle.reference import reference_of, with_features_of
 from ml_platform.monitoring.breaks import data_breaks
 from ml_platform.monitoring.units import unit_changes
 from ml_platform.registry import promotions
@@ -93,13 +93,15 @@ def _still_broken(platform: Platform, target: Target, keys: list[str], now: date
     frozen = reference_of(platform, target, champion, now)
     if frozen.rows is None:
         return keys  # missing evidence is no pass
-    settings, names = target.model.diagnosis, target.model.feature_names
-    numeric = [f.name for f in target.model.features if f.kind == "numeric" and not f.runs_with_time]
+    model, settings = with_features_of(frozen.rows, target.model), target.model.diagnosis
+    numeric = [f.name for f in model.features if f.kind == "numeric" and not f.runs_with_time]
     broken = []
     for key, rows in views.compute(platform, target.use_case, "features", keys, now).items():
         if not rows.num_rows:
             continue
-        found = data_breaks(frozen.rows, rows, columns=names, segments=(), settings=settings).failed
+        found = data_breaks(
+            frozen.rows, rows, columns=model.feature_names, segments=(), settings=settings
+        ).failed
         if numeric:
             found += unit_changes(frozen.rows, rows, columns=numeric, segment=None, settings=settings).failed
         if found:

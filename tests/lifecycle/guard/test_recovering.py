@@ -24,7 +24,7 @@ from guarded import (
     within,
     world,
 )
-from library import NAME, Library, open_library
+from library import NAME, Library, open_library, with_feature
 from sqlalchemy import event, select
 
 from ml_platform.errors import NoChampionError, StoreError
@@ -189,8 +189,13 @@ def test_after_the_fix_an_incident_is_resolved_and_the_rollback_offered(early: L
     assert not again.verdict.cause.startswith("data:"), "a resolved day is no new incident"
 
 
-def test_days_whose_features_stay_broken_as_known_then_do_not_train_after_the_fix(early: Library) -> None:
-    """A correction after the cutoff mends what is accepted, and not what was known at the cutoff."""
+def test_days_whose_features_stay_broken_as_known_then_do_not_train_after_the_fix(
+    early: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A correction after the cutoff mends what is accepted, and not what was known at the cutoff.
+
+    By then the settings have a feature that the champion, and what it is held against, have not.
+    """
     target, bad = guarded(early), "2020-09-21"
     stuck = world(loans={"edits": {bad: {"pages": dict.fromkeys(range(90), 300)}}})
     live(within(early, stuck), target, [bad])
@@ -198,6 +203,8 @@ def test_days_whose_features_stay_broken_as_known_then_do_not_train_after_the_fi
     assert found.verdict.verdict == "fix_data" and found.incident is not None, found.verdict.sentence
     assert "pages" in found.verdict.sentence and bad in held_partitions(early.platform, target)
     live(early, target, ["2020-09-28"])
+    ahead = with_feature(target, "shelf_height")
+    monkeypatch.setattr(early.platform, "target", {target.key: ahead}.__getitem__)
     done = resolve_incident(early.platform, found.incident.id, "ada", "the scanner was mended")
     assert done.resolved, done.lines
     assert f"{bad} stay out of training: their features, as known then, are broken" in done.lines
