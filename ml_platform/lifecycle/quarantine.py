@@ -97,9 +97,10 @@ def replay(
     """Judge quarantined rows and held partitions again, by the contract as it stands now.
 
     What passes now becomes visible now: ``accepted_at`` is the timeline's present, so no past feature
-    changes. What was accepted before stays as it is; with ``accepted`` that is judged again too, where
-    another contract judged it: rows that are refused now are withdrawn from now on, and features of the past
-    stay as they were for them, too.
+    changes, but for a column that the contract gained, which is filled into history as on a first load. What
+    was accepted before stays as it is; with ``accepted`` that is judged again too, where another contract
+    judged it: rows that are refused now are withdrawn from now on, and features of the past stay as they were
+    for them, too.
 
     Raises:
         NotFoundError: There is no such feed, or nothing of it waits.

@@ -191,8 +191,8 @@ def _require_told(table: pa.Table, config: ModelConfig) -> None:
         raise NotReadyError(
             f"there is no value of {', '.join(empty)} in any of {table.num_rows:,} training rows",
             where="the training table",
-            fix="see whether its feed was held back (`ml-platform quarantine list`), or delivers the column "
-            "only since now, which the past does not see (docs, add a feature); else take the feature out",
+            fix="see whether its feed was held back (`ml-platform quarantine list`), or its rows become "
+            "known after the cutoffs (known_at); else take the feature out, or correct its SQL",
         )
 
 

@@ -13,7 +13,7 @@ from ml_platform.partitions import key_time
 from ml_platform.statistics.blocks import Floats
 
 HOLD_BACK = 0.5
-"""A day with less than this share of its weekday's median rows is held back."""
+"""A day with less than this share of its weekday's median rows is held back, unless chance leaves so few."""
 ROWS_MAD, ROWS_LEAST = 4 * 1.4826, 0.10
 """Rows may leave the weekday's median by so many median absolute deviations, or by this share of it."""
 

@@ -47,7 +47,7 @@ def failed() -> Iterator[tuple[DagsterInstance, ExecuteInProcessResult]]:
 
 
 @pytest.fixture
-def inbox() -> Iterator[tuple[str, list[dict[str, Any]]]]:
+def listener() -> Iterator[tuple[str, list[dict[str, Any]]]]:
     """An HTTP server that keeps what it is sent, and its Apprise address."""
     received: list[dict[str, Any]] = []
 
@@ -67,6 +67,16 @@ def inbox() -> Iterator[tuple[str, list[dict[str, Any]]]]:
     server.server_close()
 
 
+@pytest.fixture
+def inbox(
+    listener: tuple[str, list[dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
+) -> list[dict[str, Any]]:
+    """What comes to the address that all alerts go to."""
+    address, received = listener
+    monkeypatch.setenv("ML_PLATFORM_ALERT_URLS", address)
+    return received
+
+
 def alert_about(instance: DagsterInstance, run: ExecuteInProcessResult) -> None:
     """Evaluate the sensor for a failed run, as its daemon does."""
     event = run.get_run_failure_event()
@@ -75,32 +85,25 @@ def alert_about(instance: DagsterInstance, run: ExecuteInProcessResult) -> None:
 
 
 def test_the_alert_goes_to_the_addresses_of_the_environment(
-    failed: tuple[DagsterInstance, ExecuteInProcessResult],
-    inbox: tuple[str, list[dict[str, Any]]],
-    monkeypatch: pytest.MonkeyPatch,
+    failed: tuple[DagsterInstance, ExecuteInProcessResult], inbox: list[dict[str, Any]]
 ) -> None:
-    address, received = inbox
-    monkeypatch.setenv("ML_PLATFORM_ALERT_URLS", address)
-
     alert_about(*failed)
 
-    (message,) = received
+    (message,) = inbox
     assert message["title"] == "doomed failed"
     assert failed[1].run_id in message["message"]
 
 
 def test_the_alert_is_a_failure_with_its_cause_the_run_s_page_and_the_owner(
     failed: tuple[DagsterInstance, ExecuteInProcessResult],
-    inbox: tuple[str, list[dict[str, Any]]],
+    inbox: list[dict[str, Any]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    address, received = inbox
-    monkeypatch.setenv("ML_PLATFORM_ALERT_URLS", address)
     monkeypatch.setenv("ML_PLATFORM_DAGSTER_URL", "http://ui.example.org/")
 
     alert_about(*failed)
 
-    (message,) = received
+    (message,) = inbox
     assert message["type"] == "failure"
     assert [line.strip() for line in message["message"].splitlines()] == [
         "breaks: the store is on fire",
@@ -114,11 +117,11 @@ def test_the_alert_is_a_failure_with_its_cause_the_run_s_page_and_the_owner(
 
 def test_an_address_that_does_not_answer_stops_no_other(
     failed: tuple[DagsterInstance, ExecuteInProcessResult],
-    inbox: tuple[str, list[dict[str, Any]]],
+    listener: tuple[str, list[dict[str, Any]]],
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    address, received = inbox
+    address, received = listener
     monkeypatch.setenv("ML_PLATFORM_ALERT_URLS", f"json://secret@127.0.0.1:1/ {address}")
 
     with caplog.at_level(logging.INFO):
@@ -148,10 +151,10 @@ def test_the_sensor_is_on_from_the_start() -> None:
 
 def test_the_owner_of_the_run_s_use_case_is_told(
     failed: tuple[DagsterInstance, ExecuteInProcessResult],
-    inbox: tuple[str, list[dict[str, Any]]],
+    listener: tuple[str, list[dict[str, Any]]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    address, received = inbox
+    address, received = listener
     monkeypatch.delenv("ML_PLATFORM_ALERT_URLS", raising=False)
     monkeypatch.setenv("ML_PLATFORM_ALERT_URLS_TILL", address)
     monkeypatch.setenv("ML_PLATFORM_ALERT_URLS_OTHERS", "json://127.0.0.1:1/")
@@ -162,10 +165,8 @@ def test_the_owner_of_the_run_s_use_case_is_told(
 
 
 def test_a_run_that_a_limit_ended_says_which_and_not_that_it_was_interrupted(
-    inbox: tuple[str, list[dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
+    inbox: list[dict[str, Any]],
 ) -> None:
-    address, received = inbox
-    monkeypatch.setenv("ML_PLATFORM_ALERT_URLS", address)
     with DagsterInstance.ephemeral() as instance:
         ended = doomed.execute_in_process(instance=instance, raise_on_error=False)
         instance.add_run_tags(ended.run_id, {ENDED_TAG: "the run took longer than 10 s"})
@@ -174,7 +175,7 @@ def test_a_run_that_a_limit_ended_says_which_and_not_that_it_was_interrupted(
         (event,) = (e for e in ended.all_events if e.event_type_value == "PIPELINE_FAILURE")
         context = build_run_status_sensor_context("alert_on_failure", event, instance, run)
         alert_sensor(OWNERS)(context.for_run_failure())
-    (message,) = received
+    (message,) = inbox
     assert message["message"].splitlines()[0] == "the run took longer than 10 s"
 
 

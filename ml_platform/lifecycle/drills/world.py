@@ -67,7 +67,7 @@ def permutation(
     return source
 
 
-def started(tables: Mapping[str, pa.Table], keys: Sequence[str]) -> str:
+def first_told(tables: Mapping[str, pa.Table], keys: Sequence[str]) -> str:
     """The first partition from which every column of a feed is told that is told later on.
 
     A lag or a running mean has nothing to say in the first partitions of a file. Moved among the live ones
@@ -89,7 +89,7 @@ def started(tables: Mapping[str, pa.Table], keys: Sequence[str]) -> str:
     return filled[late] if filled else keys[0]
 
 
-def complete(
+def last_told(
     read: Mapping[str, Mapping[str, pa.Table]], outcome: str | None, keys: Sequence[str], waits: int
 ) -> str:
     """The last partition whose outcomes are all told.
@@ -168,10 +168,10 @@ class World:
             if not feed.static:
                 rows = read_feed(use_case, feed, partitions, _EVERYTHING)
                 read[feed.name] = split_partitions(rows, keys)
-        told = mapped.permuted_from.isoformat() if mapped.permuted_from else ""
-        settled = max([told, *(started(tables, keys) for tables in read.values())])
+        begin = mapped.permuted_from.isoformat() if mapped.permuted_from else ""
+        settled = max([begin, *(first_told(tables, keys) for tables in read.values())])
         waits = max(m.label.maturity_partitions for m in use_case.config.models)
-        known = complete(read, mapped.outcome, keys, waits)
+        known = last_told(read, mapped.outcome, keys, waits)
         whole = frozenset(
             k for k in keys if settled <= k <= known and all(t[k].num_rows for t in read.values())
         )

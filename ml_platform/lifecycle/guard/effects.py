@@ -86,12 +86,16 @@ class Reckoning:
             return "no verdict has asked for an action yet"
         known = [e for e in self.effects if e.worth is not None]
         gained, cost = self.gained, self.cost
-        open_ones = len(self.effects) - len(known)
-        return (
-            f"{len(known)} action(s) known: {gained:,.2f} {self.currency} gained, all cost {cost:,.2f}, "
-            f"net {gained - cost:,.2f}; {open_ones} not known; {self.refusals} refusal(s) trained nothing, "
-            "so what they were worth cannot be known"
-        )
+        told = []
+        if known:
+            told += [f"{len(known)} action(s) gained {gained:,.2f} {self.currency}, net {gained - cost:,.2f}"]
+        if others := len(self.effects) - len(known):
+            told += [f"what {others} action(s) gained is not known"]
+        if self.effects:
+            told += [f"all cost {cost:,.2f} {self.currency}"]
+        if self.refusals:
+            told += [f"{self.refusals} refusal(s) trained nothing, so what they were worth cannot be known"]
+        return "; ".join(told)
 
 
 def reckon(platform: Platform, target: Target, as_of: datetime) -> Reckoning:

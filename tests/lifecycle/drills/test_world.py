@@ -18,7 +18,7 @@ from ml_platform.ingestion.reader import INSTANT, KNOWN_AT, PARTITION_KEY, read_
 from ml_platform.lifecycle.drills import world as world_module
 from ml_platform.lifecycle.drills.mapping import DrillMap, drill_map
 from ml_platform.lifecycle.drills.scenario import DrillContext, Scenario, with_column
-from ml_platform.lifecycle.drills.world import Feeds, World, complete, moved, permutation, started
+from ml_platform.lifecycle.drills.world import Feeds, World, first_told, last_told, moved, permutation
 from ml_platform.lifecycle.platform import Target
 from ml_platform.partitions import PartitionScheme
 
@@ -76,13 +76,13 @@ def test_a_lag_has_nothing_to_say_in_the_first_partitions_and_they_stay_there() 
 
     keys = list("123456789")
     tables = {k: told(value=[1, 2, 3], lag=[1, None, 3], rare=[None, None, None]) for k in keys}
-    assert started(tables, keys) == "1", "a column that is always rare does not start"
+    assert first_told(tables, keys) == "1", "a column that is always rare does not start"
     tables["1"] = told(value=[], lag=[], rare=[])
     tables["2"] = told(value=[1, 2, 3], lag=[None, None, None], rare=[None, None, None])
     tables["3"] = told(value=[1, 2, 3], lag=[None, None, 3], rare=[None, None, None])
-    assert started(tables, keys) == "4"
+    assert first_told(tables, keys) == "4"
     tables["6"] = tables["2"]
-    assert started(tables, keys) == "4", "what fails later on is not the beginning"
+    assert first_told(tables, keys) == "4", "what fails later on is not the beginning"
 
 
 def test_the_last_partitions_of_a_file_are_complete_only_with_their_outcomes() -> None:
@@ -92,11 +92,11 @@ def test_the_last_partitions_of_a_file_are_complete_only_with_their_outcomes() -
     keys = list("123456")
     scored = days(50, 40, 60, 50, 50, 50)
     whole = {"scored": scored, "told": days(49, 40, 59, 50, 49, 50)}
-    assert complete(whole, "told", keys, 2) == "6", "a label that never comes is as rare as before"
+    assert last_told(whole, "told", keys, 2) == "6", "a label that never comes is as rare as before"
     cut = {"scored": scored, "told": days(49, 40, 59, 50, 40, 12), "staffing": days(2, 2, 2, 2, 2, 2)}
-    assert complete(cut, "told", keys, 2) == "4"
-    assert complete(cut, None, keys, 2) == complete(cut, "told", keys, 0) == "6"
-    assert complete({"told": cut["told"]}, "told", keys, 2) == "6", "nothing says how many there should be"
+    assert last_told(cut, "told", keys, 2) == "4"
+    assert last_told(cut, None, keys, 2) == last_told(cut, "told", keys, 0) == "6"
+    assert last_told({"told": cut["told"]}, "told", keys, 2) == "6", "nothing says how many there should be"
 
 
 def test_outcomes_that_the_file_does_not_tell_yet_are_not_moved_among_the_live_ones(
