@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from ml_platform.cli.shared import console, platform, table, tell_absent
 
@@ -14,14 +15,28 @@ Partition = Annotated[str | None, typer.Option(help="Only this partition, as 202
 
 
 @app.command("list")
-def list_rows(feed: Annotated[str | None, typer.Option(help="Only of this feed.")] = None) -> None:
-    """Where rows are quarantined, and why."""
-    from ml_platform.lifecycle.quarantine import summary
+def list_rows(
+    feed: Annotated[str | None, typer.Option(help="Only of this feed.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="A line for each partition.")] = False,
+) -> None:
+    """Where rows are quarantined or held back, and why."""
+    from ml_platform.lifecycle.quarantine import grouped, summary
 
     stores = platform()
-    rows = [(s.feed, s.partition, s.rows, s.reasons) for s in summary(stores, feed)]
+    found = summary(stores, feed)
     tell_absent(stores)
-    console.print(table("Quarantine", ("feed", "partition", "rows", "rules broken"), rows))
+    if every:
+        rows = [(s.feed, s.partition, s.rows, s.reasons) for s in found]
+        console.print(table("Quarantine", ("feed", "partition", "rows", "rules broken"), rows))
+        return
+    groups = grouped(found)
+    columns = ("feed", "partitions", "first", "last", "rows", "rules broken; of the last what held it back")
+    shown = [
+        (g.feed, len(g.partitions), g.partitions[0], g.partitions[-1], g.rows, g.reasons) for g in groups
+    ]
+    console.print(table("Quarantine", columns, shown))
+    if len(found) > len(groups):
+        console.print("`ml-platform quarantine list --all` has a line for each partition", highlight=False)
 
 
 @app.command()
@@ -46,10 +61,22 @@ def replay(
     ] = False,
 ) -> None:
     """Check quarantined rows and held partitions again; what passes now is accepted as of now."""
+    from ml_platform.lifecycle.held import held_feed, tell_newly_held
+    from ml_platform.lifecycle.quarantine import find_feed
     from ml_platform.lifecycle.quarantine import replay as again
 
-    report = again(platform(), feed, partition, accepted=accepted)
-    console.print(report.sentence())
-    for each in report.partitions:
-        if each.status == "held":
-            console.print(f"  {each.partition} is held back: {'; '.join(each.reasons)}", highlight=False)
+    stores = platform()
+    report = again(stores, feed, partition, accepted=accepted)
+    console.print(report.sentence(), highlight=False)
+    held = held_feed(stores, feed, report.held)
+    if held is None:
+        return
+    use_case, _ = find_feed(stores, feed)
+    rows = [(r.rule, len(r.partitions), r.partitions[0], r.partitions[-1], r.example) for r in held.rules]
+    columns = ("rule", "partitions", "first", "last", "of the last one")
+    console.print(table(f"{feed}: held back", columns, rows))
+    console.print(f"{escape(held.sentence())}.", highlight=False)
+    console.print(escape(held.next_steps(use_case)), highlight=False)
+    console.print(f"  - a line for each: `ml-platform quarantine list --feed {feed} --all`", highlight=False)
+    for line in tell_newly_held(stores, use_case, feed, report.newly_held):
+        console.print(f"  {line}", highlight=False)

@@ -15,6 +15,7 @@ from ml_platform.lifecycle import pointers
 from ml_platform.lifecycle.agenda import predictions_asset
 from ml_platform.lifecycle.caching import committed_generation
 from ml_platform.lifecycle.guard.asked import newest_verdict
+from ml_platform.lifecycle.held import held_feed
 from ml_platform.lifecycle.platform import Platform, Target
 from ml_platform.lifecycle.reading import client
 from ml_platform.lifecycle.recorded import acceptance_totals, results
@@ -70,6 +71,14 @@ def _feeds(stores: Platform, use_case: UseCase) -> None:
         rows.append((feed.name, *(f"{t[n]:,}" for n in names)))
     columns = ("feed", "partitions", "landed", "accepted", "quarantined", "held back")
     console.print(table("Feeds: landed = accepted + quarantined + held back", columns, rows))
+    for feed in use_case.config.feeds:
+        if held := held_feed(stores, feed.name):
+            console.print(
+                f"[yellow]held back[/]: {escape(held.sentence())}.\n"
+                f"{escape(held.next_steps(use_case))}\n"
+                f"  - a line for each: `ml-platform quarantine list --feed {feed.name} --all`",
+                highlight=False,
+            )
     views = [stores.ledger.heads(f"{use_case.name}/{v}") for v in ("features", "labels")]
     facts = [
         f"{len(h)} {n} partitions ({sum(p.rows for p in h.values()):,} rows)"

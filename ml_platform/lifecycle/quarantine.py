@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 import pyarrow as pa
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from ml_platform.config import UseCase
 from ml_platform.contracts.accept import AcceptanceContext, check
@@ -19,23 +19,50 @@ from ml_platform.lifecycle.absent import no_feed
 from ml_platform.lifecycle.acceptance import AcceptanceReport, judge, quarantine_asset
 from ml_platform.lifecycle.contract_changes import refuse_breaking
 from ml_platform.lifecycle.feed_contracts import contract_of
-from ml_platform.lifecycle.held import why_held
+from ml_platform.lifecycle.held import held_back, holding_rules, why_held
 from ml_platform.lifecycle.platform import Platform
 from ml_platform.lifecycle.views import accepted_asset
 from ml_platform.partitions import STATIC_KEY
 from ml_platform.storage.ledger import NewPublication
 from ml_platform.storage.parquet import read_table, write_table
-from ml_platform.storage.tables import Acceptance, Delivery
+from ml_platform.storage.tables import Delivery
 
 
 @dataclass(frozen=True)
 class QuarantineSummary:
-    """One partition of a feed with rows that were not let in."""
+    """One partition of a feed with rows that were not let in.
+
+    Attributes:
+        feed: The feed.
+        partition: The partition.
+        rows: Rows that were not let in.
+        rules: Names of the rules that kept them out.
+        reasons: The same, with what was seen where the whole partition is held back.
+    """
 
     feed: str
     partition: str
     rows: int
+    rules: str
     reasons: str
+
+
+@dataclass(frozen=True)
+class QuarantineGroup:
+    """Partitions of a feed of which the same rules kept rows out, in order; the reasons are of the last."""
+
+    feed: str
+    partitions: tuple[str, ...]
+    rows: int
+    reasons: str
+
+
+@dataclass(frozen=True)
+class ReplayReport(AcceptanceReport):
+    """What became of quarantined rows and held partitions that were judged again."""
+
+    newly_held: tuple[str, ...] = ()
+    """Partitions that had been accepted, and are held back now."""
 
 
 def find_feed(platform: Platform, name: str) -> tuple[UseCase, FeedConfig]:
@@ -60,13 +87,24 @@ def summary(platform: Platform, feed: str | None = None) -> list[QuarantineSumma
         for key, head in platform.ledger.heads(quarantine_asset(name)).items():
             if head.rows:
                 table = read_table(platform.lake.get(head.digest))
-                rules = sorted(set(table["rule"].to_pylist()))
-                found.append(QuarantineSummary(name, key, head.rows, ", ".join(rules)))
-        found += [
-            QuarantineSummary(name, r.partition, r.held, f"held back: {why_held(platform, r)}")
-            for r in held_back(platform, name)
-        ]
+                rules = ", ".join(sorted(set(table["rule"].to_pylist())))
+                found.append(QuarantineSummary(name, key, head.rows, rules, rules))
+        for row in held_back(platform, name):
+            rules = "held back: " + ", ".join(r["rule"] for r in holding_rules(platform, row))
+            why = f"held back: {why_held(platform, row)}"
+            found.append(QuarantineSummary(name, row.partition, row.held, rules, why))
     return found
+
+
+def grouped(found: Iterable[QuarantineSummary]) -> list[QuarantineGroup]:
+    """Partitions of one feed that the same rules kept rows out of, together."""
+    groups: dict[tuple[str, str], list[QuarantineSummary]] = {}
+    for each in found:
+        groups.setdefault((each.feed, each.rules), []).append(each)
+    return [
+        QuarantineGroup(feed, tuple(s.partition for s in same), sum(s.rows for s in same), same[-1].reasons)
+        for (feed, _), same in groups.items()
+    ]
 
 
 def rows(platform: Platform, feed: str, partition: str | None = None) -> pa.Table:
@@ -93,7 +131,7 @@ def rows(platform: Platform, feed: str, partition: str | None = None) -> pa.Tabl
 
 def replay(
     platform: Platform, feed: str, partition: str | None = None, *, accepted: bool = False
-) -> AcceptanceReport:
+) -> ReplayReport:
     """Judge quarantined rows and held partitions again, by the contract as it stands now.
 
     What passes now becomes visible now: ``accepted_at`` is the timeline's present, so no past feature
@@ -121,10 +159,12 @@ def replay(
             "nothing waits to be replayed", where=f"{feed}, {wanted}" if wanted else feed, fix=fix
         )
     now = platform.clock(use_case).now()
+    held_before = {r.partition for r in held_back(platform, feed)}
     withdrawn = _withdraw(platform, use_case, config, sorted(chosen & older), now)
     deliveries = _last_deliveries(platform, feed, chosen)
     report = judge(platform, use_case, config, deliveries, dict.fromkeys(chosen, now), now)
-    return replace(report, withdrawn=withdrawn)
+    newly = tuple(p for p in report.held if p not in held_before)
+    return ReplayReport(**vars(report) | {"withdrawn": withdrawn, "newly_held": newly})
 
 
 def _key(use_case: UseCase, feed: FeedConfig, text: str) -> str:
@@ -172,18 +212,6 @@ def _withdraw(
         count += refused.num_rows
     platform.ledger.publish(items, now)
     return count
-
-
-def held_back(platform: Platform, feed: str) -> list[Acceptance]:
-    """The partitions of a feed whose last delivery was held back, in order."""
-    last = select(func.max(Acceptance.id)).where(Acceptance.feed == feed).group_by(Acceptance.partition)
-    query = (
-        select(Acceptance)
-        .where(Acceptance.id.in_(last), Acceptance.status == "held")
-        .order_by(Acceptance.partition)
-    )
-    with platform.ledger.begin() as session:
-        return list(session.scalars(query))
 
 
 def _last_deliveries(platform: Platform, feed: str, partitions: set[str]) -> dict[str, Delivery]:

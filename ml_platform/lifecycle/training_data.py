@@ -20,9 +20,9 @@ from ml_platform.features.dbt import CompiledViews, compiled_views
 from ml_platform.lifecycle import pointers, views
 from ml_platform.lifecycle.contract_changes import contract_changes, summary
 from ml_platform.lifecycle.feed_contracts import contract_digests
+from ml_platform.lifecycle.held import held_back
 from ml_platform.lifecycle.maturity import label_keys, maturity_of
 from ml_platform.lifecycle.platform import Platform, Target
-from ml_platform.lifecycle.quarantine import held_back
 from ml_platform.storage.parquet import read_table
 from ml_platform.storage.tables import Dataset, Hold, Incident, Publication
 

@@ -149,10 +149,15 @@ def decide_on_candidate(
 @op(description="Judges quarantined rows and held partitions again, by the contract as it stands now.")
 def replay_quarantined(context: OpExecutionContext, config: ReplayConfig, platform: PlatformResource) -> None:
     """Replay."""
-    from ml_platform.lifecycle.quarantine import replay
+    from ml_platform.lifecycle.held import tell_newly_held
+    from ml_platform.lifecycle.quarantine import find_feed, replay
 
-    report = replay(platform.get(), config.feed, config.partition, accepted=config.accepted)
+    stores = platform.get()
+    report = replay(stores, config.feed, config.partition, accepted=config.accepted)
     context.log.info(report.sentence())
+    use_case, feed = find_feed(stores, config.feed)
+    for line in tell_newly_held(stores, use_case, feed.name, report.newly_held):
+        context.log.info(line)
     numbers = {name: report.total(name) for name in ("landed", "accepted", "quarantined", "held")}
     context.add_output_metadata(numbers | {"withdrawn": report.withdrawn})
 

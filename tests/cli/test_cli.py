@@ -25,6 +25,7 @@ from typer.testing import CliRunner
 from ml_platform.cli import main as run_main
 from ml_platform.cli.main import app
 from ml_platform.cli.shared import console, errors
+from ml_platform.cli.summary import print_summary
 from ml_platform.datasets import versions
 from ml_platform.errors import NotFoundError
 from ml_platform.lifecycle import pages, training_data
@@ -117,9 +118,40 @@ def test_quarantine_is_listed_shown_and_replayed(served: Library, cli: Cli) -> N
     served.advance()
     week = "2020-09-14"
     served.deliver("loans", [week], edits={week: {"pages": {3: 9999}}})
-    assert f"loans │ {week} │ 1 │ pages_in_range" in cli("quarantine", "list", "--feed", "loans")
+    assert f"loans │ 1 │ {week} │ {week} │ 1 │ pages_in_range" in cli("quarantine", "list", "--feed", "loans")
+    assert f"loans │ {week} │ 1 │ pages_in_range" in cli("quarantine", "list", "--all")
     assert "9999" in cli("quarantine", "show", "loans", "--partition", week)
     assert "89 accepted + 1 quarantined" in cli("quarantine", "replay", "loans")
+
+
+def test_accepted_partitions_that_are_held_back_now_are_told_by_rule_and_to_the_owner(
+    served: Library, cli: Cli, own_use_case: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What a new rule holds was let in before: it stays, and nobody should learn that by chance."""
+    contract, weeks = own_use_case / "contracts" / "loans.yaml", served.weeks("2020-01-06", "2020-09-07")
+    text = contract.read_text()
+    strict = text.replace("max_value: 2000", "max_value: 500").replace("value: quarantine", "value: hold")
+    contract.write_text(strict)
+    served.advance()
+
+    told = cli("quarantine", "replay", "loans", "--accepted")
+
+    count = int(re.search(r"pages_in_range │ (\d+) │ 2020-", told).group(1))  # type: ignore[union-attr]
+    assert 20 < count <= len(weeks) and told.count("must be") < 5, "no line for each partition"
+    assert f"Rows of {count} of them were accepted earlier. They are not taken back" in told
+    assert f"correct it in {contract}" in told and "onBreach: quarantine" in told
+    assert f"alert logged (no ML_PLATFORM_ALERT_URLS is set): loans: {count} accepted" in told
+    owner = served.use_case.config.owner
+    assert f"owner: {owner.team}, {owner.email}" in caplog.text and "pages_in_range" in caplog.text
+    assert f"loans │ {count} │ " in cli("quarantine", "list")
+    with console.capture() as summary:
+        print_summary(served.platform, served.use_case, [], [], 0)
+    assert f"held back: loans: {count} partition(s) are held back by pages_in_range" in summary.get()
+    again = cli("quarantine", "replay", "loans", "--accepted")
+    assert "not taken back" in again and "alert" not in again, "those were held before"
+
+    contract.write_text(strict.replace("max_value: 500", "max_value: 5000"))
+    assert "held back:" not in cli("quarantine", "replay", "loans"), "the first way to mend it does"
 
 
 def test_the_story_of_champions_and_going_back(succeeded: Library, cli: Cli, unchecked: None) -> None:
