@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
+from rich.table import Table
 
 from ml_platform.cli.shared import Who, Why, console, one_target, person, platform, table
+from ml_platform.modeling.gate_names import gate_title
+from ml_platform.numbers import number
 
 app = typer.Typer(help="Champions.", no_args_is_help=True)
 Model = Annotated[str | None, typer.Argument(help="<use_case>/<model>; may be left out where there is one.")]
@@ -14,7 +19,8 @@ Model = Annotated[str | None, typer.Argument(help="<use_case>/<model>; may be le
 
 @app.command()
 def history(model: Model = None) -> None:
-    """The story of a model: promotions, rollbacks and refusals."""
+    """The story of a model: promotions, rollbacks, refusals, and what waits for a person, with its gates."""
+    from ml_platform.lifecycle.awaiting import waiting
     from ml_platform.registry.promotions import refused, stories
 
     stores = platform()
@@ -37,17 +43,41 @@ def history(model: Model = None) -> None:
     for each in refused(stores.ledger, target.key):
         failed = ", ".join(f"{g['name']} {g['state']}" for g in each.gates if g["state"] != "PASS")
         console.print(f"refused as of {day(each.as_of)}: {each.model_digest[:12]} ({failed})")
+    if found := waiting(stores, target):
+        console.print(f"[yellow]waits[/]: {found.sentence(day(found.evaluation.as_of))}", highlight=False)
+        console.print(gates_table(target.key, found.evaluation.gates))
+        for command in found.commands:
+            console.print(f"  {command}", highlight=False)
+
+
+def gates_table(model_key: str, gates: Sequence[Mapping[str, Any]]) -> Table:
+    """What each gate measured, its limit, and whether it passed."""
+    colours = {"PASS": "[green]PASS[/]", "FAIL": "[red]FAIL[/]"}
+    made = table(f"Gates of {model_key}", ("gate", "measured", "limit", "what"), [])
+    made.add_column("state")
+    for g in gates:
+        made.add_row(
+            gate_title(g["name"]),
+            number(g["measured"], 4),
+            f"{g['comparison']} {number(g['limit'], 4)}",
+            escape(g["description"]),
+            colours.get(g["state"], f"[yellow]{g['state']}[/]"),
+        )
+    return made
 
 
 def approve(model: Model = None, why: Why = "", who: Who = None) -> None:
     """Approve the candidate that waits for a person, and promote it."""
+    from ml_platform.lifecycle.awaiting import takes_over
     from ml_platform.lifecycle.promotion import approve_waiting
 
     stores = platform()
     target = one_target(stores, model)
     promotion = approve_waiting(stores, target, who or person(), why)
     console.print(
-        f"{target.key}: version {promotion.version} now serves (model {promotion.model_digest[:12]})"
+        f"{target.key}: version {promotion.version} is the champion now "
+        f"(model {promotion.model_digest[:12]}): {takes_over(stores, target, promotion)}",
+        highlight=False,
     )
 
 

@@ -7,22 +7,23 @@ from typing import Any
 
 from rich.markup import escape
 
+from ml_platform.cli.champions import gates_table
 from ml_platform.cli.shared import console, table
 from ml_platform.config import UseCase
 from ml_platform.datasets.versions import versions
 from ml_platform.errors import PlatformError
 from ml_platform.lifecycle import pointers
 from ml_platform.lifecycle.agenda import predictions_asset
+from ml_platform.lifecycle.awaiting import Waiting, takes_over, waiting
 from ml_platform.lifecycle.caching import committed_generation
 from ml_platform.lifecycle.guard.asked import newest_verdict
 from ml_platform.lifecycle.held import held_feed
 from ml_platform.lifecycle.platform import Platform, Target
 from ml_platform.lifecycle.reading import client
 from ml_platform.lifecycle.recorded import acceptance_totals, results
-from ml_platform.modeling.gate_names import gate_title
-from ml_platform.numbers import number
 from ml_platform.registry import promotions
 from ml_platform.serving.answers import sentence
+from ml_platform.storage.tables import Evaluation, Promotion
 
 _STAGES = (
     ("landing", ("landed",)),
@@ -112,21 +113,17 @@ def _model(stores: Platform, target: Target) -> None:
         else promotions.latest_evaluation(stores.ledger, target.key)
     )
     if judged is not None:
-        colours = {"PASS": "[green]PASS[/]", "FAIL": "[red]FAIL[/]"}
-        made = table(f"Gates of {target.key}", ("gate", "measured", "limit", "what"), [])
-        made.add_column("state")
-        for g in judged.gates:
-            made.add_row(
-                gate_title(g["name"]),
-                _number(g["measured"]),
-                f"{g['comparison']} {_number(g['limit'])}",
-                g["description"],
-                colours.get(g["state"], f"[yellow]{g['state']}[/]"),
-            )
-        console.print(made)
-    if champion is None:
-        _no_champion(target, [] if judged is None else judged.gates)
-        return
+        console.print(gates_table(target.key, judged.gates))
+    waits = waiting(stores, target)
+    if champion is None and waits is None:
+        _no_champion(stores, target, judged)
+    if champion is not None:
+        _champion(champion)
+    if waits is not None:
+        _waits(target, waits)
+
+
+def _champion(champion: Promotion) -> None:
     console.print(
         f"Champion [bold]version {champion.version}[/] ({champion.action}, {champion.who}), "
         f"model {champion.model_digest[:12]}, as of {champion.as_of:%Y-%m-%d %H:%M} UTC",
@@ -134,9 +131,25 @@ def _model(stores: Platform, target: Target) -> None:
     )
 
 
-def _no_champion(target: Target, gates: Sequence[Mapping[str, Any]]) -> None:
+def _waits(target: Target, waits: Waiting) -> None:
+    """What a person is to decide; until then nothing of it is served."""
+    since = target.use_case.scheme.local_day(waits.evaluation.as_of)
+    console.print(f"[yellow]waits[/]: {waits.sentence(since)}", highlight=False)
+    for command in waits.commands:
+        console.print(f"  {command}", highlight=False)
+    console.print(
+        f"  `ml-platform champion history {target.key}` shows its gates; after an approval "
+        f"`ml-platform run {target.use_case.name}` goes on",
+        highlight=False,
+    )
+
+
+def _no_champion(stores: Platform, target: Target, judged: Evaluation | None) -> None:
     """Why nothing serves, and what can be done: a gate that did not pass is never relaxed."""
-    failed = [f"{g['name']} {g['state']}" for g in gates if g["state"] != "PASS"]
+    failed = [f"{g['name']} {g['state']}" for g in (judged.gates if judged else []) if g["state"] != "PASS"]
+    word = promotions.approval_of(stores.ledger, judged.id) if judged else None
+    if word is not None and not failed:
+        failed = [f"{word.who} {word.decision} the candidate"]
     settings = target.use_case.folder / "use_case.yaml"
     console.print(
         f"[yellow]No champion[/]: {', '.join(failed) or 'nothing was judged'}. A gate that is not passed is "
@@ -166,9 +179,14 @@ def _serving(stores: Platform, target: Target) -> None:
     key = _sample_key(stores, target, heads[row.served_partition].digest)
     now = stores.clock(target.use_case).now()
     try:
-        console.print(f"  read back: {sentence(client(stores).get(target.key, key), now)}", highlight=False)
+        found = client(stores).get(target.key, key)
     except PlatformError as error:
         console.print(f"  [red]{error}[/]")
+        return
+    console.print(f"  read back: {sentence(found, now)}", highlight=False)
+    champion = promotions.champion(stores.ledger, target.key)
+    if champion is not None and champion.version != found.record.model_version:
+        console.print(f"  {takes_over(stores, target, champion)}", highlight=False)
 
 
 def _sample_key(stores: Platform, target: Target, digest: str) -> str:
@@ -269,7 +287,3 @@ def print_next(stores: Platform, played: Mapping[str, Sequence[str]], seconds: f
     ):
         console.print(f"  {command:58} {why}", highlight=False)
     console.print(f"  (ml-platform is .venv/bin/ml-platform; state lies in {stores.home})", highlight=False)
-
-
-def _number(value: float | None) -> str:
-    return number(value, 4)

@@ -301,6 +301,13 @@ def roll_back(
     return row
 
 
+def next_version(ledger: Ledger, model_key: str) -> int:
+    """The version that the next promotion gets."""
+    with ledger.begin() as session:
+        taken = select(Promotion.version).where(Promotion.model_key == model_key)
+        return max(session.scalars(taken), default=0) + 1
+
+
 def history(ledger: Ledger, model_key: str) -> list[Promotion]:
     """Committed promotions and rollbacks, newest first."""
     with ledger.begin() as session:
@@ -347,13 +354,13 @@ def _request(
     who: str,
     why: str,
 ) -> Promotion:
+    version = next_version(ledger, evaluation.model_key)
     with ledger.begin() as session:
-        versions = select(Promotion.version).where(Promotion.model_key == evaluation.model_key)
         row = Promotion(
             model_key=evaluation.model_key,
             action=action,
             model_digest=evaluation.model_digest,
-            version=max(session.scalars(versions), default=0) + 1,
+            version=version,
             evaluation_id=evaluation.id,
             previous_id=before.id if before else None,
             status=REQUESTED,

@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 import typer
-from library import FOLDER, MODEL, NAME, SERVED, Library
+from library import FOLDER, MODEL, NAME, NEXT_WEEK, SERVED, Library, open_library
 from servers import free_port
 from sqlalchemy import select
 from typer.testing import CliRunner
@@ -175,8 +175,38 @@ def test_a_person_rejects_a_candidate(challenged: Library, cli: Cli) -> None:
 
 
 def test_a_person_approves_a_candidate(challenged: Library, cli: Cli, unchecked: None) -> None:
-    assert "version 2 now serves" in cli("approve", MODEL, "--why", "yes", "--who", "ada")
+    told = cli("approve", MODEL, "--why", "yes", "--who", "ada")
     assert promotions.champion(challenged.platform.ledger, MODEL).version == 2  # type: ignore[union-attr]
+    assert "version 2 is the champion now" in told
+    assert f"what was served up to {SERVED[-1]} stays as the champion before said it" in told
+    assert f"version 2 scores from {NEXT_WEEK} on" in told
+    with console.capture() as summary:
+        print_summary(challenged.platform, challenged.use_case, ["late_return"], [], 0)
+    read_back = summary.get().split("read back")[1]
+    assert "says model version 1" in read_back and f"version 2 scores from {NEXT_WEEK} on" in read_back
+
+
+def test_what_waits_for_a_person_is_shown_with_its_gates_and_what_to_say(
+    challenged: Library, cli: Cli, own_use_case: Path, unchecked: None
+) -> None:
+    assert "waits" not in cli("champion", "history", MODEL), "the policy asks nobody"
+    settings = own_use_case / "use_case.yaml"
+    text = settings.read_text()
+    settings.write_text(
+        text.replace("    serving:\n", "    promotion: {policy: approval}\n    serving:\n", 1)
+    )
+
+    told = cli("champion", "history", MODEL)
+
+    since = challenged.use_case.scheme.local_day(challenged.now)
+    assert re.search(rf"waits: version 2 \(model \w{{12}}\) waits for a person since {since}", told)
+    assert "PASS" in told.split("waits:")[1] and f"ml-platform approve {MODEL}" in told
+    with console.capture() as summary:
+        stores = open_library(challenged.platform.home).platform
+        print_summary(stores, stores.use_case(NAME), ["late_return"], [], 0)
+    assert "version 2 " in summary.get() and f"ml-platform reject {MODEL}" in summary.get()
+    cli("reject", MODEL, "--why", "no")
+    assert "waits" not in cli("champion", "history", MODEL)
 
 
 def test_clocks_are_shown_set_and_advanced(served: Library, cli: Cli) -> None:
