@@ -134,7 +134,11 @@ def retrain(
     number = len(attempts_on(stores, verdict)) + 1
     with console.status("") as status:
         attempt = carry_out(stores, target, verdict.id, number, now, override=order, progress=status.update)
-    console.print(f"[bold]{attempt.status}[/]: {escape(attempt.outcome)}", highlight=False)
+    told = attempt.details.get("sentence", "")
+    console.print(
+        f"[bold]{attempt.status}[/]: {escape(attempt.outcome)}{escape(f': {told}') if told else ''}",
+        highlight=False,
+    )
     if attempt.status != "done":
         raise typer.Exit(1)
 
@@ -206,7 +210,16 @@ def roi(model: OptionalModel = None) -> None:
             )
             for e in found.effects
         ]
-        columns = ("as of", "action", "outcome", "loss saved", "days", "worth", "cost", "how it is known")
+        columns = (
+            "as of",
+            "action",
+            "outcome",
+            "loss saved",
+            f"{target.use_case.scheme.noun}s",
+            "worth",
+            "cost",
+            "how it is known",
+        )
         if rows:
             console.print(table(f"What its actions were worth: {target.key}", columns, rows))
         console.print(escape(f"{target.key}: {found.sentence()}"), highlight=False)

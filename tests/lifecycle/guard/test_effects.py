@@ -1,34 +1,65 @@
-"""The sum of what actions were worth, for people."""
+"""What a change of the champion was worth, whoever asked for it."""
 
-from datetime import UTC, datetime
+from library import MODEL, NEXT_WEEK, Library
 
-from ml_platform.lifecycle.guard.effects import KNOWN, PENDING, Reckoning, Worth
-
-THEN = datetime(2020, 9, 21, tzinfo=UTC)
-
-
-def effect(state: str, worth: float | None) -> Worth:
-    return Worth(1, THEN, "retrain", "promoted", state, 0.01, 4, 400, worth, 25.0, "")
+from ml_platform.lifecycle.guard import effects
+from ml_platform.lifecycle.guard.effects import reckon
+from ml_platform.lifecycle.promotion import roll_back
+from ml_platform.registry import promotions
+from ml_platform.storage.tables import Attempt
 
 
-def told(*effects: Worth, refusals: int = 0) -> str:
-    return Reckoning(effects, "EUR", refusals).sentence()
+def test_a_promotion_that_no_verdict_asked_for_is_reckoned_against_the_champion_it_replaced(
+    succeeded: Library, unchecked: None
+) -> None:
+    (pending,) = reckon(succeeded.platform, succeeded.target, succeeded.now).effects
+    assert (pending.action, pending.outcome) == ("promotion", "v1 → v2, by policy: automatic")
+    assert (pending.state, pending.loss_change) == ("pending", None)
+
+    weeks = succeeded.weeks(NEXT_WEEK, "2020-10-26")
+    for week in weeks[1:]:
+        succeeded.serve_week(week)
+    found = reckon(succeeded.platform, succeeded.target, succeeded.now)
+
+    (known,) = found.effects
+    assert (known.state, known.attempt_id) == ("known", None)
+    assert 3 <= known.partitions < len(weeks) and known.loss_change is not None
+    assert "against the model it replaced" in known.reason
+    assert known.worth is None and "per_loss_unit" in known.reason
+
+    roll_back(succeeded.platform, succeeded.target, "ada", "try")
+    made = reckon(succeeded.platform, succeeded.target, succeeded.now).effects
+    assert [(e.action, e.outcome) for e in made[1:]] == [("rollback", "v2 → v1, by ada")]
 
 
-def test_nothing_was_asked_for() -> None:
-    assert told() == "no verdict has asked for an action yet"
-
-
-def test_what_is_known_is_told_apart_from_what_is_not() -> None:
-    assert told(effect(KNOWN, 80.0), effect(PENDING, None)) == (
-        "1 action(s) gained 80.00 EUR, net 30.00; what 1 action(s) gained is not known; all cost 50.00 EUR"
+def test_a_challenger_that_a_person_promoted_later_is_one_action(
+    succeeded: Library,
+) -> None:
+    promotion = promotions.champion(succeeded.platform.ledger, MODEL)
+    assert promotion is not None
+    judged = promotions.evaluation(succeeded.platform.ledger, promotion.evaluation_id or 0)
+    attempt = Attempt(
+        id=7,
+        action="retrain",
+        status="done",
+        outcome="waiting",
+        promotion_id=None,
+        details={
+            "evaluation_id": judged.id,
+            "challenger": judged.model_digest,
+            "against": judged.against_digest,
+        },
+        seconds=60.0,
+        as_of=promotion.as_of,
     )
-
-
-def test_without_a_price_nothing_is_said_to_be_gained_or_lost() -> None:
-    """The loss saved is known, and nobody said what a unit of it is worth."""
-    assert told(effect(KNOWN, None)) == "what 1 action(s) gained is not known; all cost 25.00 EUR"
-
-
-def test_refusals_alone_cost_nothing() -> None:
-    assert told(refusals=2) == "2 refusal(s) trained nothing, so what they were worth cannot be known"
+    (one,) = effects._actions([attempt], promotions.history(succeeded.platform.ledger, MODEL))
+    assert one.outcome == "waiting, then promoted by policy: automatic"
+    assert (one.chosen, one.other) == (judged.model_digest, judged.against_digest)
+    attempt.details = attempt.details | {"evaluation_id": 0}
+    stayed, other = sorted(
+        effects._actions([attempt], promotions.history(succeeded.platform.ledger, MODEL)),
+        key=lambda a: a.what,
+        reverse=True,
+    )
+    assert (stayed.chosen, stayed.other) == (judged.against_digest, judged.model_digest)
+    assert other.attempt is None
