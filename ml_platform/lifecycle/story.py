@@ -50,13 +50,15 @@ def story_of(platform: Platform, target: Target, keys: Sequence[str], as_of: dat
 
 
 def _promotions(platform: Platform, target: Target, keys: Sequence[str], as_of: datetime) -> list[Promotion]:
-    """A mark at the first partition that each promotion scored."""
+    """A mark at the first partition that each promotion scored, after the last one where that is to come."""
+    if not keys:
+        return []
     marks = []
+    after = target.use_case.scheme.shift(keys[-1], 1)
     for promotion in reversed(promotions.history(platform.ledger, target.key)):
         if promotion.as_of > as_of:
             continue
-        first = next((k for k in keys if target.use_case.cutoff(k) >= promotion.as_of), None)
-        if first is not None:
-            word = _WORDS.get(promotion.action, promotion.action)
-            marks.append(Promotion(first, f"v{promotion.version} {word}"))
+        first = next((k for k in keys if target.use_case.cutoff(k) >= promotion.as_of), after)
+        word = _WORDS.get(promotion.action, promotion.action)
+        marks.append(Promotion(first, f"v{promotion.version} {word}"))
     return marks

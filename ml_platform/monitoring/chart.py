@@ -42,6 +42,8 @@ TRAILING = 7
 
 _HEAT = LinearSegmentedColormap.from_list("distance", ["#f8fafc", "#fde68a", "#f59e0b", "#dc2626", "#7f1d1d"])
 _FULL_HEAT = 1.0
+_IN_A_LINE = 4
+"""Entries of the legend."""
 
 
 def model_chart(
@@ -68,9 +70,9 @@ def model_chart(
     drifting = distance if distance and distance.features else None
     keys = sorted({d.partition_key for d in performance.days} | set(_partitions(drifting)))
     strip = 0.2 * len(drifting.features) + 0.3 if drifting else 0.0
-    figure = Figure(figsize=(WIDTH, 5.6 + strip), dpi=DPI, facecolor=PAPER)
+    height = 5.8 + strip
+    figure = Figure(figsize=(WIDTH, height), dpi=DPI, facecolor=PAPER)
     heights = [3.6, 0.22, 0.7] + ([strip] if drifting else [])
-    top = 1 - 0.95 / (5.6 + strip)
     grid = figure.add_gridspec(
         len(heights),
         1,
@@ -78,8 +80,8 @@ def model_chart(
         hspace=0.12,
         left=left_margin(_row_names(drifting) if drifting else []),
         right=0.9,
-        top=top,
-        bottom=0.6 / (5.6 + strip),
+        top=1 - 1.15 / height,
+        bottom=0.6 / height,
     )
     axes = [figure.add_subplot(grid[row, 0]) for row in range(len(heights))]
     draw_header(figure, title, _summary(performance), performance.state)
@@ -140,7 +142,8 @@ def _loss_panel(axis: Axes, performance: PerformanceReport, keys: list[str], sto
         handles=handles,
         loc="lower center",
         bbox_to_anchor=(0.5, 1.0),
-        ncols=len(handles),
+        # Seven in one line would leave the picture.
+        ncols=min(len(handles), _IN_A_LINE),
         frameon=False,
         fontsize=8,
         labelcolor=INK,

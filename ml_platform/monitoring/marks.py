@@ -22,7 +22,7 @@ class Promotion:
     """A mark on the chart: another model serves from here on.
 
     Attributes:
-        partition_key: First partition that the model scored.
+        partition_key: First partition that the model scored, or is to score.
         text: For example the model's version.
     """
 
@@ -182,14 +182,16 @@ def draw_promotions(axis: Axes, promotions: Sequence[Promotion], keys: Sequence[
         line = line + 1 if x - before < _LABEL_SHARE * len(keys) else 0
         before = x
         axis.axvline(x, color=VIOLET, lw=1.4, zorder=5)
+        late = x > (1 - _LABEL_SHARE) * len(keys)  # its name would leave the chart
         axis.annotate(
-            f"▲ {promotion.text}",
+            f"{promotion.text} ▲" if late else f"▲ {promotion.text}",
             (x, 0.965 - 0.05 * (line % 4)),
             xycoords=("data", "axes fraction"),
-            xytext=(4, 0),
+            xytext=(-4 if late else 4, 0),
             textcoords="offset points",
             size=8,
             color=VIOLET,
+            ha="right" if late else "left",
             va="top",
             zorder=6,
         )

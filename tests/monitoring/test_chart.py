@@ -104,6 +104,31 @@ def test_the_strip_makes_room_for_each_feature_and_promotions_are_marked() -> No
     assert violet(full) > 500
 
 
+def test_the_legend_and_a_promotion_after_the_last_day_stay_in_the_picture(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    drawn: list[Figure] = []
+    real = chart.png
+    monkeypatch.setattr(chart, "png", lambda figure: drawn.append(figure) or real(figure))
+    expected = dict.fromkeys(KEYS, 0.7)
+    told = marks.Story(
+        promotions=[marks.Promotion("2024-03-21", "v2 promoted")],
+        estimated=expected,
+        density_weighted=expected,
+    )
+    chart.model_chart("m", performance(12), distance=distance(), story=told)
+    (figure,) = drawn
+    panel = figure.axes[0]
+    legend = panel.get_legend()
+    assert legend is not None and len(legend.get_texts()) >= 6
+    name = next(t for t in panel.texts if "v2 promoted" in t.get_text())
+    for artist in (legend, name):
+        box = artist.get_window_extent()
+        assert figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1
+        assert box.y1 <= figure.bbox.y1 - 0.7 * figure.dpi, "below title and summary"
+    assert name.get_window_extent().x1 <= panel.get_window_extent().x1
+
+
 def test_names_of_neighbouring_promotions_stand_below_each_other() -> None:
     axis = Figure().subplots()
     marks.draw_promotions(axis, [marks.Promotion(KEYS[i], f"v{i}") for i in (0, 10, 11)], KEYS)
