@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ml_platform.diagnosis.evidence import Evidence
+from ml_platform.diagnosis.label_rules import overdue_partitions
 from ml_platform.diagnosis.steps import STEPS, TERMINATING
 from ml_platform.diagnosis.verdict import Verdict
 from ml_platform.guard_config import DiagnosisConfig, RetrainingConfig
@@ -44,17 +45,19 @@ def unseen(evidence: Evidence, settings: DiagnosisConfig) -> tuple[str, ...]:
     return tuple(sentences)
 
 
-def next_action(verdict: Verdict, retraining: RetrainingConfig) -> str:
+def next_action(verdict: Verdict, evidence: Evidence, retraining: RetrainingConfig) -> str:
     """What happens next and when, in one or two sentences."""
     gate = retraining.freshness_gate if verdict.kind == "freshness" else retraining.incident_gate
     started = "A challenger is trained" if retraining.mode == "automatic" else "Nothing starts (mode: off)"
     count = len(verdict.quarantined)
     held = f"{count} partition(s) neither train nor promote. " if count else ""
     wait = verdict.recheck_at_partitions
+    late = " Overdue ones may never come: look at their feed." if overdue_partitions(evidence) else ""
     earlier = f"version {verdict.restores.removeprefix('v')}" if verdict.restores else "the previous champion"
     return {
         "none": "Nothing. The next partition is diagnosed as usual.",
-        "wait_for_labels": f"It is judged again in {wait} partition(s), when the labels can decide.",
+        "wait_for_labels": f"It is judged again in {wait} partition(s), with the labels that have come by "
+        f"then.{late}",
         "fix_data": f"{held}When the fix lands, it is diagnosed again; what was trained on them is undone.",
         "fix_serving": f"{held}When serving is fixed, the next partition is diagnosed again.",
         "block_training": f"{held}Serving goes on. When the training code is fixed, it is diagnosed again.",

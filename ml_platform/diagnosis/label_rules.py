@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ml_platform.diagnosis import evidence as ev
-from ml_platform.diagnosis.draft import Draft, subjects_of
+from ml_platform.diagnosis.draft import Draft, listed, subjects_of
 from ml_platform.diagnosis.evidence import Evidence
 from ml_platform.diagnosis.model_rules import structural_leak
 from ml_platform.guard_config import DiagnosisConfig
@@ -28,13 +28,21 @@ def young_labels(evidence: Evidence, settings: DiagnosisConfig) -> Draft | None:
     if early:
         return _early_positives(early)
     if findings.state in ("FAIL", "UNDERPOWERED"):
-        return Draft(
-            "wait_for_labels",
-            "immature_labels",
-            "The labels are not mature yet, so a loss would be judged on the fast ones alone.",
-            recheck=max(1, settings.label_horizon),
-        )
+        late = overdue_partitions(evidence)
+        sentence = "The labels are not mature yet, so a loss would be judged on the fast ones alone."
+        if late:
+            sentence = (
+                f"Labels of {len(late)} partition(s) are overdue ({listed(late)}): they should all be known, "
+                "and a loss would be judged on those that came alone."
+            )
+        return Draft("wait_for_labels", "immature_labels", sentence, recheck=max(1, settings.label_horizon))
     return None
+
+
+def overdue_partitions(evidence: Evidence) -> tuple[str, ...]:
+    """Partitions of which labels are missing that should have come; they may never come."""
+    late = [f for f in evidence.of("maturity").failed if f.facts.get("overdue")]
+    return tuple(sorted({p for f in late for p in f.partitions}))
 
 
 def _early_positives(failed: list[Finding]) -> Draft:

@@ -39,7 +39,7 @@ def diagnose(evidence: Evidence, settings: DiagnosisConfig, retraining: Retraini
         events=tuple(f"{key}: {name}" for key, name in sorted(evidence.events.items())),
         would_change_mind=mind_changers(verdict, evidence),
         unseen=unseen(evidence, settings),
-        next=next_action(verdict, retraining),
+        next=next_action(verdict, evidence, retraining),
     )
 
 

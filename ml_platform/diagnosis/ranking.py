@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 from ml_platform.diagnosis import evidence as ev
@@ -10,7 +11,7 @@ from ml_platform.diagnosis.evidence import Evidence
 from ml_platform.diagnosis.model_rules import concept_kind
 from ml_platform.diagnosis.steps import DATA_STEPS, STEPS, TERMINATING
 from ml_platform.diagnosis.verdict import Cause, StepResult, storable
-from ml_platform.statistics.finding import Findings
+from ml_platform.statistics.finding import Finding, Findings
 from ml_platform.statistics.scales import counts_from, scale_of, strength
 from ml_platform.statistics.states import State
 
@@ -37,9 +38,21 @@ def _cause(step: str, findings: Findings, evidence: Evidence) -> Cause | None:
         state="FAIL" if findings.failed else "UNDERPOWERED",
         strength=top.estimate,
         unit=f"{unit}, {top.statistic} of {top.subject}{limit}".removeprefix(", "),
-        evidence=tuple(f.detail for f in sorted(shown, key=size, reverse=True)[:5]),
+        evidence=_told(sorted(shown, key=size, reverse=True)),
         subjects=subjects_of(shown),
     )
+
+
+def _told(findings: Sequence[Finding], most: int = 5) -> tuple[str, ...]:
+    """What was seen, once each: the same of several subjects is one sentence that names them."""
+    subjects: dict[str, list[str]] = {}
+    for f in findings:
+        subjects.setdefault(f.detail, []).append(f.subject)
+    told = []
+    for detail, names in list(subjects.items())[:most]:
+        distinct = list(dict.fromkeys(names))
+        told.append(f"{', '.join(distinct)}: {detail}" if len(distinct) > 1 else detail)
+    return tuple(told)
 
 
 def _cause_name(step: str, evidence: Evidence) -> str:

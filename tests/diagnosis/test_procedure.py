@@ -45,6 +45,25 @@ def test_all_eleven_steps_are_shown_after_one_that_terminates() -> None:
     assert [c.name for c in diagnosis.causes] == ["data:units", "concept"]
 
 
+def test_the_same_evidence_of_several_subjects_is_told_once_and_names_them() -> None:
+    told = "13 of 153 rows differ"
+    both = [
+        ("skew", replace(cases.finding("mismatch", n, estimate=0.1), detail=told)) for n in ("temp", "wind")
+    ]
+    (cause,) = diagnosed(cases.evidence(*both, cases.SKEW)).causes
+    assert cause.evidence == ("mismatch of temp", f"temp, wind: {told}")
+
+
+def test_a_wait_promises_no_decision_and_says_which_labels_may_never_come() -> None:
+    young = diagnosed(cases.evidence(cases.YOUNG))
+    assert young.next == "It is judged again in 7 partition(s), with the labels that have come by then."
+    late = cases.finding("maturity", partitions=("2013-06-01",), facts={"overdue": 1, "immature": 2})
+    overdue = diagnosed(cases.evidence(("maturity", late)))
+    assert (overdue.verdict.name, overdue.verdict.cause) == ("wait_for_labels", "immature_labels")
+    assert "Labels of 1 partition(s) are overdue (2013-06-01)" in overdue.verdict.sentence
+    assert "Overdue ones may never come: look at their feed" in overdue.next
+
+
 def test_no_evidence_that_is_missing_ever_permits_a_retrain() -> None:
     for case in CASES:
         for step in STEPS[:5]:
