@@ -15,7 +15,7 @@ app = typer.Typer(help="Incidents: causes that last.", no_args_is_help=True)
 @app.command("list")
 def list_incidents(model: OptionalModel = None) -> None:
     """All incidents, newest first."""
-    from ml_platform.lifecycle.guard.records import all_incidents
+    from ml_platform.lifecycle.guard.records import all_incidents, predictions_touched
 
     stores = platform()
     found = all_incidents(stores, stores.target(model) if model else None)
@@ -28,7 +28,7 @@ def list_incidents(model: OptionalModel = None) -> None:
             i.report["first_partition"],
             i.report["last_partition"],
             ", ".join(i.report["subjects"][:4]),
-            f"{i.report['predictions']:,}",
+            f"{predictions_touched(stores, i):,}",
         )
         for i in found
     ]
@@ -39,7 +39,7 @@ def list_incidents(model: OptionalModel = None) -> None:
 @app.command("show")
 def show_incident(number: Annotated[int, typer.Argument(help="Its number.")]) -> None:
     """One incident: what it touched, how the verdict went, what is held."""
-    from ml_platform.lifecycle.guard.records import holds_of, require_incident
+    from ml_platform.lifecycle.guard.records import holds_of, predictions_touched, require_incident
 
     stores = platform()
     row = require_incident(stores, number)
@@ -51,7 +51,7 @@ def show_incident(number: Annotated[int, typer.Argument(help="Its number.")]) ->
         f"({len(report['partitions'])} diagnosed)",
         "where": ", ".join(report["subjects"]) or "everywhere",
         "model versions": ", ".join(report["model_versions"]),
-        "predictions touched": f"{report['predictions']:,}",
+        "predictions touched": f"{predictions_touched(stores, row):,}",
         "verdicts": " → ".join(f"{p} {v}" for p, v in report["verdicts"]),
         "closed": f"{report['closed_partition']} by {report['closed_by']}" if report["closed_by"] else "no",
     }

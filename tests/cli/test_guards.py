@@ -5,17 +5,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from library import MODEL, NAME, Library
+from library import MODEL, NAME, SERVED, Library
 from typer.testing import CliRunner, Result
 
 from ml_platform.cli.main import app, main
 from ml_platform.cli.shared import console
 from ml_platform.diagnosis.verdict import Diagnosis
 from ml_platform.errors import NotFoundError, PlatformError
-from ml_platform.lifecycle.guard import records
+from ml_platform.lifecycle.guard import records, retraining
 from ml_platform.lifecycle.guard.diagnosing import diagnose_now
 from ml_platform.lifecycle.platform import Platform
-from ml_platform.storage.tables import Incident, Verdict
+from ml_platform.storage.tables import Attempt, Hold, Incident, Verdict
 
 
 @pytest.fixture
@@ -109,6 +109,49 @@ def test_without_incidents_the_list_is_empty_and_one_cannot_be_shown(judged: Lib
             run("incident", *command)
 
 
+def test_predictions_of_held_partitions_are_counted_where_none_was_made_on_the_day_diagnosed(
+    judged: Library,
+) -> None:
+    """What is held was served before the day on which it was found out."""
+    week = SERVED[0]
+    with judged.platform.ledger.begin() as session:
+        report = {
+            "cause": "data:skew",
+            "first_partition": "2020-12-28",
+            "last_partition": "2020-12-28",
+            "partitions": ["2020-12-28"],
+            "subjects": [],
+            "model_versions": ["1"],
+            "predictions": 0,
+            "verdicts": [["2020-12-28", "fix_serving"]],
+            "closed_partition": None,
+            "closed_by": None,
+        }
+        times = {"opened_at": judged.now, "updated_at": judged.now, "recorded_at": judged.now}
+        row = Incident(
+            model_key=MODEL, fingerprint="f", status="open", report=report, closed_at=None, **times
+        )
+        session.add(row)
+        session.flush()
+        session.add(
+            Hold(
+                model_key=MODEL,
+                partition=week,
+                incident_id=row.id,
+                reason="data:skew",
+                as_of=judged.now,
+                released_at=None,
+                recorded_at=judged.now,
+            )
+        )
+    head = judged.platform.ledger.head(f"{MODEL}/predictions", week)
+    assert head is not None and head.rows > 50
+    shown = run("incident", "show", str(row.id)).output
+    assert f"held from training   {week}" in shown
+    assert re.search(rf"predictions touched +{head.rows}\b", shown)
+    assert re.search(rf"│ {head.rows} +│", run("incident", "list").output)
+
+
 def test_explain_names_every_guard_and_trains_nothing(judged: Library) -> None:
     shown = run("retrain", MODEL, "--explain").output
 
@@ -122,6 +165,15 @@ def test_a_refused_retraining_ends_non_zero(judged: Library) -> None:
 
     assert result.exit_code == 1
     assert "refused" in result.output
+
+
+def test_a_retraining_that_ends_in_a_rejection_says_why(
+    judged: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    why = "the challenger was rejected by champion FAIL; the champion goes on"
+    ended = Attempt(status="done", outcome="rejected", details={"sentence": why})
+    monkeypatch.setattr(retraining, "carry_out", lambda *_a, **_k: ended)
+    assert f"done: rejected: {why}" in run("retrain", MODEL, "--override", "--why", "try").output
 
 
 def test_an_override_needs_a_reason(judged: Library) -> None:

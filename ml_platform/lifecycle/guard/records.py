@@ -114,6 +114,12 @@ def holds_of(platform: Platform, incident_id: int) -> list[Hold]:
         return list(session.scalars(query))
 
 
+def predictions_touched(platform: Platform, row: Incident) -> int:
+    """Predictions of the partitions that an incident was seen on or holds, as they stand."""
+    keys = {*row.report["partitions"], *(h.partition for h in holds_of(platform, row.id))}
+    return sum(h.rows for h in platform.ledger.heads(f"{row.model_key}/predictions", keys).values())
+
+
 def all_incidents(platform: Platform, target: Target | None = None) -> list[Incident]:
     """Incidents, newest first."""
     query = select(Incident).order_by(Incident.id.desc())
