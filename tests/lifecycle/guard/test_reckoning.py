@@ -16,7 +16,7 @@ def told(*effects: Worth, refusals: int = 0) -> str:
 
 
 def test_nothing_was_asked_for() -> None:
-    assert told() == "no verdict has asked for an action yet"
+    assert told() == "no verdict has asked for an action yet, and no champion was replaced"
 
 
 def test_what_is_known_is_told_apart_from_what_is_not() -> None:
