@@ -36,7 +36,8 @@ class Waiting:
     @property
     def commands(self) -> tuple[str, str]:
         """What a person can say."""
-        return tuple(f'ml-platform {word} {self.model_key} --why "…"' for word in ("approve", "reject"))  # type: ignore[return-value]
+        ask = f'{self.model_key} --why "…"'
+        return f"ml-platform approve {ask}", f"ml-platform reject {ask}"
 
 
 def waiting(platform: Platform, target: Target) -> Waiting | None:

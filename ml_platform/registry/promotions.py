@@ -304,8 +304,12 @@ def roll_back(
 def next_version(ledger: Ledger, model_key: str) -> int:
     """The version that the next promotion gets."""
     with ledger.begin() as session:
-        taken = select(Promotion.version).where(Promotion.model_key == model_key)
-        return max(session.scalars(taken), default=0) + 1
+        return _next_version(session, model_key)
+
+
+def _next_version(session: Session, model_key: str) -> int:
+    taken = select(Promotion.version).where(Promotion.model_key == model_key)
+    return max(session.scalars(taken), default=0) + 1
 
 
 def history(ledger: Ledger, model_key: str) -> list[Promotion]:
@@ -354,13 +358,12 @@ def _request(
     who: str,
     why: str,
 ) -> Promotion:
-    version = next_version(ledger, evaluation.model_key)
     with ledger.begin() as session:
         row = Promotion(
             model_key=evaluation.model_key,
             action=action,
             model_digest=evaluation.model_digest,
-            version=version,
+            version=_next_version(session, evaluation.model_key),
             evaluation_id=evaluation.id,
             previous_id=before.id if before else None,
             status=REQUESTED,
