@@ -22,6 +22,7 @@ from ml_platform.scaffold.features import FeatureGuess, look_at_features
 from ml_platform.scaffold.instants import about_time, first_rows, instants, retimed, with_format
 from ml_platform.scaffold.label import Label, look_at_label
 from ml_platform.scaffold.roles import Roles, Wishes, decide, is_id
+from ml_platform.scaffold.suspicious import suspicious
 from ml_platform.scaffold.timing import Windows
 from ml_platform.serving.answers import in_full
 
@@ -133,9 +134,12 @@ def propose(profile: FileProfile, wishes: Wishes) -> Proposal:
     remarks += _early_labels(scheme, keys, known, label)
     remarks += _holes(scheme, events)
     others = _others(profile, roles)
-    guesses, said = look_at_features(others, _frame(profile, others, wishes), label, events)
+    frame = _frame(profile, others, wishes)
+    guesses, said = look_at_features(others, frame, label, events)
     past = tuple(c for c in roles.entity if c.distinct * 2 <= c.known)
-    remarks += said + list(_few_features(guesses, past)) + list(_once(roles, past))
+    remarks += (
+        said + suspicious(guesses, frame) + list(_few_features(guesses, past)) + list(_once(roles, past))
+    )
     if any(r.level == "error" for r in remarks):
         raise Refusal(remarks, str(profile.path))
     there = known.notna().to_numpy() & ~np.isnan(label.values)

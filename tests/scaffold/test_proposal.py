@@ -403,6 +403,21 @@ def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
             "no instant at which it was known",
             "failure known at",
         ),
+        (
+            lambda i, row: row.update(fuel=(" Gas", "GAS ", "gas")[i % 3] if row["fuel"] == "gas" else "oil"),
+            "1 categories are written in several ways that differ in case or spaces only: ",
+            "fuel",
+        ),
+        (
+            put("age years", 290, lambda i: i % 200 == 0),
+            "8 of 1,500 numbers (0.5%) lie far beyond the others, which are from 1 to 39: 290",
+            "age years",
+        ),
+        (
+            put("strain (bar)", -999.5, lambda i: i == 7),
+            "1 of 1,500 numbers (0.07%) lie far beyond the others",
+            "strain (bar)",
+        ),
     ],
 )
 def test_what_is_doubtful_is_a_warning(tmp_path: Path, change: Change, why: str, where: str) -> None:
@@ -410,6 +425,22 @@ def test_what_is_doubtful_is_a_warning(tmp_path: Path, change: Change, why: str,
     (found,) = [r for r in p.remarks if why in r.what]
     assert found.level == "warning"
     assert where in found.where
+
+
+def test_odd_values_are_told_in_the_readme_and_change_nothing_and_a_long_tail_is_not_odd(
+    tmp_path: Path,
+) -> None:
+    random = np.random.default_rng(5)
+
+    def tail(_number: int, row: Row) -> None:
+        row["strain (bar)"] = round(float(random.lognormal(1, 0.8)), 2)
+
+    calm = proposed(write(tmp_path / "inspections.csv", GOOD, tail))
+    assert not [r for r in calm.remarks if "far beyond" in r.what or "spaces only" in r.what]
+    some = put("fuel", "Gas", lambda i: GOOD[i]["fuel"] == "gas" and i % 2 == 0)
+    odd = proposed(write(tmp_path / "odd.csv", GOOD, some))
+    assert {f.column.source: f.use for f in odd.features} == {f.column.source: f.use for f in calm.features}
+    assert "'gas' (" in readme(odd, tmp_path) and "differ in case or spaces only" in readme(odd, tmp_path)
 
 
 def test_rows_that_repeat_exactly_are_only_a_warning(tmp_path: Path) -> None:
