@@ -32,6 +32,7 @@ from ml_platform.features.dbt import compiled_views
 from ml_platform.lifecycle.feed_contracts import contract_digests
 from ml_platform.lifecycle.platform import Platform
 from ml_platform.orchestration.causes import limit_of, step_words
+from ml_platform.orchestration.failures import failed_steps, tell
 from ml_platform.orchestration.jobs import MONITORING, job_name
 from ml_platform.orchestration.local_runs import run_job
 
@@ -161,7 +162,8 @@ def play(
         say: Told each act as it begins, and each of its events.
 
     Raises:
-        PlatformError: A run failed; what it did up to there stays, and playing again goes on from there.
+        PlatformError: A run failed; its owner has been told, what it did up to there stays, and playing again
+            goes on from there.
     """
     clock = platform.clock(use_case)
     for act in planned(platform, instance, use_case, models):
@@ -187,9 +189,10 @@ def play(
         )
         if run.status != DagsterRunStatus.SUCCESS:
             why = _why(instance, run)
+            told = "; ".join(tell(platform, instance, run, use_case.config.owner))
             raise PlatformError(
                 f"the run of {name} failed: {why}\n  run:   {run.run_id}, which `make dev` shows; once the "
-                "cause is mended the same command goes on from there"
+                f"cause is mended the same command goes on from there\n  told:  {told}"
             )
         wall = time.perf_counter() - started
         yield Played(act, run.run_id, _durations(instance, run.run_id), wall, before=False)
@@ -250,8 +253,6 @@ def _why(instance: DagsterInstance, run: DagsterRun) -> str:
     """The first cause of a run's end, as the platform's errors tell it: what, where, fix."""
     if limit := limit_of(run):
         return limit
-    for entry in instance.all_logs(run.run_id):
-        event = entry.dagster_event
-        if event is not None and event.is_step_failure:
-            return step_words(event)
+    for event in failed_steps(instance, run):
+        return step_words(event)
     return "no step failed; see the run"

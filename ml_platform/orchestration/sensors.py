@@ -11,11 +11,7 @@ from dagster import (
 
 from ml_platform.config import OwnerConfig
 from ml_platform.lifecycle.platform import Platform
-from ml_platform.orchestration.causes import limit_of, step_words
-
-_MOST_STEPS = 3
-_LONGEST = 1500
-"""Characters of a cause that are told: some messages hold whole tables, and services cut or refuse them."""
+from ml_platform.orchestration.failures import TOLD_TAG, failure_alert
 
 
 def alert_sensor(owners: Mapping[str, OwnerConfig]) -> SensorDefinition:
@@ -30,35 +26,19 @@ def alert_sensor(owners: Mapping[str, OwnerConfig]) -> SensorDefinition:
         default_status=DefaultSensorStatus.RUNNING,
         description="Alerts the owner of a failed run's use case through Apprise. Addresses come from "
         "ML_PLATFORM_ALERT_URLS, its _<TEAM> variables and ML_PLATFORM_ALERT_MAIL only; without them "
-        "the alert goes to the log.",
+        "the alert goes to the log. A run of `ml-platform run` or `demo` is told by that command.",
     )
     def alert_on_failure(context: RunFailureSensorContext) -> None:
         # Importing Apprise costs .5 CPU-seconds; only an alert needs it.
-        from ml_platform.lifecycle.alerts import Alert, send
+        from ml_platform.lifecycle.alerts import send
 
         run = context.dagster_run
-        partition = run.tags.get("dagster/partition")
-        alert = Alert(
-            title=f"{run.job_name} failed" + (f" on {partition}" if partition else ""),
-            body=f"{_cause(context)}\nrun:   {run.run_id}",
-            owner=owners.get(run.tags.get("use_case", "")),
-            severity="failure",
-            link=f"{Platform().dagster_url}/runs/{run.run_id}",
-        )
-        for line in send(alert):
+        if TOLD_TAG in run.tags:
+            context.log.info(f"{run.run_id}: told {run.tags[TOLD_TAG]}")
+            return
+        owner = owners.get(run.tags.get("use_case", ""))
+        steps, message = context.get_step_failure_events(), context.failure_event.message or ""
+        for line in send(failure_alert(Platform(), run, steps, owner, message)):
             context.log.info(line)
 
     return alert_on_failure
-
-
-def _cause(context: RunFailureSensorContext) -> str:
-    """The limit that ended the run, or what broke, step by step; else what Dagster says of the run."""
-    steps = [] if limit_of(context.dagster_run) else context.get_step_failure_events()
-    told = [f"{event.step_key}: {_cut(step_words(event))}" for event in steps[:_MOST_STEPS]]
-    if len(steps) > _MOST_STEPS:
-        told.append(f"and {len(steps) - _MOST_STEPS} more steps")
-    return "\n".join(told) or limit_of(context.dagster_run) or context.failure_event.message or "no message"
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _LONGEST else text[:_LONGEST] + " …"

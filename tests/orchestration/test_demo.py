@@ -199,12 +199,15 @@ def test_feed_code_that_ends_a_run_is_told_with_its_line_and_never_reads_as_succ
 
 
 @pytest.mark.slow
-def test_a_run_that_fails_says_what_where_and_how_to_mend_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_run_that_fails_says_what_where_and_how_to_mend_it_and_tells_its_owner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listener: tuple[str, list[dict[str, Any]]]
 ) -> None:
+    """The sensor tells while a daemon runs; a command, in cron for example, tells by itself."""
     folder = tmp_path / "use_cases" / NAME
     use_case = write_use_case(folder)
     enter(monkeypatch, tmp_path / "home", tmp_path / "use_cases")
+    address, received = listener
+    monkeypatch.setenv("ML_PLATFORM_ALERT_URLS", address)
     monkeypatch.setattr(running, "_definitions", build)
     features = folder / "dbt" / "models" / f"{use_case.config.views.features}.sql"
     text, number = features.read_text(), "cast(e.pages as double)"
@@ -220,4 +223,9 @@ def test_a_run_that_fails_says_what_where_and_how_to_mend_it(
     assert failed in result.output
     assert f"  where: {features}\n  fix:   correct the model" in result.output
     assert "the same command goes on from there" in result.output
+    assert "told:  alert to address 1 of 1 sent" in result.output
+    (message,) = received
+    assert (message["title"], message["type"]) == (f"{NAME}_lifecycle failed", "failure")
+    assert f"where: {features}" in message["message"]
+    assert f"owner: {use_case.config.owner.team}" in message["message"]
     assert "\x1b" not in result.output and "dbt.log" not in result.output and "LINE" not in result.output

@@ -1,10 +1,7 @@
 """A failed run tells somebody."""
 
-import json
 import logging
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
@@ -20,7 +17,9 @@ from dagster_shared.error import SerializableErrorInfo
 
 from ml_platform.config import OwnerConfig
 from ml_platform.errors import StoreError
+from ml_platform.lifecycle.platform import Platform
 from ml_platform.orchestration.causes import words
+from ml_platform.orchestration.failures import tell
 from ml_platform.orchestration.limits import ENDED_TAG
 from ml_platform.orchestration.sensors import alert_sensor
 
@@ -44,37 +43,6 @@ def doomed() -> None:
 def failed() -> Iterator[tuple[DagsterInstance, ExecuteInProcessResult]]:
     with DagsterInstance.ephemeral() as instance:
         yield instance, doomed.execute_in_process(instance=instance, raise_on_error=False)
-
-
-@pytest.fixture
-def listener() -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """An HTTP server that keeps what it is sent, and its Apprise address."""
-    received: list[dict[str, Any]] = []
-
-    class Keep(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            """Quiet."""
-
-    server = HTTPServer(("127.0.0.1", 0), Keep)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"json://127.0.0.1:{server.server_port}/", received
-    server.shutdown()
-    server.server_close()
-
-
-@pytest.fixture
-def inbox(
-    listener: tuple[str, list[dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
-) -> list[dict[str, Any]]:
-    """What comes to the address that all alerts go to."""
-    address, received = listener
-    monkeypatch.setenv("ML_PLATFORM_ALERT_URLS", address)
-    return received
 
 
 def alert_about(instance: DagsterInstance, run: ExecuteInProcessResult) -> None:
@@ -113,6 +81,25 @@ def test_the_alert_is_a_failure_with_its_cause_the_run_s_page_and_the_owner(
         "owner: till, till@example.org",
         f"look:  http://ui.example.org/runs/{failed[1].run_id}",
     ]
+
+
+def test_a_run_of_which_its_command_has_told_is_told_once(
+    failed: tuple[DagsterInstance, ExecuteInProcessResult], inbox: list[dict[str, Any]]
+) -> None:
+    instance, ended = failed
+    run = instance.get_run_by_id(ended.run_id)
+    assert run is not None
+
+    assert tell(Platform(), instance, run, OWNERS["shop"]) == ["alert to address 1 of 1 sent"]
+    later = instance.get_run_by_id(ended.run_id)
+    assert later is not None
+    event = ended.get_run_failure_event()
+    context = build_run_status_sensor_context("alert_on_failure", event, instance, later)
+    alert_sensor(OWNERS)(context.for_run_failure())
+
+    (message,) = inbox
+    assert message["title"] == "doomed failed"
+    assert "breaks: the store is on fire" in message["message"] and "owner: till" in message["message"]
 
 
 def test_an_address_that_does_not_answer_stops_no_other(
