@@ -96,7 +96,8 @@ class HeldFeed:
             return f"{told}; no row of them is let in"
         return (
             f"{told}. Rows of {len(self.in_use)} of them were accepted earlier. They are not taken back: "
-            "features, labels and training go on reading them as they were"
+            "features and labels go on reading them as they were, and a diagnosis takes the newest for "
+            "broken data"
         )
 
     def span(self) -> str:
