@@ -198,12 +198,16 @@ def _played(stores: Platform, name: str, models: Sequence[str]) -> bool:
 
 def _play(stores: Platform, instance: Any, name: str, models: Sequence[str]) -> bool:
     """Whether each model came to serve."""
+    from ml_platform.cli.new_use_case import show_remarks
     from ml_platform.cli.summary import print_summary
+    from ml_platform.lifecycle.contract_changes import contract_remarks
+    from ml_platform.lifecycle.timing_changes import timing_remarks
     from ml_platform.orchestration.demo import play
 
     started = time.perf_counter()
     use_case = stores.use_case(name)
     console.print(f"\n[bold]{use_case.config.title}[/]  ({name})", highlight=False)
+    show_remarks([*contract_remarks(stores, use_case), *timing_remarks(stores, use_case)])
     with console.status("") as status:
 
         def say(act: Any, event: Any) -> None:

@@ -105,6 +105,7 @@ def _wrong(name: str, path: Path, how: _Look | None) -> int:
     """
     from ml_platform.lifecycle.checking import check_data, check_files
     from ml_platform.lifecycle.contract_changes import contract_remarks
+    from ml_platform.lifecycle.timing_changes import timing_remarks
 
     stores = platform()
     with console.status(f"reading the files of {name} …"):
@@ -113,7 +114,7 @@ def _wrong(name: str, path: Path, how: _Look | None) -> int:
     others = [b for b in stores.discovery.broken if b.path.resolve() == path.resolve()]
     remarks += [r for r in (Remark.of(b.error) for b in others) if r not in remarks]
     if use_case is not None and not any(r.level == "error" for r in remarks):
-        remarks += contract_remarks(stores, use_case)
+        remarks += [*contract_remarks(stores, use_case), *timing_remarks(stores, use_case)]
         if how is not None:
             few = "all" if how.everything else "a few"
             with console.status(f"reading {few} partitions of {name} …"):

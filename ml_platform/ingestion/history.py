@@ -9,7 +9,7 @@ what is told of it more is known when the row was, as on a first load.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 
 from ml_platform.errors import IntegrityError
 from ml_platform.ingestion.reader import INSTANT, KNOWN_AT, PARTITION_KEY
+from ml_platform.ingestion.redating import dated_again
 from ml_platform.storage.memory import scratch
 
 FAR_FUTURE = datetime(9999, 12, 31, tzinfo=UTC)
@@ -37,6 +38,7 @@ class MergeCounts:
         unchanged: Keys that were delivered again as they stood.
         late: New keys that an earlier delivery could have brought, so that they count from the clock.
         filled: Of the unchanged keys those to which columns were added that history did not have.
+        redated: Of the unchanged keys those that another rule dates otherwise.
     """
 
     new: int = 0
@@ -44,11 +46,12 @@ class MergeCounts:
     unchanged: int = 0
     late: int = 0
     filled: int = 0
+    redated: int = 0
 
     @property
     def touched(self) -> bool:
         """Whether the partition's history became another."""
-        return self.new + self.changed + self.filled > 0
+        return self.new + self.changed + self.filled + self.redated > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +110,7 @@ def merge(
     clock: datetime,
     previous: Mapping[str, datetime],
     gained: Mapping[str, frozenset[str]] | None = None,
+    redated: Collection[str] = (),
 ) -> MergeResult:
     """Add a delivery to history: upsert by (partition_key, key), as revisions.
 
@@ -117,6 +121,10 @@ def merge(
     longer delivered stays. A row that is delivered as it stood, known_at included, with a column that its
     history did not have gets that column's value in the version that stands: the rule that says when its rows
     are known says when its columns are.
+
+    Where the rule itself became another (``redated``), a row that is delivered as it stood is known when the
+    new rule says, and accepted then too if it was dated by the old one; what had come at the clock stays so.
+    Which rows an earlier delivery could have brought nobody knows there: the old rule chose them.
 
     Args:
         history: What an earlier merge returned, of these or more partitions; None at first. Columns
@@ -130,6 +138,7 @@ def merge(
         previous: as_of of the last delivery that landed before, by partition, whatever became of it
             (accepted, held back or empty); partitions that never landed are absent.
         gained: Payload columns that the history of a partition does not have, by partition.
+        redated: Partitions whose history was dated by another rule than the delivery.
 
     Raises:
         IntegrityError: A key is null or occurs twice in the delivery, or history has another key or
@@ -141,9 +150,19 @@ def merge(
     schema = pa.schema([*delivery.schema, *_TIMES]).remove_metadata()
     past: pa.Table = _aligned(history, schema.append(_VISIBLE.field("visible_to")), keys)
     if past.num_rows:
+        groups: dict[frozenset[str], list[str]] = {}
+        for partition in redated:
+            groups.setdefault((gained or {}).get(partition, frozenset()), []).append(partition)
+        again: dict[str, int] = {}
+        for names, chosen in groups.items():
+            same = [n for n in payload if n not in names]
+            past, counted = dated_again(past, delivery, keys, same, chosen, lag, FAR_FUTURE)
+            again |= counted
         past, filled = _filled(past, delivery, keys, payload, gained or {})
-        merged, counts = _upsert(past, delivery, keys, payload, lag, clock, previous)
+        before = {k: at for k, at in previous.items() if k not in redated}
+        merged, counts = _upsert(past, delivery, keys, payload, lag, clock, before)
         counts |= {k: replace(counts[k], filled=n) for k, n in filled.items()}
+        counts |= {k: replace(counts[k], redated=n) for k, n in again.items()}
     else:
         merged, counts = _first_revisions(delivery, keys, lag, clock, previous)
     table = merged.cast(pa.schema([*schema, *_VISIBLE])).combine_chunks()

@@ -19,7 +19,9 @@ from ml_platform.ingestion.history import MergeCounts, MergeResult, gained_colum
 from ml_platform.lifecycle.contract_changes import refuse_breaking
 from ml_platform.lifecycle.feed_contracts import contract_of
 from ml_platform.lifecycle.kept_contracts import contract_item
+from ml_platform.lifecycle.landing import landed_timings
 from ml_platform.lifecycle.platform import Platform
+from ml_platform.lifecycle.timing import TIMING, another_known_at
 from ml_platform.lifecycle.views import accepted_asset
 from ml_platform.monitoring.feed_day import feed_evidence
 from ml_platform.storage.ledger import NewPublication, wall_now
@@ -59,6 +61,7 @@ class AcceptedPartition:
             "changed_rows": counts.changed if counts else 0,
             "late_rows": counts.late if counts else 0,
             "filled_rows": counts.filled if counts else 0,
+            "redated_rows": counts.redated if counts else 0,
         }
 
 
@@ -107,11 +110,13 @@ class AcceptanceReport:
     def sentence(self) -> str:
         """For people."""
         filled = sum(p.counts.filled for p in self.partitions if p.counts)
+        redated = sum(p.counts.redated for p in self.partitions if p.counts)
         return (
             f"{self.feed}: {len(self.partitions)} partition(s), {self.total('landed'):,} rows landed = "
             f"{self.total('accepted'):,} accepted + {self.total('quarantined'):,} quarantined "
             f"+ {self.total('held'):,} held back"
             + (f"; {filled:,} accepted rows gained columns" if filled else "")
+            + (f"; {redated:,} accepted rows are dated by the known_at of today" if redated else "")
             + (f"; {self.withdrawn:,} accepted rows are withdrawn from now on" if self.withdrawn else "")
         )
 
@@ -175,10 +180,11 @@ def judge(
         previous = {}
     quarantine_heads = platform.ledger.heads(quarantine_asset(feed.name), deliveries)
     verdicts = _verdicts(platform, use_case, feed, contract, deliveries, heads, as_of)
-    merged = _merge(platform, contract, feed, verdicts, heads, previous, as_of)
+    timings = landed_timings(platform, feed.name, deliveries)
+    merged = _merge(platform, contract, feed, verdicts, heads, previous, timings, as_of)
     evidence = _evidence_table(verdicts)
     evidence_digest = platform.lake.put(write_table(evidence)) if verdicts else None
-    items, published = _items(platform, use_case, feed, contract, verdicts, merged, heads, as_of)
+    items, published = _items(platform, use_case, feed, contract, verdicts, merged, heads, timings, as_of)
     items += _quarantine_items(platform, feed, verdicts, quarantine_heads)
     items += _profile_items(platform, feed, contract, verdicts)
     kept = contract_item(platform, use_case, contract) if verdicts else None
@@ -242,6 +248,7 @@ def _merge(
     verdicts: Mapping[str, PartitionAcceptance],
     heads: Mapping[str, Publication],
     previous: Mapping[str, datetime],
+    timings: Mapping[str, Mapping[str, str]],
     as_of: datetime,
 ) -> MergeResult | None:
     """The new history of all accepted partitions, merged at once."""
@@ -258,6 +265,7 @@ def _merge(
         clock=as_of,
         previous=previous,
         gained=gained_columns(past, contract.payload),
+        redated=[k for k in past if another_known_at(heads[k].details.get(TIMING), timings.get(k))],
     )
 
 
@@ -269,6 +277,7 @@ def _items(
     verdicts: Mapping[str, PartitionAcceptance],
     merged: MergeResult | None,
     heads: Mapping[str, Publication],
+    timings: Mapping[str, Mapping[str, str]],
     as_of: datetime,
 ) -> tuple[list[NewPublication], set[str]]:
     if merged is None:
@@ -285,6 +294,7 @@ def _items(
             "null_rates": verdict.null_rates,
             "contract": contract.digest,
             "backfilled": counts[key].late == 0 and head is None,
+            **({TIMING: timings[key]} if key in timings else {}),
         }
         if head is not None and head.digest == digests[key] and head.details == details:
             continue

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +18,7 @@ from ml_platform.features.dbt import compiled_views
 from ml_platform.kinds.base import Floats
 from ml_platform.lifecycle.agenda import predictions_asset
 from ml_platform.lifecycle.platform import Platform, Target
+from ml_platform.lifecycle.timing import TIMING, is_current, views_timing
 from ml_platform.lifecycle.views import compute
 from ml_platform.modeling import bundle
 from ml_platform.modeling.model import Model
@@ -67,6 +68,7 @@ def score(
     A partition whose cutoff is before the first promotion has no champion: it is left out and said so.
     Where ``as_of`` is the present and the present is the first champion's promotion, it scores from there; on
     the wall clock from the newest partition with rows, of whose labels it can have seen none.
+    What was scored under another cutoff or known_at than today's stays as it was served.
     ``features`` by partition, where they have been computed already, are not computed again.
 
     Raises:
@@ -97,7 +99,11 @@ def score(
         if not tables[key].num_rows:
             results[key] = Scored(key, "empty", model_version=promotion.version)
             continue
-        results[key], item = _revise(platform, target, promotion, tables[key], heads.get(key))
+        if key in heads and not is_current(target.use_case, key, heads[key].details):
+            results[key] = _as_served(heads[key])
+            continue
+        timing = views_timing(target.use_case, key)
+        results[key], item = _revise(platform, target, promotion, tables[key], heads.get(key), timing)
         items += [item] if item else []
     if items:
         platform.ledger.publish(items, as_of)
@@ -193,7 +199,7 @@ def prepare_again(
         served = read_table(platform.lake.get(head.digest))
         given = ["partition_key", "event_time", "cutoff", *target.use_case.config.views.key]
         features = served.select(list(dict.fromkeys([*given, *target.model.feature_names])))
-        _, item = _revise(platform, target, promotion, features, head)
+        _, item = _revise(platform, target, promotion, features, head, head.details.get(TIMING))
         items += [item] if item else []
     ids = platform.ledger.request(items, as_of) if items else []
     return Prepared(items, platform.ledger.publications(ids))
@@ -228,10 +234,24 @@ def require_predictions(platform: Platform, target: Target, key: str) -> Publica
     return head
 
 
+def _as_served(head: Publication) -> Scored:
+    """A partition whose predictions stay, though today's settings would score other rows."""
+    told = {"model_version": head.details["model_version"], "revision": head.details["revision"]}
+    return Scored(head.partition, "unchanged", head.rows, **told)
+
+
 def _revise(
-    platform: Platform, target: Target, promotion: Promotion, features: pa.Table, head: Publication | None
+    platform: Platform,
+    target: Target,
+    promotion: Promotion,
+    features: pa.Table,
+    head: Publication | None,
+    timing: Mapping[str, Any] | None,
 ) -> tuple[Scored, NewPublication | None]:
-    """Predictions of one partition as a new scoring revision, unless they are those in force."""
+    """Predictions of one partition as a new scoring revision, unless they are those in force.
+
+    ``timing`` is what the features rest on; None where it was not kept.
+    """
     key = str(features["partition_key"][0].as_py())
     revision = head.details["revision"] if head else 1
     table = predict(platform, target, promotion, features, revision)
@@ -258,6 +278,7 @@ def _revise(
         "model_version": promotion.version,
         "model_digest": promotion.model_digest,
         "cutoff": target.use_case.cutoff(key).isoformat(),
+        **({TIMING: timing} if timing is not None else {}),
     }
     expects = head.id if head else None
     digest = platform.lake.put(data)

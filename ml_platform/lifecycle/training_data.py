@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 from sqlalchemy import select
 
+from ml_platform.config import UseCase
 from ml_platform.datasets import versions
 from ml_platform.datasets.versions import Manifest, PartitionObjects, Role
 from ml_platform.errors import NotReadyError
@@ -23,6 +24,7 @@ from ml_platform.lifecycle.feed_contracts import contract_digests
 from ml_platform.lifecycle.held import held_back
 from ml_platform.lifecycle.maturity import label_keys, maturity_of
 from ml_platform.lifecycle.platform import Platform, Target
+from ml_platform.lifecycle.timing import is_current
 from ml_platform.storage.parquet import read_table
 from ml_platform.storage.tables import Dataset, Hold, Incident, Publication
 
@@ -126,7 +128,7 @@ def assemble(
     views_ = compiled_views(use_case)
     for role, keys in (("train", window.train), ("gate", window.gate)):
         for key in keys:
-            reason = held.get(key) or _unusable(features.get(key), labels.get(key), views_.versions)
+            reason = held.get(key) or _unusable(use_case, features.get(key), labels.get(key), views_.versions)
             reason = reason or short.get(key)
             if reason:
                 left_out[key] = reason
@@ -160,6 +162,16 @@ def held_partitions(platform: Platform, target: Target, *, only_open: bool = Fal
         return {h.partition: f"held by incident {h.incident_id}: {h.reason}" for h in session.scalars(query)}
 
 
+def _holding(platform: Platform, target: Target, keys: Collection[str]) -> str:
+    """The commands that end the incidents that hold some of the partitions back; empty without one."""
+    query = select(Hold.incident_id).where(
+        Hold.model_key == target.key, Hold.released_at.is_(None), Hold.partition.in_(sorted(keys))
+    )
+    with platform.ledger.begin() as session:
+        found = sorted(set(session.scalars(query)))
+    return " and ".join(f"`ml-platform incident resolve {i} --why '…'`" for i in found)
+
+
 def ensure_views(platform: Platform, target: Target, keys: Sequence[str], as_of: datetime) -> list[str]:
     """Publish features and mature labels of the partitions that lack them; returns those that were built.
 
@@ -169,7 +181,9 @@ def ensure_views(platform: Platform, target: Target, keys: Sequence[str], as_of:
     features = platform.ledger.heads(f"{use_case.name}/features", keys)
     labels = platform.ledger.heads(f"{use_case.name}/labels", keys)
     short = immature_labels(platform, target, labels, as_of)
-    lacking = [k for k in keys if k in short or _unusable(features.get(k), labels.get(k), views_.versions)]
+    lacking = [
+        k for k in keys if k in short or _unusable(use_case, features.get(k), labels.get(k), views_.versions)
+    ]
     if lacking:
         views.materialise(platform, use_case, "features", lacking, as_of)
         views.materialise(platform, use_case, "labels", lacking, as_of)
@@ -212,15 +226,17 @@ def _code(platform: Platform, compiled: CompiledViews) -> dict[str, Any]:
     return {"code": platform.lake.put(json.dumps(text).encode())}
 
 
-def _unusable(features: Publication | None, labels: Publication | None, code: tuple[str, str]) -> str | None:
-    if features is None:
-        return "no features are published"
-    if labels is None:
-        return "no labels are published"
+def _unusable(
+    use_case: UseCase, features: Publication | None, labels: Publication | None, code: tuple[str, str]
+) -> str | None:
+    if features is None or labels is None:
+        return f"no {'features' if features is None else 'labels'} are published"
     if features.details["code_version"] != code[0]:
         return "its features are of older code: materialise them again"
     if labels.details["code_version"] != code[1]:
         return "its labels are of older code: materialise them again"
+    if not all(is_current(use_case, made.partition, made.details) for made in (features, labels)):
+        return "it was built under another cutoff or known_at: materialise it again"
     if not labels.details["mature"]:
         return "its labels were built before they were mature: materialise them again"
     return None
@@ -263,6 +279,7 @@ def _enough(
     }
     reasons = [f"{count} × {reason}" for reason, count in Counter(left_out.values()).most_common(3)]
     reasons += [f"feed {feed} is held back in {count} of them" for feed, count in held.items()]
+    holds = _holding(platform, target, asked)
     raise NotReadyError(
         f"{train} training and {gate} gate partitions can be used, "
         f"at least {target.model.windows.minimum_train} and {least_gate} are needed: "
@@ -271,6 +288,8 @@ def _enough(
         fix=f"`ml-platform quarantine list --feed {next(iter(held))}` shows why; correct the contract or the "
         f"source, then `ml-platform quarantine replay {next(iter(held))}`"
         if held
+        else f"once their cause is mended, {holds} lets them train again; then run the same again"
+        if holds
         else "materialise features and labels over that range, then build the dataset again",
     )
 

@@ -28,6 +28,7 @@ from ml_platform.features.engine import (
 from ml_platform.feed_config import FeedConfig
 from ml_platform.lifecycle.feed_contracts import arrow_schema, contract_of
 from ml_platform.lifecycle.platform import Platform, Target
+from ml_platform.lifecycle.timing import TIMING, views_timing
 from ml_platform.model_config import ModelConfig
 from ml_platform.partitions import STATIC_KEY
 from ml_platform.storage.ledger import NewPublication
@@ -255,12 +256,13 @@ def _details(
 ) -> dict[str, Any]:
     key = table["partition_key"][0].as_py()
     if view == "features":
-        return {"code_version": views.feature_version}
+        return {"code_version": views.feature_version, TIMING: views_timing(use_case, key)}
     known = {
         m.label.column: table.num_rows - table[m.label.column].null_count for m in use_case.config.models
     }
     mature = as_of >= matured_at(use_case, key)
-    return {"code_version": views.label_version, "known": known, "mature": mature}
+    timing = views_timing(use_case, key)
+    return {"code_version": views.label_version, "known": known, "mature": mature, TIMING: timing}
 
 
 def publish_built(

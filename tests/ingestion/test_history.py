@@ -318,3 +318,37 @@ def test_what_was_visible_once_stays_so(steps: list[list[tuple[Any, ...]]]) -> N
         names = ("id", "value", "revision")
         assert [[str(r[n]) for n in names] for r in shown] == [[str(r[n]) for n in names] for r in before]
         history = late
+
+
+def test_rows_that_another_rule_dates_are_known_when_it_says() -> None:
+    """As loaded at first: but what came at the clock stays so, and so does what a row had been before."""
+    first = add(None, delivery((1, 1.0, 10), (2, 2.0, 10), (3, 3.0, 10)), clock=20).table
+    late = add(first, delivery((4, 4.0, 10)), clock=30, previous=20).table
+    corrected = add(late, delivery((3, 3.5, 10)), clock=40, previous=30).table
+
+    told = delivery((1, 1.0, 2), (2, 2.5, 2), (3, 3.5, 2), (4, 4.0, 2), (5, 5.0, 2))
+    result = merge(
+        corrected,
+        told,
+        key=["id"],
+        payload=["value", "note"],
+        lag=LAG,
+        clock=hour(50),
+        previous={"2024-01-01": hour(40)},
+        redated=["2024-01-01"],
+    )
+
+    assert versions(result.table, 1) == [(1, 1.0, hour(3), hour(3), FAR_FUTURE)]
+    assert versions(result.table, 2) == [
+        (1, 2.0, hour(11), hour(11), hour(50)),
+        (2, 2.5, hour(50), hour(50), FAR_FUTURE),
+    ], "a row that changed besides is dated for what it is now"
+    assert versions(result.table, 3) == [
+        (1, 3.0, hour(11), hour(11), hour(40)),
+        (2, 3.5, hour(40), hour(40), FAR_FUTURE),
+    ]
+    assert versions(result.table, 4) == [(1, 4.0, hour(30), hour(30), FAR_FUTURE)], "late stays late"
+    assert versions(result.table, 5) == [(1, 5.0, hour(3), hour(3), FAR_FUTURE)], "the old rule kept it back"
+    assert result.by_partition["2024-01-01"].redated == 3
+    same = add(corrected, told, clock=50, previous=40)
+    assert versions(same.table, 1) == [(1, 1.0, hour(11), hour(11), FAR_FUTURE)], "the rule is the same"

@@ -22,8 +22,12 @@ from ml_platform.storage.tables import Acceptance, Delivery
 
 
 def premature_labels(tables: Tables) -> list[Finding]:
-    """Labels that were known when their prediction was made: then nothing was predicted."""
-    keys = tables.live.by_champion[-tables.settings.maximum_partitions :]
+    """Labels that were known when their prediction was made: then nothing was predicted.
+
+    What was served under another cutoff or known_at says nothing about those of today.
+    """
+    keys = [k for k in tables.live.by_champion if tables.live.served_as_now(k)]
+    keys = keys[-tables.settings.maximum_partitions :]
     served = tables.live.served(keys)
     if served is None:
         return []

@@ -82,17 +82,21 @@ class Tables:
 
     @cached_property
     def window_keys(self) -> list[str]:
-        """The last served partitions, but for those that are known to have been broken."""
+        """The last served partitions, but for those that are known to have been broken.
+
+        What was served under another cutoff or known_at cannot be held against what today's rebuild.
+        """
         over = {*self.fixed, *cleared_partitions(self.platform, self.target, self.live.as_of)}
         last = list(self.live.heads)[-self.settings.covariate_partitions :]
-        return [k for k in last if k not in over]
+        return [k for k in last if k not in over and self.live.served_as_now(k)]
 
     @cached_property
     def window(self) -> pd.DataFrame:
         """The last served partitions, features as served."""
         served = self.live.served(self.window_keys)
         if served is None:
-            why = "nothing has been served" + (" since the last incident" if self.live.heads else "")
+            since = " since the last incident, or under today's cutoff and known_at"
+            why = "nothing has been served" + (since if self.live.heads else "")
             raise PlatformError(why, where=self.target.key)
         frame: pd.DataFrame = served.to_pandas()
         return frame

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from ml_platform.lifecycle import views
 from ml_platform.lifecycle.agenda import predictions_asset
 from ml_platform.lifecycle.platform import Platform, Target
+from ml_platform.lifecycle.timing import is_current
 from ml_platform.storage.recent import RecentTables
 from ml_platform.storage.tables import Promotion, Publication
 
@@ -56,6 +57,10 @@ class Live:
     def by_champion(self) -> list[str]:
         """Partitions scored by the champion in force, in order."""
         return [k for k, h in self.heads.items() if h.details["model_digest"] == self.promotion.model_digest]
+
+    def served_as_now(self, key: str) -> bool:
+        """Whether a partition was served under the cutoff and known_at of today's settings."""
+        return is_current(self.target.use_case, key, self.heads[key].details)
 
     @cached_property
     def matured(self) -> list[str]:

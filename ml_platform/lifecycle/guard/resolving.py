@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+import pyarrow.compute as pc
 from sqlalchemy import select
 
 from ml_platform.datasets import versions
@@ -17,6 +18,7 @@ from ml_platform.lifecycle.ingesting import ingest
 from ml_platform.lifecycle.platform import Platform, Target
 from ml_platform.lifecycle.quarantine import replay
 from ml_platform.lifecycle.reference import reference_of, with_features_of
+from ml_platform.lifecycle.timing import is_current
 from ml_platform.monitoring.breaks import data_breaks
 from ml_platform.monitoring.units import unit_changes
 from ml_platform.registry import promotions
@@ -61,8 +63,18 @@ def resolve_incident(platform: Platform, incident_id: int, who: str, why: str) -
     now = platform.clock(target.use_case).now()
     cause = str(row.report["cause"])
     is_served = cause.startswith(_DATA) and cause not in _ABOUT_LABELS
-    if is_served and not _served_since(platform, target, max(touched, default="")):
-        lines.append(f"incident {incident_id} stays open: nothing was served since; ask again after that")
+    otherwise = is_served and _served_otherwise(platform, target, touched)
+    if otherwise:
+        early = _still_early(platform, target, touched, now)
+        if early:
+            lines.append(f"incident {incident_id} stays open: {early}")
+            return Resolution(False, tuple(lines))
+    elif is_served and not _served_since(platform, target, max(touched, default="")):
+        following = target.use_case.scheme.shift(max(touched, default=row.report["last_partition"]), 1)
+        lines.append(
+            f"incident {incident_id} stays open: nothing was served since, so that nobody can see whether it "
+            f"is mended; ask again once {following} or a later partition is served"
+        )
         return Resolution(False, tuple(lines))
     found = diagnose_now(platform, target, now, fixed=touched if is_served else ())
     said = found.diagnosis.verdict
@@ -82,6 +94,32 @@ def resolve_incident(platform: Platform, incident_id: int, who: str, why: str) -
 def _served_since(platform: Platform, target: Target, last: str) -> bool:
     """A partition was scored after the incident's: only there a fix of what is served can be seen."""
     return any(key > last for key in platform.ledger.heads(predictions_asset(target)))
+
+
+def _served_otherwise(platform: Platform, target: Target, keys: list[str]) -> bool:
+    """All that was served on them was served under another cutoff or known_at than today's settings.
+
+    That it is mended shows in the settings then, and in what they rebuild: none has to be served for it.
+    """
+    heads = platform.ledger.heads(predictions_asset(target), keys)
+    return bool(heads) and not any(is_current(target.use_case, k, h.details) for k, h in heads.items())
+
+
+def _still_early(platform: Platform, target: Target, keys: list[str], now: datetime) -> str:
+    """Says so where labels are known at today's cutoffs, too."""
+    labels = views.labels_of(platform, target, keys, now)
+    rows = None if labels is None else labels.filter(pc.is_valid(labels[target.model.label.column]))
+    if rows is None or not rows.num_rows:  # missing evidence is no pass
+        return "under today's settings no row of these partitions has a label, so that nothing can be judged"
+    cutoffs = {k: target.use_case.cutoff(k) for k in keys}
+    pairs = zip(rows["partition_key"].to_pylist(), rows[views.KNOWN_AT].to_pylist(), strict=True)
+    early = sum(known is not None and known <= cutoffs[key] for key, known in pairs)
+    if early <= target.model.diagnosis.mismatch_share * rows.num_rows:
+        return ""
+    return (
+        f"{early:,} of {rows.num_rows:,} labels are still known at the cutoff that use_case.yaml says now; "
+        "let it be earlier, or correct known_at of the label's feed"
+    )
 
 
 def _still_broken(platform: Platform, target: Target, keys: list[str], now: datetime) -> list[str]:

@@ -2,6 +2,8 @@
 
 import shutil
 import sqlite3
+from dataclasses import replace
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -27,7 +29,8 @@ from guarded import (
 from library import NAME, Library, open_library, with_feature
 from sqlalchemy import event, select
 
-from ml_platform.errors import NoChampionError, StoreError
+from ml_platform.config import CutoffConfig
+from ml_platform.errors import NoChampionError, NotReadyError, StoreError
 from ml_platform.lifecycle import caching, scoring
 from ml_platform.lifecycle import reference as reading
 from ml_platform.lifecycle.doctor import examine
@@ -35,6 +38,7 @@ from ml_platform.lifecycle.guard.asked import DONE, Ask, next_ask
 from ml_platform.lifecycle.guard.replaying import replay
 from ml_platform.lifecycle.guard.resolving import resolve_incident
 from ml_platform.lifecycle.guard.retraining import carry_out
+from ml_platform.lifecycle.platform import Outside, Platform
 from ml_platform.lifecycle.training_data import Windows, assemble, ensure_views, held_partitions
 from ml_platform.registry import promotions
 from ml_platform.storage.parquet import read_table
@@ -161,6 +165,47 @@ def test_labels_that_were_known_before_their_prediction_are_broken_data(early: L
     assert found.verdict.sentence.startswith(
         "Labels were known when they were predicted (late): the cutoff is"
     )
+
+
+def recut(library: Library, **cutoff: Any) -> Library:
+    """The same installation after an edit of the use case's cutoff."""
+    use_case = library.use_case
+    config = use_case.config.model_copy(update={"cutoff": CutoffConfig(**cutoff)})
+    outside = Outside(use_cases={NAME: replace(use_case, config=config)})
+    platform = Platform({"ML_PLATFORM_HOME": str(library.platform.home)}, outside)
+    return Library(platform, platform.target(library.target.key))
+
+
+def test_a_cutoff_that_was_too_late_is_mended_in_place(early: Library) -> None:
+    """Nothing more is served, as where a file is at its end: the settings alone show that it is mended."""
+    target, weeks = guarded(early), ["2020-09-21", "2020-09-28", "2020-10-05"]
+    told = world(returns={"known_days_early": 1})
+    live(within(early, told), target, weeks)
+    found = diagnosed(early, target)
+    assert [f.statistic for f in found.gathered.evidence.of("contract").failed] == ["label_before_prediction"]
+    assert found.incident is not None
+    held = held_partitions(early.platform, target)
+    assert held
+    window = Windows(early.weeks("2020-06-15", "2020-07-27"), sorted(held))
+    with pytest.raises(NotReadyError) as caught:
+        assemble(early.platform, target, early.now, window)
+    assert f"`ml-platform incident resolve {found.incident.id} --why" in caught.value.fix
+
+    early.close()
+    half = recut(early, days_before=1, at="12:00")
+    done = resolve_incident(half.platform, found.incident.id, "ada", "scored earlier")
+    assert not done.resolved and "labels are still known at the cutoff" in done.lines[-1], done.lines
+    half.close()
+    before = recut(early, days_before=9, at="12:00")
+    done = resolve_incident(before.platform, found.incident.id, "ada", "scored before there are rows")
+    assert not done.resolved and "nothing can be judged" in done.lines[-1], done.lines
+    before.close()
+    mended = recut(early, days_before=2, at="20:00")
+    done = resolve_incident(mended.platform, found.incident.id, "ada", "scored on the day before")
+    assert done.resolved, done.lines
+    assert held_partitions(mended.platform, mended.target) == {}
+    again = diagnosed(mended, guarded(mended))
+    assert not again.verdict.cause.startswith("data:"), "what was served before the edit is no new incident"
 
 
 # --- fixes and rollbacks ----------------------------------------------------------------------------
