@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ml_platform.diagnosis.evidence import DELAY_HAZARD, Evidence
+from ml_platform.diagnosis.steps import STEPS
 from ml_platform.ingestion.reader import KNOWN_AT
 from ml_platform.lifecycle.drills.mapping import Columns, needed
 from ml_platform.lifecycle.drills.scenario import (
@@ -32,29 +34,39 @@ UNIT_DISTANCE = 0.2
 """Kolmogorov-Smirnov distance from which a unit is suspected."""
 
 
-class CleanWorld(Scenario):
+class Harmless(Scenario):
+    """Nothing happens that asks for anything."""
+
+    right = PATIENCE | {FRESHNESS}
+    meanwhile = frozenset()
+
+    def is_right(self, verdict: str, days: Sequence[Evidence]) -> bool:
+        """Waiting for labels is right for what cannot be seen yet, and not where something is found wrong.
+
+        Labels that are overdue where none is late would be waited for without end.
+        """
+        return verdict in self.right and not (verdict == "wait_for_labels" and days and _alarming(days[-1]))
+
+
+class CleanWorld(Harmless):
     """Nothing happens."""
 
     name = "clean"
     cause = "none"
     summary = "Nothing is changed."
-    right = PATIENCE | {FRESHNESS}
-    meanwhile = frozenset()
 
     def amount(self, context: DrillContext) -> str:
         """Nothing is injected."""
         return "nothing is injected"
 
 
-class BenignShift(Scenario):
+class BenignShift(Harmless):
     """A feature that matters little moves, and the outcomes do not care."""
 
     name = "benign_shift"
     needs = ("benign",)
     cause = "benign_drift"
     summary = "A numeric feature that matters little is higher; outcomes are as before."
-    right = PATIENCE | {FRESHNESS}
-    meanwhile = frozenset()
 
     def amount(self, context: DrillContext) -> str:
         """In standard deviations, and in the raw unit."""
@@ -212,6 +224,15 @@ class LateLabels(Scenario):
         """When the first late partitions should have been mature."""
         return context.model.label.maturity_partitions
 
+    def is_right(self, verdict: str, days: Sequence[Evidence]) -> bool:
+        """Waiting is right only where delays could never be compared; where they could, they changed."""
+        compared = any(
+            f.statistic == DELAY_HAZARD and f.state in ("PASS", "FAIL")
+            for day in days
+            for f in day.of("maturity").items
+        )
+        return verdict in self.right and not (verdict == "wait_for_labels" and compared)
+
     def amount(self, context: DrillContext) -> str:
         """Factor on the delay."""
         factor = self._factor(context)
@@ -277,6 +298,11 @@ SCENARIOS: tuple[type[Scenario], ...] = (
     ConceptDrift,
 )
 """All nine, in the order in which they are told."""
+
+
+def _alarming(day: Evidence) -> bool:
+    """Something is established that asks for more than patience; that features moved is no such thing."""
+    return any(day.of(s.name).failed for s in STEPS if s.name not in ("covariates", "season"))
 
 
 def _share(context: DrillContext) -> float:

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ml_platform.diagnosis.evidence import Evidence
+from ml_platform.diagnosis.steps import STEPS
 from ml_platform.lifecycle.drills.scenario import (
     DEFAULT_SEVERITY,
     FRESHNESS,
@@ -158,7 +160,8 @@ def judged(
     """The result of a drill from what was said of its days."""
     final = told[-1] if told else DayTold(context.onset, "nothing", "", "no day could be played", "")
     settles = settling(type(scenario))
-    right = not error and final.verdict in scenario.right and not is_wrong(scenario, final)
+    evidence = [d.diagnosed.gathered.evidence for d in days if d.diagnosed is not None]
+    right = not (error or is_wrong(scenario, final)) and scenario.is_right(final.verdict, evidence)
     if error:
         why = f"a stage failed: {error}"
     elif final.premature:
@@ -169,6 +172,8 @@ def judged(
         why = f"{final.verdict} is right"
     elif right:
         why = "nothing wrong was said on any day" if not settles else f"{final.verdict} is right at the end"
+    elif final.verdict in scenario.right:
+        why = f"{final.verdict} is no answer: {_decided(scenario, evidence)}"
     else:
         why = (
             f"within {len(told)} partitions no right verdict ({', '.join(sorted(scenario.right))}) was given"
@@ -223,3 +228,11 @@ def judged(
         visible=round(visible, 3),
         missed=missed,
     )
+
+
+def _decided(scenario: Scenario, evidence: Sequence[Evidence]) -> str:
+    """Why patience is not enough."""
+    failed = [s.name for s in STEPS if evidence and evidence[-1].of(s.name).failed]
+    if failed:
+        return f"the evidence fails ({', '.join(failed)}) where the truth is {scenario.cause}"
+    return f"what could be measured decides that the truth is {scenario.cause}"

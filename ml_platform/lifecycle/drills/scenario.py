@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 
 from ml_platform.config import UseCase
 from ml_platform.contracts.casting import cast_column
+from ml_platform.diagnosis.evidence import Evidence
 from ml_platform.lifecycle.drills.mapping import DrillMap
 from ml_platform.model_config import KindName, ModelConfig
 from ml_platform.partitions import PartitionScheme
@@ -157,6 +158,10 @@ class Scenario:
     def identifiable_after(self, context: DrillContext) -> int:
         """Partitions from the onset until the cause can be identified."""
         return 0
+
+    def is_right(self, verdict: str, days: Sequence[Evidence]) -> bool:
+        """Whether the last verdict is a right one, given the evidence of all days that were played."""
+        return verdict in self.right
 
     def amount(self, context: DrillContext) -> str:
         """The severity in natural units, and what the deciding statistic can see."""

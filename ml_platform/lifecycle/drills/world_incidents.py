@@ -67,8 +67,8 @@ class PriorShift(Scenario):
         "Negative outcomes become positive at random; of several classes positive cases take the place of "
         "negative ones; of a number all amounts grow."
     )
-    right = frozenset({"recalibrate", "wait_for_labels"})
-    meanwhile = frozenset({"none", "escalate", FRESHNESS})
+    right = frozenset({"recalibrate"})
+    meanwhile = PATIENCE | {"escalate", FRESHNESS}
 
     def __init__(self) -> None:
         self._replaced: dict[str, _Replacements] = {}

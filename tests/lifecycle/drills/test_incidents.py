@@ -1,5 +1,6 @@
 """Incidents by kind of target: what each changes, and which do not apply."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,17 @@ import yaml
 from library import FOLDER, NAME
 
 from ml_platform.config import load_use_case
-from ml_platform.lifecycle.drills.incidents import LabelRedefinition
+from ml_platform.diagnosis.evidence import DELAY_HAZARD, Evidence
+from ml_platform.lifecycle.drills.incidents import BenignShift, CleanWorld, LabelRedefinition, LateLabels
 from ml_platform.lifecycle.drills.judging import Settings
 from ml_platform.lifecycle.drills.mapping import drill_map
 from ml_platform.lifecycle.drills.running import in_effect, inapplicable
-from ml_platform.lifecycle.drills.scenario import DrillContext, with_numbers
+from ml_platform.lifecycle.drills.scenario import FRESHNESS, DrillContext, Scenario, with_numbers
+from ml_platform.lifecycle.drills.world_incidents import PriorShift
 from ml_platform.lifecycle.platform import Target
 from ml_platform.model_config import ModelConfig
+from ml_platform.statistics.finding import Finding, Findings
+from ml_platform.statistics.states import State
 
 USE_CASE = load_use_case(FOLDER / NAME / "use_case.yaml")
 MORE = yaml.safe_load((FOLDER / NAME / "more_models.yaml").read_text(encoding="utf-8"))["models"]
@@ -82,3 +87,36 @@ def test_whole_numbers_have_decimals_in_another_unit_where_the_contract_lets_the
     assert [float(v or 0) for v in halved(decimals=True)[:2]] == pytest.approx([12.15, 18.45])
     assert halved(decimals=True)[2:] == halved()[2:] == [None, "x"]
     assert [float(v or 0) for v in halved()[:2]] == [12, 18], "an integer column stays one"
+
+
+def day(question: str, statistic: str, state: State) -> Evidence:
+    """Evidence of a day on which one statistic says something."""
+    found = Findings.of(question, [Finding(statistic, "all", state, "as measured")])
+    return Evidence("library/late", "2020-10-05", datetime(2020, 10, 12, tzinfo=UTC), {question: found})
+
+
+@pytest.mark.parametrize("scenario", [CleanWorld(), BenignShift()], ids=lambda s: s.name)
+@pytest.mark.parametrize("question", ["maturity", "harm", "concept", "leakage", "units"])
+def test_waiting_is_right_in_a_harmless_world_unless_something_is_found_wrong(
+    scenario: Scenario, question: str
+) -> None:
+    wrong, unclear = day(question, "x", "FAIL"), day(question, "x", "UNDERPOWERED")
+    assert not scenario.is_right("wait_for_labels", [unclear, wrong])
+    assert scenario.is_right("wait_for_labels", [wrong, unclear]), "the last day counts"
+    assert scenario.is_right("wait_for_labels", [day("covariates", "x", "FAIL")]), "features may move"
+    assert scenario.is_right("none", [wrong]) and scenario.is_right(FRESHNESS, [wrong])
+    assert not scenario.is_right("retrain", [unclear])
+
+
+def test_waiting_is_no_answer_to_late_labels_where_delays_can_be_compared() -> None:
+    silent, compared = (day("maturity", DELAY_HAZARD, s) for s in ("UNKNOWN", "PASS"))
+    overdue, scenario = day("maturity", "usable", "FAIL"), LateLabels()
+    assert scenario.is_right("wait_for_labels", [silent, overdue])
+    assert not scenario.is_right("wait_for_labels", [compared, overdue])
+    assert scenario.is_right("fix_data", [compared]) and not scenario.is_right("none", [silent])
+
+
+def test_waiting_is_never_the_answer_to_a_prior_shift() -> None:
+    scenario = PriorShift()
+    assert "wait_for_labels" in scenario.meanwhile and not scenario.is_right("wait_for_labels", [])
+    assert scenario.is_right("recalibrate", [])

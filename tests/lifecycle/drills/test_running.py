@@ -1,7 +1,7 @@
 """Drills on the tiny weekly use case: one clean prefix, several incidents, plug-ins, the command line."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from ml_platform.cli.drills import _show as shown
 from ml_platform.cli.main import app
 from ml_platform.config import load_use_case
+from ml_platform.diagnosis.evidence import Evidence
 from ml_platform.errors import ConfigError, NotFoundError, NotReadyError, PartitionError
 from ml_platform.lifecycle import promotion
 from ml_platform.lifecycle.drills import running
@@ -96,6 +97,30 @@ def test_a_wrong_verdict_is_wrong(prefix: Prefix) -> None:
 
     assert not result.right
     assert result.why == "fix_data is wrong where the truth is data:contract"
+
+
+def test_who_only_waits_has_not_found_a_prior_shift(prefix: Prefix) -> None:
+    result = played(prefix, scenarios_of()["prior_shift"](), horizon=3)
+
+    assert (result.verdict, result.right) == ("wait_for_labels", False)
+    assert result.why.startswith("within 4 partitions no right verdict (recalibrate) was given")
+
+
+def test_a_scenario_judges_patience_by_the_evidence_of_its_days(prefix: Prefix) -> None:
+    seen: list[str] = []
+
+    class Strict(type(scenarios_of()["clean"]())):  # type: ignore[misc]
+        name = "strict"
+
+        def is_right(self, verdict: str, days: Sequence[Evidence]) -> bool:
+            seen.extend(day.partition for day in days)
+            return bool(super().is_right(verdict, days)) and not days[-1].findings
+
+    result = played(prefix, Strict())
+
+    assert len(seen) == len(result.told) == 3
+    assert (result.verdict, result.right) == ("wait_for_labels", False)
+    assert result.why.startswith("wait_for_labels is no answer: ") and "the truth is none" in result.why
 
 
 def test_what_only_labels_can_show_is_a_false_alarm_before_they_are_mature(prefix: Prefix) -> None:
