@@ -48,10 +48,19 @@ def views_timing(use_case: UseCase, key: str) -> dict[str, Any]:
 def is_current(use_case: UseCase, key: str, details: Mapping[str, Any]) -> bool:
     """Whether a publication of a partition rests on the cutoff and known_at of today's settings.
 
-    Of one that was made before they were kept nothing else is known than that it was in order then.
+    Of one that was made before they were kept nothing else is known than that it was in order then. A feed
+    that the views have begun to read, or do no more, makes them other code, and not older.
     """
     kept = details.get(TIMING)
-    return kept is None or kept == views_timing(use_case, key)
+    return kept is None or not timing_differences(kept, views_timing(use_case, key))
+
+
+def timing_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+    """What of two :func:`views_timing` differs, as it was and as it is: ``cutoff``, or a feed's name."""
+    told = {"cutoff": (old["cutoff"], new["cutoff"])}
+    before, after = old["known_at"], new["known_at"]
+    told |= {feed: (before[feed], after[feed]) for feed in sorted(before.keys() & after.keys())}
+    return {name: pair for name, pair in told.items() if pair[0] != pair[1]}
 
 
 def _known_at(feed: FeedConfig) -> str:

@@ -9,7 +9,14 @@ from typing import Any
 
 from ml_platform.config import UseCase
 from ml_platform.lifecycle.platform import Platform
-from ml_platform.lifecycle.timing import TIMING, another_known_at, feed_timing, is_current, views_timing
+from ml_platform.lifecycle.timing import (
+    TIMING,
+    another_known_at,
+    feed_timing,
+    is_current,
+    timing_differences,
+    views_timing,
+)
 from ml_platform.lifecycle.views import accepted_asset
 from ml_platform.remarks import Remark
 from ml_platform.storage.tables import Publication
@@ -101,18 +108,13 @@ def _of_views(platform: Platform, use_case: UseCase) -> Iterator[TimingChange]:
 
 
 def _differences(use_case: UseCase, key: str, old: Mapping[str, Any]) -> Iterator[str]:
-    now = views_timing(use_case, key)
-    if old["cutoff"] != now["cutoff"]:
+    for name, pair in timing_differences(old, views_timing(use_case, key)).items():
+        if name != "cutoff":
+            yield f"known_at of feed {name}: {pair[0]} → {pair[1]}"
+            continue
         zone = use_case.scheme.zone
-        then, today = (
-            f"{datetime.fromisoformat(t['cutoff']).astimezone(zone):%Y-%m-%d %H:%M}" for t in (old, now)
-        )
+        then, today = (f"{datetime.fromisoformat(t).astimezone(zone):%Y-%m-%d %H:%M}" for t in pair)
         yield f"cutoff, for example of {key}: {then} → {today}"
-    before, after = old["known_at"], now["known_at"]
-    for feed in sorted({*before, *after}):
-        one, other = (t.get(feed, "not read") for t in (before, after))
-        if one != other:
-            yield f"known_at of feed {feed}: {one} → {other}"
 
 
 def _change(

@@ -10,6 +10,7 @@ from ml_platform.errors import NotReadyError
 from ml_platform.lifecycle import training_data
 from ml_platform.lifecycle.agenda import predictions_asset
 from ml_platform.lifecycle.homes import copy_home
+from ml_platform.lifecycle.timing import views_timing
 from ml_platform.lifecycle.timing_changes import TimingChange, timing_changes, timing_remarks
 from ml_platform.lifecycle.views import accepted_asset
 from ml_platform.storage.parquet import read_table
@@ -126,6 +127,18 @@ def test_another_zone_asks_for_a_feed_with_a_new_name(visited: Library, own_use_
     assert "declare a feed with a new name" in change.recompute
     after.deliver("visits", WEEKS)
     assert len(accepted(after)) == 6, "each row counts as a correction from now on, and its past stays"
+    assert timing_changes(after.platform, after.use_case) == []
+
+
+def test_a_feed_that_is_read_from_now_on_leaves_what_was_built_as_it_was(
+    served_home: Path, own_use_case: Path, tmp_path: Path
+) -> None:
+    library = open_library(copy_home(served_home, tmp_path / "home"))
+    edit(own_use_case, "views:\n", FEED + "views:\n")
+    (own_use_case / "contracts" / "visits.yaml").write_text(CONTRACT)
+    (own_use_case / "visits.csv").write_text(VISITS)
+    after = reopened(library)
+    assert "visits" in views_timing(after.use_case, SERVED[0])["known_at"]
     assert timing_changes(after.platform, after.use_case) == []
 
 
