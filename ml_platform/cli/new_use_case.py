@@ -47,6 +47,13 @@ def new(
     known_at: Annotated[
         str | None, typer.Option(help="Column that says when the label became known.")
     ] = None,
+    row_known_at: Annotated[
+        str | None,
+        typer.Option(
+            help="Column that says when a row itself was known, before it happened, as of a booking: each "
+            "partition is then scored at its begin."
+        ),
+    ] = None,
     label_delay: Annotated[
         str | None,
         typer.Option(help="Without --known-at: how long after the event it is known, such as P30D or PT6H."),
@@ -103,6 +110,7 @@ def new(
         time=time,
         label=label,
         known_at=known_at,
+        row_known_at=row_known_at,
         kind=cast("ModelKind | None", _one_of(kind, get_args(_Kind), "--kind")),
         positive=positive,
         label_delay=_duration(label_delay),
@@ -206,6 +214,13 @@ def _asked(profile: FileProfile, wishes: Wishes) -> Wishes:
             wishes = replace(wishes, label_delay=_duration(told))
         else:
             wishes = replace(wishes, known_at=told or None)
+    taken = {profile.column(n).name for n in (wishes.time, wishes.known_at) if n}
+    others = [c for c in profile.columns if c.kind == "timestamp" and c.name not in taken]
+    if wishes.row_known_at is None and others:
+        told = typer.prompt(
+            "When was a row itself known? (a column, as of a booking; empty: when it happens)", default=""
+        )
+        wishes = replace(wishes, row_known_at=told or None)
     if wishes.width is None:
         told = typer.prompt(
             "How wide is a partition? (hourly, daily, weekly, monthly, or auto)", default="auto"
@@ -223,6 +238,7 @@ def _tell(proposal: Proposal, folder: Path) -> None:
         ("for", ", ".join(c.source for c in proposal.roles.entity)),
         ("happens at", proposal.roles.time.source),
         ("known at", _known(proposal)),
+        ("scored at", f"the {'end' if proposal.roles.row_known_at is None else 'begin'} of its partition"),
         ("partitions", f"{proposal.scheme.width}: {proposal.width_reason}"),
         ("labels complete", f"after {windows.maturity} partition(s)"),
         ("windows", f"{windows.train} to train, {windows.gate} to judge"),

@@ -16,17 +16,17 @@ _FEW = 30
 def contract_files(p: Proposal) -> dict[str, str]:
     """Text of each contract, by path below the use case's folder."""
     keys = [c.name for c in p.roles.entity]
-    inputs = [f.column for f in p.used if f.column.name not in keys]
+    inputs = [c for c in p.inputs if c.name not in keys]
     rows = [*_keys(p), *_property(p.roles.time, required=True)]
     for column in inputs:
-        rows += _property(column, rows=p.median_rows)
+        rows += _property(column, rows=p.median_rows, required=column == p.roles.row_known_at)
     labels = [*_keys(p), *_property(p.roles.time, required=True), *_property(p.roles.label, required=True)]
     if p.roles.known_at is not None:
         labels += _property(p.roles.known_at, required=True)
     file = p.profile.path.name
     return {
         f"contracts/{records(p)}.yaml": _contract(
-            p, records(p), f"Rows of {file} as they are known when they happen.", rows, _counted(p)
+            p, records(p), f"Rows of {file}, each from when it was known.", rows, _counted(p)
         ),
         f"contracts/{outcomes(p)}.yaml": _contract(
             p, outcomes(p), f"Outcomes of {file}, each from when it was known.", labels, ""

@@ -20,7 +20,7 @@ from ml_platform.scaffold.roles import Wishes, is_time
 
 def retimed(profile: FileProfile, wishes: Wishes) -> FileProfile:
     """With columns of numbers as instants, where they are named as such and every number is one."""
-    said = {profile.column(n).name for n in (wishes.time, wishes.known_at) if n}
+    said = {profile.column(n).name for n in (wishes.time, wishes.known_at, wishes.row_known_at) if n}
 
     def one(column: ColumnProfile) -> ColumnProfile:
         if column.kind not in ("integer", "number") or not (column.name in said or is_time(column)):

@@ -13,10 +13,9 @@ import numpy as np
 import pandas as pd
 
 from ml_platform.errors import ConfigError
-from ml_platform.guard_config import DiagnosisConfig
 from ml_platform.partitions import PartitionScheme, Width
 from ml_platform.remarks import Remark
-from ml_platform.scaffold import edges, timing
+from ml_platform.scaffold import beforehand, edges, timing
 from ml_platform.scaffold.columns import ColumnProfile, FileProfile
 from ml_platform.scaffold.features import FeatureGuess, look_at_features
 from ml_platform.scaffold.instants import about_time, first_rows, instants, retimed, with_format
@@ -47,6 +46,8 @@ class Proposal:
         times_of_day: Whether events happen at different hours.
         weekdays: Whether events happen on different days of the week.
         remarks: Warnings and notes.
+        scored_share: Share of the rows that are known at the cutoff of their partition.
+        offered: Column by which rows are known beforehand, not named, that would mend early labels.
     """
 
     wishes: Wishes
@@ -64,6 +65,15 @@ class Proposal:
     times_of_day: bool
     weekdays: bool
     remarks: tuple[Remark, ...]
+    scored_share: float = 1.0
+    offered: ColumnProfile | None = None
+
+    @property
+    def inputs(self) -> list[ColumnProfile]:
+        """The columns of the rows' feed besides entity and time."""
+        found = [f.column for f in self.used]
+        known = self.roles.row_known_at
+        return found if known is None or known in found else [*found, known]
 
     @property
     def used(self) -> list[FeatureGuess]:
@@ -74,7 +84,7 @@ class Proposal:
     def median_rows(self) -> int:
         """Rows of a usual partition."""
         keys = len(self.scheme.keys(self.scheme.first_key, self.scheme.last_key or ""))
-        return max(1, round(int(self.profile.table.num_rows) / keys))
+        return max(1, round(int(self.profile.table.num_rows) * self.scored_share / keys))
 
 
 class Refusal(ConfigError):
@@ -109,7 +119,7 @@ def propose(profile: FileProfile, wishes: Wishes) -> Proposal:
     roles = decide(profile, wishes)
     wishes = with_format(wishes, roles.time)
     remarks = list(_guessed(roles, wishes))
-    for column in (roles.time, roles.known_at):
+    for column in (roles.time, roles.known_at, roles.row_known_at):
         remarks += about_time(profile, column, roles.time, wishes) if column is not None else ()
     if any(r.level == "error" for r in remarks):
         raise Refusal(remarks, str(profile.path))
@@ -131,7 +141,14 @@ def propose(profile: FileProfile, wishes: Wishes) -> Proposal:
         remarks.append(_assumed_delay(delay, roles.label, wishes))
     keys = pd.Series([scheme.key_at(e) for e in events])
     remarks += _repeated(profile, roles, scheme, keys, events)
-    remarks += _early_labels(scheme, keys, known, label)
+    better, scored = None, 1.0
+    if roles.row_known_at is None:
+        better = beforehand.offered(profile, roles, wishes, scheme, keys, known, label)
+    else:
+        remarks += beforehand.about_rows(profile, roles.row_known_at, wishes, scheme, keys)
+        begins = beforehand.edges_of(scheme, keys, begin=True)
+        scored = float(beforehand.seen(profile, roles.row_known_at, wishes, begins).mean())
+    remarks += beforehand.early_labels(scheme, keys, known, label, roles.row_known_at, better)
     remarks += _holes(scheme, events)
     others = _others(profile, roles)
     frame = _frame(profile, others, wishes)
@@ -160,13 +177,15 @@ def propose(profile: FileProfile, wishes: Wishes) -> Proposal:
         past=past,
         scheme=scheme,
         width_reason=why,
-        windows=timing.choose_windows(scheme, maturity),
+        windows=timing.choose_windows(scheme, maturity, at_start=roles.row_known_at is not None),
         live=live,
         label_delay=delay,
         label_known_null=bool((known.isna() & ~np.isnan(label.values)).any()),
         times_of_day=bool(local.dt.hour.nunique() > 1),
         weekdays=bool(local.dt.weekday.nunique() > 1),
         remarks=tuple(remarks),
+        scored_share=scored,
+        offered=better,
     )
 
 
@@ -306,39 +325,6 @@ def _told_apart(
     if not tips:
         return "no one column more and no narrower --width tells them apart: keep one row of each key"
     return f"tell them apart with {' or '.join(tips)}, or correct the file"
-
-
-def _early_labels(
-    scheme: PartitionScheme, keys: pd.Series, known: pd.Series, label: Label
-) -> Iterator[Remark]:
-    """Labels that are known when their partition is over: there is nothing left to predict."""
-    ends = {k: scheme.partition(k).end for k in keys.unique()}
-    have = known.notna().to_numpy() & ~np.isnan(label.values)
-    known_early = have & (known <= keys.map(ends)).to_numpy()
-    early = known_early.sum() / max(1, have.sum())
-    examples = "; ".join(
-        f"row {i}, known at {known[i - 1]:%Y-%m-%d %H:%M} UTC, is of {keys[i - 1]}"
-        for i in first_rows(known_early)
-    )
-    where = f"column '{label.column.source}', for example {examples}"
-    if early > 0.5:
-        yield Remark(
-            "error",
-            f"{early:.0%} of the labels are known before the cutoff (the end of their {scheme.width} "
-            "partition): there is nothing left to predict",
-            where,
-            "take a narrower --width, or correct --known-at or --label-delay",
-        )
-    elif early > (limit := DiagnosisConfig().mismatch_share):
-        yield Remark(
-            "warning",
-            f"{early:.1%} of the labels are known before the cutoff: predictions of them are worth nothing, "
-            f"and where they are more than {limit:.0%} of a window (diagnosis: mismatch_share), the verdict "
-            "is fix_data",
-            where,
-            "take a narrower --width, or leave such rows out of the file: they are known by the end of the "
-            f"{scheme.width} partition of their event",
-        )
 
 
 def _holes(scheme: PartitionScheme, events: pd.Series) -> Iterator[Remark]:

@@ -30,6 +30,9 @@ def readme(p: Proposal, folder: Path) -> str:
         if p.roles.known_at
         else f"{in_full(p.label_delay or timedelta())} after the event (a rule; nothing in the file says it)"
     )
+    rows_by = p.roles.row_known_at
+    row_known = "the moment it happens" if rows_by is None else f"from the column `{rows_by.source}`"
+    edge = "end" if rows_by is None else "begin"
     return f"""# {name}
 
 Proposed from `{p.profile.path.name}` ({p.profile.table.num_rows:,} rows). Everything about this use case is in this folder.
@@ -48,10 +51,10 @@ ml-platform drill --all --use-case {name}     # incidents in a sandbox: would th
 | what is predicted | `{p.roles.label.source}`, {p.label.kind}{_positive(p)} | `models` in `use_case.yaml`, `dbt/models/{name}_labels.sql` |
 | whom it is about | {", ".join(f"`{c.source}`" for c in p.roles.entity)}, once per partition | `views: key`, contracts |
 | when a row happens | `{p.roles.time.source}`{_format(p)} | `event_time` of the feeds |
-| when a row is known | the moment it happens | `known_at` of `{records(p)}` |
+| when a row is known | {row_known} | `known_at` of `{records(p)}` |
 | when its outcome is known | {known} | `known_at` of `{outcomes(p)}` |
 | partitions | {scheme.width}: {p.width_reason} | `partitions` |
-| when it is scored | at the end of its partition | `cutoff` |
+| when it is scored | at the {edge} of its partition | `cutoff` |
 | labels are complete | after {windows.maturity} partition(s) | `label: maturity_partitions` |
 | windows | {windows.train} to train, {windows.gate} to judge | `windows` |
 

@@ -29,6 +29,7 @@ class Wishes:
         time: Column of the event's time.
         label: Column to predict.
         known_at: Column that says when the label became known.
+        row_known_at: Column that says when a row itself was known, before it happened.
         kind: Kind of target.
         positive: Value of the label that is the positive one.
         label_delay: How long after the event the label is known, where no column says it.
@@ -43,6 +44,7 @@ class Wishes:
     time: str | None = None
     label: str | None = None
     known_at: str | None = None
+    row_known_at: str | None = None
     kind: ModelKind | None = None
     positive: str | None = None
     label_delay: timedelta | None = None
@@ -61,6 +63,7 @@ class Roles:
     time: ColumnProfile
     label: ColumnProfile
     known_at: ColumnProfile | None
+    row_known_at: ColumnProfile | None = None
 
 
 def is_id(column: ColumnProfile) -> bool:
@@ -78,7 +81,9 @@ def guess(profile: FileProfile, wishes: Wishes) -> dict[str, str]:
     columns = list(profile.columns)
     found: dict[str, str] = {}
     times = [c for c in columns if c.kind == "timestamp"]
-    taken = {profile.column(n).name for n in (wishes.time, wishes.label, wishes.known_at) if n}
+    taken = {
+        profile.column(n).name for n in (wishes.time, wishes.label, wishes.known_at, wishes.row_known_at) if n
+    }
     if wishes.time is None and times:
         best = max(
             times,
@@ -139,8 +144,9 @@ def decide(profile: FileProfile, wishes: Wishes) -> Roles:
         time=profile.column(wishes.time or guessed["time"]),
         label=profile.column(wishes.label or guessed["label"]),
         known_at=profile.column(known) if known else None,
+        row_known_at=profile.column(wishes.row_known_at) if wishes.row_known_at else None,
     )
-    given = [c for c in (*roles.entity, roles.time, roles.label, roles.known_at) if c]
+    given = [c for c in (*roles.entity, roles.time, roles.label, roles.known_at, roles.row_known_at) if c]
     nested = [f"{c.source} ({c.unusable})" for c in given if c.unusable]
     if nested:
         raise ConfigError(

@@ -48,9 +48,7 @@ owner: {{team: {yaml_text(wishes.team)}, email: {wishes.email}}}
 # {p.width_reason}.
 partitions: {{width: {scheme.width}, timezone: {scheme.timezone}, start: {scheme.first}{end}}}
 
-# A row is known when it happens, so a partition is scored once it is over. For what is known beforehand (a booking,
-# a plan) say 'of: start', give the rows a known_at of their own, and let demo begin to serve a partition later.
-cutoff: {{of: end}}
+{_cutoff(p)}
 
 # The file is read twice: its rows count from the event on, their outcomes only from when they were known. That is
 # what keeps an outcome out of the features of its own row.
@@ -94,6 +92,31 @@ models:
 {_retraining(p)}{_demo(p)}"""
 
 
+def _cutoff(p: Proposal) -> str:
+    if p.roles.row_known_at is not None:
+        return (
+            f"# Rows are known beforehand, by {p.roles.row_known_at.source}, so a partition is scored at its begin, with the\n"
+            "# rows that are known by then.\ncutoff: {of: start}"
+        )
+    told = (
+        "# A row is known when it happens, so a partition is scored once it is over. For what is known beforehand (a booking,\n"
+        "# a plan) say 'of: start', give the rows a known_at of their own, and let demo begin to serve a partition later.\n"
+    )
+    if p.offered is not None:
+        name = p.offered.name
+        later = p.scheme.shift(p.windows.served[0], 1)
+        told += (
+            f"# '{p.offered.source}' may say when a row was known. Then take these lines, each in its place (`use-case new` writes\n"
+            f"# them with --row-known-at {name}); fewer labels are known before their prediction:\n"
+            "#   cutoff: {of: start}\n"
+            f"#   in the feed {records(p)}, with {name} in its columns and its contract:\n"
+            f"#     timestamps: [{name}]\n"
+            f"#     known_at: {{column: {name}}}\n"
+            + ("" if p.live else f"#   in demo: serve_first: {_instant(p, later)}\n")
+        )
+    return f"{told}cutoff: {{of: end}}"
+
+
 def data_path(p: Proposal, folder: Path) -> str:
     """The file's path as the feeds name it: relative where it lies in or beside the folder."""
     path = p.profile.path.resolve()
@@ -103,7 +126,8 @@ def data_path(p: Proposal, folder: Path) -> str:
 
 def _question(p: Proposal) -> str:
     entity = "/".join(c.source for c in p.roles.entity)
-    when = f"At the end of each {p.scheme.width} partition, for each {entity}"
+    edge = "end" if p.roles.row_known_at is None else "begin"
+    when = f"At the {edge} of each {p.scheme.width} partition, for each {entity}"
     if p.label.kind == "binary":
         return f"{when}: how probable is it that {p.roles.label.source} is {p.label.positive}?"
     if p.label.kind == "regression":
@@ -136,7 +160,7 @@ def _feed(p: Proposal, name: str, folder: Path, *, labels: bool) -> str:
         columns += [column, *([p.roles.known_at] if p.roles.known_at else [])]
     else:
         given = {c.name for c in columns}
-        columns += [f.column for f in p.used if f.column.name not in given]
+        columns += [c for c in p.inputs if c.name not in given]
     lines = [
         f"  - name: {name}",
         "    source:",
@@ -164,7 +188,7 @@ def _feed(p: Proposal, name: str, folder: Path, *, labels: bool) -> str:
     others = [c.name for c in _timestamps(columns) if c.name != time.name]
     if others:
         lines.append(f"    timestamps: [{', '.join(others)}]")
-    lines += _known(p) if labels else _known_at_once()
+    lines += _known(p) if labels else _row_known(p)
     if labels:
         wait = p.windows.maturity
         lines += [
@@ -181,7 +205,9 @@ def _timestamps(columns: list[ColumnProfile]) -> Iterator[ColumnProfile]:
     return (c for c in columns if c.kind == "timestamp")
 
 
-def _known_at_once() -> list[str]:
+def _row_known(p: Proposal) -> list[str]:
+    if p.roles.row_known_at is not None:
+        return [f"    known_at: {{column: {p.roles.row_known_at.name}}}"]
     return [
         "    # Assumed: a row is known the moment it happens. Say so, or better name the column that says when:",
         "    # known_at: {column: …} or {arrival: true} or {delay: PT6H}",
@@ -338,11 +364,15 @@ def _outcome(p: Proposal, value: str) -> str:
     return f"{p.roles.label.source} = {value}" if bare or not value else value
 
 
+def _instant(p: Proposal, key: str) -> str:
+    return f"{key}:00:00Z" if p.scheme.width == "hourly" else key
+
+
 def _demo(p: Proposal) -> str:
     if p.live:
         return ""
     windows, scheme = p.windows, p.scheme
-    first, last = (f"{k}:00:00Z" if scheme.width == "hourly" else k for k in windows.served)
+    first, last = (_instant(p, k) for k in windows.served)
     return f"""
 # What `ml-platform run {p.wishes.name}` plays: the first champion, the {scheme.width} partitions that it serves, and the look
 # back once their labels are known.

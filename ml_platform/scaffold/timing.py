@@ -123,10 +123,11 @@ def maturity_of(
     return max(1, wait), sum(w > wait for w in waits)
 
 
-def choose_windows(scheme: PartitionScheme, maturity: int) -> Windows:
+def choose_windows(scheme: PartitionScheme, maturity: int, *, at_start: bool = False) -> Windows:
     """Windows that fit into the history, with some partitions left to serve and to look back on.
 
-    The history is train, gate, the wait for labels, the served partitions, and the wait for theirs.
+    The history is train, gate, the wait for labels, the served partitions, and the wait for theirs. Where
+    partitions are scored ``at_start``, the first champion is trained a partition earlier.
 
     Raises:
         ConfigError: It is too short.
@@ -135,7 +136,7 @@ def choose_windows(scheme: PartitionScheme, maturity: int) -> Windows:
     assert last is not None
     total = scheme.distance(first, last) + 1
     served = min(_MOST_SERVED[scheme.width], max(2, (total - 2 * maturity) // 6))
-    usable = total - 2 * maturity - served + 1
+    usable = total - 2 * maturity - served + (0 if at_start else 1)
     if usable < _FEWEST_TO_TRAIN + _FEWEST_TO_GATE:
         needed = _FEWEST_TO_TRAIN + _FEWEST_TO_GATE + 2 * maturity + 1
         raise ConfigError(
@@ -158,7 +159,7 @@ def choose_windows(scheme: PartitionScheme, maturity: int) -> Windows:
         minimum_train=max(2, train // 2),
         block=block,
         served=(begin, end),
-        promote_at=_over(scheme, begin),
+        promote_at=_over(scheme, scheme.shift(begin, -1) if at_start else begin),
         judge_at=_over(scheme, last),
     )
 
