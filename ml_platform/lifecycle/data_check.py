@@ -21,6 +21,7 @@ from ml_platform.lifecycle import views
 from ml_platform.lifecycle.acceptance import AcceptanceReport, RuleSummary, accept, quarantine_asset
 from ml_platform.lifecycle.checking import STAGE, write_remarks
 from ml_platform.lifecycle.feed_contracts import contract_of
+from ml_platform.lifecycle.history_check import history_remarks
 from ml_platform.lifecycle.landing import land
 from ml_platform.lifecycle.platform import Outside, Platform
 from ml_platform.model_config import ModelConfig
@@ -221,6 +222,7 @@ def _views(platform: Platform, use_case: UseCase, keys: Sequence[str]) -> Iterat
         )
         return
     yield from _point_in_time(platform, use_case, keys, features)
+    yield from history_remarks(platform, use_case, keys[-1], _LATER)
     yield from _keyless_entities(use_case, rows)
     for model in use_case.config.models:
         yield from _columns(use_case, model, rows)

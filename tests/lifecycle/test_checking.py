@@ -230,6 +230,18 @@ def test_a_label_from_which_nothing_can_be_learned_is_told(
     assert all(r.where and r.fix for r in errors)
 
 
+def test_features_that_look_further_back_than_the_settings_say_are_told(
+    own_use_case: Path, tmp_path: Path
+) -> None:
+    """Their SQL reads eighteen weeks; the weeks that are looked at lie within the bound, and tell nothing."""
+    edit("use_case.yaml", "history_partitions: 30", "history_partitions: 12")(own_use_case)
+    (told,) = (r for r in looked(own_use_case, tmp_path) if r.level == "error")
+    assert "look further back than `views: history_partitions: 12`: branch_late_rate of" in told.what
+    assert told.where.endswith("library_loans_features.sql") and "history_partitions" in told.fix
+    edit("use_case.yaml", "history_partitions: 12", "history_partitions: 18")(own_use_case)
+    assert not [r for r in looked(own_use_case, tmp_path / "again") if r.level == "error"]
+
+
 def test_code_that_loops_is_ended_and_told(own_use_case: Path) -> None:
     edit("feeds.py", "def read_loans(request):", "def read_loans(request):\n    while True: pass\n")(
         own_use_case
