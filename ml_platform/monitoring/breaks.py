@@ -29,10 +29,12 @@ from ml_platform.monitoring.repeats import (
     STUCK,
     STUCK_STEP,
     DayNumbers,
+    at_rest,
     stale,
     stuck,
 )
 from ml_platform.monitoring.segment_breaks import Broken, Groups
+from ml_platform.numbers import number
 from ml_platform.statistics.finding import Finding, Findings
 from ml_platform.statistics.frames import PARTITION, Table, as_frame
 
@@ -173,13 +175,22 @@ def _new_categories(before: Days, now: Days, column: str, settings: DiagnosisCon
 
 
 def _staleness(past: Days, now: Days, column: str) -> Finding:
-    found = stale(DayNumbers.column(past, column), DayNumbers.column(now, column), OF_ALL)
+    old, new = DayNumbers.column(past, column), DayNumbers.column(now, column)
+    found = stale(old, new, OF_ALL)
     worst = int(np.argmax(found.shares))
+    detail = f"{found.shares[worst]:.1%} of the values on {now.keys[worst]} are those of the day before"
+    rest = at_rest(old, new)
+    if rest.days.any():
+        found, worst = rest, int(np.flatnonzero(rest.days)[-1])
+        detail = (
+            f"one number, {number(float(new.only[-1]))}, stays from the day before "
+            f"{now.keys[int(np.argmax(rest.days))]} on; of the earlier days {rest.usual:.0%} repeat one"
+        )
     return Finding(
         statistic=STALE,
         subject=column,
         state="FAIL" if found.days.any() else "PASS",
-        detail=f"{found.shares[worst]:.1%} of the values on {now.keys[worst]} are those of the day before",
+        detail=detail,
         estimate=float(found.shares[worst]),
         floor=REPEATED,
         blocks=len(past.keys) + len(now.keys),

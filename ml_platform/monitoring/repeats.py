@@ -3,6 +3,9 @@
 A feed that stands still repeats nearly all of the day before; one that is stuck tells one number. A column
 that always did so may go on. Of all rows the usual day decides what is always; a segment has few rows and a
 timetable of its own, so that no earlier day of it may have done the same.
+
+A column that tells one number a day, as of a feed with one row a day, is stuck where that number stays the
+same for more days than what it did before explains.
 """
 
 from __future__ import annotations
@@ -135,6 +138,16 @@ class DayNumbers:
             return float("nan")
         return float(numbers[np.bincount(cells % numbers.size, weights=counts).argmax()])
 
+    @property
+    def only(self) -> Floats:
+        """(days with a number,) the number of a day that tells a single one, NaN where it tells several."""
+        numbers, cells, _ = self._told
+        days, places = np.divmod(cells, max(numbers.size, 1))
+        first = np.r_[True, days[1:] != days[:-1]] if days.size else np.zeros(0, dtype=bool)
+        alone = np.bincount(days, minlength=self.days)[days[first]] == 1
+        found: Floats = np.where(alone, numbers[places[first]], np.nan)
+        return found
+
     def repeated(self, left_out: float) -> Floats:
         """(days - 1,) share of the larger day's numbers that the day before has too, but for one number.
 
@@ -208,3 +221,35 @@ def stuck(past: DayNumbers, now: DayNumbers, enough: Flags | None = None) -> Rep
     found &= varies & (shares > usual + STUCK_STEP)
     found &= stats.binom.sf(tops - 1, np.maximum(sizes, 1), usual) < NULL_P
     return Repeats(found, shares, usual)
+
+
+def at_rest(past: DayNumbers, now: DayNumbers) -> Repeats:
+    """The last days, where they tell one and the same number and the days before kept moving.
+
+    A run of repeats is too long where it is more than twice the longest of the days before, and where as many
+    would follow with a probability below :data:`NULL_P` after days that repeat as often as those (uniform
+    prior). An earlier day that told the number counts as a repeat, so that what comes back may stay; a number
+    at the edge of what they told, or beyond it, may be a limit that holds for long: no rain, a full house.
+
+    Args:
+        past: Days before, at least one.
+        now: Days to judge.
+
+    Returns:
+        The days that repeat the day before; none unless the last one does. Their share is 1.
+    """
+    before, told = past.only, now.only
+    again = told == np.r_[before[-1:] if before.size else np.nan, told[:-1]]
+    run = int(np.cumprod(again[::-1]).sum())
+    shares = np.zeros(now.days)
+    shares[np.flatnonzero(now.sizes)] = again
+    found = np.zeros(now.days, dtype=bool)
+    pairs = before[1:] == before[:-1]
+    if not run or not pairs.size or not np.nanmin(past.values) < told[-1] < np.nanmax(past.values):
+        return Repeats(found, shares)
+    runs = np.diff(np.flatnonzero(np.r_[True, ~pairs, True])) - 1
+    often = min(max(int(pairs.sum()), int((before[:-1] == told[-1]).sum())), pairs.size)
+    chance = stats.betabinom.pmf(run, run, often + 1, pairs.size - often + 1)
+    if run > 2 * runs.max() and chance < NULL_P:
+        found[np.flatnonzero(now.sizes)[-run:]] = True
+    return Repeats(found, shares, often / pairs.size)

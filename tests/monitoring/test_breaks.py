@@ -190,6 +190,26 @@ def test_values_of_the_day_before_are_stale_unless_they_always_repeat() -> None:
     assert of(judge(now), "staleness", "hour").state == "PASS"
 
 
+def test_one_number_a_day_that_stays_is_stale() -> None:
+    def level(first: int, levels: list[float]) -> pd.DataFrame:
+        return pd.concat([window(first + i, 1, rows=34).assign(level=x) for i, x in enumerate(levels)])
+
+    reference = level(0, [10.1, *np.round(np.random.default_rng(6).uniform(10, 25, 26), 1), 25.1])
+    moving, resting = level(28, [12.05, 15.05, 11.05]), level(28, [12.05, 15.05, 15.05, 15.05, 15.05, 15.05])
+
+    def judged(current: pd.DataFrame) -> Finding:
+        settings = DiagnosisConfig()
+        found = data_breaks(reference, current, columns=["level"], segments=[], settings=settings)
+        return of(found, "staleness", "level")
+
+    assert judged(moving).state == "PASS"
+    found = judged(resting)
+    assert (found.state, found.partitions) == ("FAIL", tuple(key(day) for day in range(30, 34)))
+    assert found.detail == (
+        f"one number, 15.1, stays from the day before {key(30)} on; of the earlier days 0% repeat one"
+    )
+
+
 def test_the_day_before_the_first_is_the_last_of_those_right_before_not_of_a_reference_of_long_ago() -> None:
     reference, recent, now = window(0, 28), window(60, 7), window(67, 7)
 

@@ -3,7 +3,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from ml_platform.monitoring.repeats import OF_A_SEGMENT, OF_ALL, DayNumbers, stale, stuck
+from ml_platform.monitoring.repeats import OF_A_SEGMENT, OF_ALL, DayNumbers, at_rest, stale, stuck
 
 
 def numbers(days: list[list[float]]) -> DayNumbers:
@@ -66,3 +66,58 @@ def test_days_with_too_few_rows_are_not_judged() -> None:
     past, now = numbers(plans(3)), numbers([[7.0] * 150, *plans(1, seed=1)])
     assert stuck(past, now).days.tolist() == [True, False]
     assert not stuck(past, now, np.array([False, True])).days.any()
+
+
+def mild(count: int, step: float = 0.1, seed: int = 0) -> list[list[float]]:
+    """One number a day, in steps, near that of the day before."""
+    rng = np.random.default_rng(seed)
+    level, found = 0.0, []
+    for _ in range(count):
+        level = 0.8 * level + rng.normal(0, 2.4)
+        found.append([round(round((12 + level) / step) * step, 6)])
+    return found
+
+
+def resting(past: list[list[float]], now: list[list[float]]) -> list[bool]:
+    return at_rest(numbers(past), numbers(now)).days.tolist()
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_a_column_of_one_number_a_day_that_stays_is_stuck(rows: int) -> None:
+    days = [day * rows for day in mild(36)]
+    past, last = days[:35], [sorted(d[0] for d in days)[18]] * rows
+    assert resting(past, [days[35], last, last, last, last]) == [False] * 5, "three repeats may be chance"
+    assert resting(past, [days[35], last, last, last, last, last]) == [False] * 2 + [True] * 4
+    assert resting([*past, last], [last] * 4) == [True] * 4, "from the day before the first one on"
+    assert resting(past, [last] * 6 + [days[35]]) == [False] * 7, "it moves again"
+    assert resting(past, [last] * 3 + [[]] + [last] * 3) == [False] + [True] * 2 + [False] + [True] * 3
+
+
+def test_coarse_numbers_must_stay_for_longer() -> None:
+    days = mild(35, step=1.0)
+    middle = [sorted(d[0] for d in days)[18]]
+    assert not any(resting(days, [middle] * 5))
+    assert all(resting([*days, middle], [middle] * 9))
+
+
+def test_what_rests_by_nature_is_not_stuck() -> None:
+    rng = np.random.default_rng(4)
+    showers = [[round(float(rng.gamma(1, 5)), 1)] for _ in range(35)]
+    assert not any(resting(showers, [[0.0]] * 7)), "no rain, though none of the days before was dry"
+    assert not any(resting(showers, [[60.0]] * 7)), "a gauge that is full"
+    assert any(resting(showers, [[4.05]] * 7)), "and yet a rain of 4.05 mm on each of seven days"
+    price = [[float(i // 4)] for i in range(35)]
+    assert not any(resting(price, [[5.5]] * 7)), "a price of some days"
+    short, nothing = mild(4), [[np.nan]] * 3
+    assert not any(resting(short, [[12.0]] * 7)), "nobody knows yet what it does"
+    for past, now in ((nothing, short), (short, nothing), (nothing, nothing)):
+        assert not any(resting(past, now))
+
+
+@pytest.mark.parametrize("step", [0.1, 0.5, 1.0])
+def test_ten_years_of_one_number_a_day_raise_no_alarm(step: float) -> None:
+    days = mild(3650, step, seed=7)
+    wet = np.random.default_rng(8).random(3650) < 0.4
+    rain = [[d[0] if w else 0.0] for d, w in zip(mild(3650, step, seed=9), wet, strict=True)]
+    for series in (days, rain):
+        assert not any(any(resting(series[i : i + 35], series[i + 35 : i + 42])) for i in range(0, 3600, 3))
