@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from ml_platform.errors import ConfigError, NotFoundError
 from ml_platform.ingestion.code import package_of
+from ml_platform.lifecycle.drills.own_code import guarded, own_code
 from ml_platform.lifecycle.platform import Target
 from ml_platform.strict import Strict
 
@@ -157,7 +158,7 @@ def drill_map(target: Target) -> DrillMap:
     """The use case's own map; without one, what follows from its settings, contracts and SQL.
 
     Raises:
-        ConfigError: Its own is malformed.
+        ConfigError: Its own is malformed, fails, or ends its process; so do its functions.
     """
     use_case = target.use_case
     file = use_case.folder / "drills.py"
@@ -166,12 +167,17 @@ def drill_map(target: Target) -> DrillMap:
         from ml_platform.lifecycle.drills.default_map import default_map
 
         return default_map(target)
-    module = importlib.import_module(f"{package_of(use_case.folder.resolve())}.drills")
+    with own_code(file, "the use case's drills.py"):
+        module = importlib.import_module(f"{package_of(use_case.folder.resolve())}.drills")
     values: Any = getattr(module, "DRILLS", None)
     try:
-        return DrillMap.model_validate(values)
+        mapped = DrillMap.model_validate(values)
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise ConfigError(
             f"DRILLS is malformed: {problems}", where=str(file), fix="correct the keys"
         ) from error
+    functions = {n: f for n in ("positive", "flip", "shift") if (f := getattr(mapped, n)) is not None}
+    return mapped.model_copy(
+        update={n: guarded(f, file, f"'{n}' of the use case's drills.py") for n, f in functions.items()}
+    )

@@ -19,9 +19,11 @@ from typing import Any
 
 from ml_platform.config import load_use_case
 from ml_platform.errors import ConfigError, NotFoundError, NotReadyError
+from ml_platform.ingestion.unending import kept_running
 from ml_platform.lifecycle.drills.incidents import SCENARIOS
 from ml_platform.lifecycle.drills.judging import DayTold, Result, Settings, is_wrong, judged, told_of
 from ml_platform.lifecycle.drills.mapping import DrillMap, drill_map
+from ml_platform.lifecycle.drills.own_code import own_code
 from ml_platform.lifecycle.drills.sandbox import (
     Prefix,
     default_onset,
@@ -56,12 +58,8 @@ def scenarios_of(file: Path | None = None) -> dict[str, type[Scenario]]:
         raise ConfigError("this is no file of scenarios", where=str(file), fix="name a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    try:
+    with own_code(file, "the import of the scenarios"):
         spec.loader.exec_module(module)
-    except Exception as error:
-        raise ConfigError(
-            f"the scenarios cannot be imported: {type(error).__name__}: {error}", where=str(file)
-        ) from error
     own = [
         c
         for c in vars(module).values()
@@ -301,7 +299,7 @@ def _days(
     told: list[DayTold] = []
     days: list[Day] = []
     try:
-        with platform.keeping_feeds():
+        with kept_running(), platform.keeping_feeds():
             for key in use_case.scheme.keys(context.onset, last):
                 now = use_case.cutoff(key)
                 ingest(platform, use_case, [key], now)
@@ -316,7 +314,7 @@ def _days(
                     break
                 if is_wrong(scenario, told[-1]):
                     break
-    except Exception as error:  # a stage that fails is a result: the drill prints it as wrong
+    except (Exception, SystemExit) as error:  # a stage that fails is a result: the drill prints it as wrong
         return told, days, f"{type(error).__name__}: {error}"
     finally:
         platform.ledger.engine.dispose()

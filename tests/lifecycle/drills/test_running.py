@@ -172,6 +172,26 @@ def test_a_stage_that_fails_is_a_wrong_drill(prefix: Prefix) -> None:
     assert "no such table" in result.error
 
 
+@pytest.mark.parametrize("end", ["sys.exit(0)", "os._exit(0)"])
+def test_code_of_a_person_does_not_end_a_drill_as_if_all_had_gone_well(
+    prefix: Prefix, tmp_path: Path, end: str
+) -> None:
+    class Ended(Scenario):
+        name, cause, right = "ended", "none", PATIENCE
+
+        def feed(self, name: str, table: pa.Table, partition: str, context: DrillContext) -> pa.Table:
+            exec(f"import os, sys; {end}")
+            return table
+
+    assert "Exit: " in (result := played(prefix, Ended())).error or "os._exit(0)" in result.error
+    assert not result.right
+    file = tmp_path / "ending.py"
+    file.write_text(f"import os, sys\n{end}\n")
+    with pytest.raises(ConfigError, match="import of the scenarios fails") as told:
+        scenarios_of(file)
+    assert told.value.where == f"{file}:2"
+
+
 @pytest.mark.parametrize("name", list(scenarios_of()))
 def test_every_severity_is_told_in_both_units(prefix: Prefix, name: str) -> None:
     target = library()
@@ -247,7 +267,7 @@ def test_names_files_and_onsets_that_cannot_be(tmp_path: Path, prefix: Prefix) -
     with pytest.raises(ConfigError, match="defines no scenario"):
         scenarios_of(empty)
     empty.write_text("import nothing_of_the_kind\n")
-    with pytest.raises(ConfigError, match="cannot be imported"):
+    with pytest.raises(ConfigError, match="import of the scenarios fails"):
         scenarios_of(empty)
     target = library()
     with pytest.raises(NotReadyError, match="first partition served"):

@@ -204,3 +204,21 @@ def test_a_wrong_map_says_so(own_use_case: Path) -> None:
     (own_use_case / "drills.py").write_text("DRILLS = {'unti': 1}\n")
     with pytest.raises(ConfigError, match="unti"):
         drill_map(Target(use_case, use_case.config.models[0]))
+
+
+@pytest.mark.parametrize("end", ["sys.exit(0)", "os._exit(0)", "1 / 0"])
+def test_a_map_whose_code_ends_the_process_says_where(own_use_case: Path, end: str) -> None:
+    use_case = load_use_case(own_use_case / "use_case.yaml")
+    target, file = Target(use_case, use_case.config.models[0]), own_use_case / "drills.py"
+    sound = file.read_text()
+    lines = sound.count("\n")
+    file.write_text(f"{sound}import os, sys\n{end}\n")
+    with pytest.raises(ConfigError, match=r"the use case's drills\.py fails") as told:
+        drill_map(target)
+    assert told.value.where == f"{file}:{lines + 2}" and told.value.fix
+    file.write_text(f"{sound}import os, sys\ndef ends(*_):\n    {end}\n\nDRILLS['positive'] = ends\n")
+    mapped = drill_map(target)
+    assert mapped.positive is not None
+    with pytest.raises(ConfigError, match="'positive' of the use case's") as told:
+        mapped.positive(pa.table({}))
+    assert told.value.where == f"{file}:{lines + 3}"
