@@ -20,6 +20,32 @@ _MOST = 0.5
 """A column is offered where at least this share of the rows is known by it when their partition begins."""
 
 
+def look_at_cutoff(
+    profile: FileProfile,
+    roles: Roles,
+    wishes: Wishes,
+    scheme: PartitionScheme,
+    keys: pd.Series,
+    known: pd.Series,
+    label: Label,
+) -> tuple[ColumnProfile | None, float, list[Remark]]:
+    """Whether rows and labels fit the instant at which partitions are scored.
+
+    Returns:
+        The column to offer, the share of the rows that are known at their cutoff, and remarks.
+    """
+    by = roles.row_known_at
+    if by is None:
+        better = offered(profile, roles, wishes, scheme, keys, known, label)
+        return better, 1.0, list(early_labels(scheme, keys, known, label, None, better))
+    share = float(seen(profile, by, wishes, edges_of(scheme, keys, begin=True)).mean())
+    remarks = [
+        *about_rows(profile, by, wishes, scheme, keys),
+        *early_labels(scheme, keys, known, label, by, None),
+    ]
+    return None, share, remarks
+
+
 def edges_of(scheme: PartitionScheme, keys: pd.Series, *, begin: bool) -> pd.Series:
     """For each row the instant at which its partition begins, or ends: its cutoff."""
     found = {k: scheme.partition(k) for k in keys.unique()}

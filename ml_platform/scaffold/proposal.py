@@ -141,14 +141,8 @@ def propose(profile: FileProfile, wishes: Wishes) -> Proposal:
         remarks.append(_assumed_delay(delay, roles.label, wishes))
     keys = pd.Series([scheme.key_at(e) for e in events])
     remarks += _repeated(profile, roles, scheme, keys, events)
-    better, scored = None, 1.0
-    if roles.row_known_at is None:
-        better = beforehand.offered(profile, roles, wishes, scheme, keys, known, label)
-    else:
-        remarks += beforehand.about_rows(profile, roles.row_known_at, wishes, scheme, keys)
-        begins = beforehand.edges_of(scheme, keys, begin=True)
-        scored = float(beforehand.seen(profile, roles.row_known_at, wishes, begins).mean())
-    remarks += beforehand.early_labels(scheme, keys, known, label, roles.row_known_at, better)
+    better, scored, said = beforehand.look_at_cutoff(profile, roles, wishes, scheme, keys, known, label)
+    remarks += said
     remarks += _holes(scheme, events)
     others = _others(profile, roles)
     frame = _frame(profile, others, wishes)
