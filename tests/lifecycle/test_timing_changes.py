@@ -9,6 +9,7 @@ from library import FIRST_WEEK, SERVED, Library, open_library
 from ml_platform.errors import NotReadyError
 from ml_platform.lifecycle import training_data
 from ml_platform.lifecycle.agenda import predictions_asset
+from ml_platform.lifecycle.guard.parity import parity
 from ml_platform.lifecycle.homes import copy_home
 from ml_platform.lifecycle.timing import views_timing
 from ml_platform.lifecycle.timing_changes import TimingChange, timing_changes, timing_remarks
@@ -156,6 +157,9 @@ def test_another_cutoff_is_told_and_what_was_served_stays(
     assert change.differences == (f"cutoff, for example of {SERVED[0]}: 2020-08-30 20:00 → 2020-08-29 20:00",)
     with pytest.raises(NotReadyError, match="built under another cutoff or known_at"):
         training_data.build(after.platform, after.target, after.now)
+
+    with pytest.raises(NotReadyError, match="nothing has been served yet under today's cutoff"):
+        parity(after.platform, after.target, after.now)
 
     weeks = after.weeks(FIRST_WEEK, SERVED[-1])
     after.build("features", weeks)

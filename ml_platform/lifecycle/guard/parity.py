@@ -19,14 +19,18 @@ def parity(platform: Platform, target: Target, as_of: datetime) -> SkewReport:
     """Features as served against the same features rebuilt from what was known at their cutoffs.
 
     Raises:
-        NotReadyError: Nothing has been served.
+        NotReadyError: Nothing has been served, or nothing under today's cutoff and known_at.
     """
     promotion = promotions.require_champion(platform.ledger, target.key, as_of)
     live = Live(platform, target, as_of, promotion)
-    keys = list(live.heads)[-target.model.diagnosis.covariate_partitions :]
+    keys = [k for k in live.heads if live.served_as_now(k)][-target.model.diagnosis.covariate_partitions :]
     served = live.served(keys)
     if served is None:
-        raise NotReadyError("nothing has been served yet", where=target.key, fix="score a partition first")
+        raise NotReadyError(
+            "nothing has been served yet under today's cutoff and known_at",
+            where=target.key,
+            fix="score a partition first",
+        )
     rebuilt = views.compute(platform, target.use_case, "features", keys, as_of)
     return serving_skew(
         served.to_pandas(),

@@ -49,6 +49,7 @@ def _skew(target: Target) -> AssetsDefinition:
         "known then: batch and serving parity, per feature.",
     )
     def skew(context: AssetExecutionContext, platform: PlatformResource) -> Iterator[Any]:
+        from ml_platform.errors import NotReadyError
         from ml_platform.lifecycle.agenda import left_out
         from ml_platform.lifecycle.guard.parity import parity
 
@@ -57,7 +58,11 @@ def _skew(target: Target) -> AssetsDefinition:
         if reason:
             yield from partial.left_out(context, reason, checks=["served_equals_rebuilt"])
             return
-        report = parity(stores, target, as_of(context, stores, target.use_case))
+        try:
+            report = parity(stores, target, as_of(context, stores, target.use_case))
+        except NotReadyError as error:  # all that was served is of another cutoff than today's
+            yield from partial.left_out(context, error.what, checks=["served_equals_rebuilt"])
+            return
         worst = min(report.parity, key=lambda n: report.parity[n], default="")
         yield MaterializeResult(
             metadata={
