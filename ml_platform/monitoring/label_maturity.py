@@ -224,10 +224,14 @@ def _cohort(key: str, rows: LabelAges, law: ArrivalLaw, as_of: datetime, setting
 
 
 def _asked(law: ArrivalLaw, rows: int, settings: DiagnosisConfig) -> float:
-    """Least share known of a complete cohort; where not every label ever comes, chance is allowed for."""
-    ever = law.ultimate
-    by_chance = stats.binom.isf(_CHANCE, rows, 1 - ever) / rows if ever < 1 else 0.0
-    return settings.mature_share * ever - max(0.0, by_chance - (1 - ever))
+    """Least share known of a complete cohort; chance is allowed for, because not every label ever comes.
+
+    That none of a thousand aged ones is missing does not say that none ever will be (rule of succession): one
+    of eighteen would otherwise make a day overdue for as long as it is looked at.
+    """
+    never = max(1 - law.ultimate, 1 / (sum(law.rows) + 2))
+    by_chance = float(stats.binom.isf(_CHANCE, rows, never)) / rows
+    return settings.mature_share * law.ultimate - max(0.0, by_chance - never)
 
 
 def _may_be_weighted(

@@ -167,7 +167,10 @@ def test_rare_labels_that_never_come_make_no_small_cohort_overdue() -> None:
     assert ultimate(800, dict.fromkeys(range(21), 160)) == pytest.approx(0.85), "large ones stand alone"
     law = replace(judged(parcels()).law, ultimate=ever)
     assert 24 / 30 < _asked(law, 30, SETTINGS) <= 28 / 30 < 0.95
-    assert _asked(replace(law, ultimate=1.0), 30, SETTINGS) == 0.95
+    complete = replace(law, ultimate=1.0)
+    assert _asked(replace(complete, rows=(10**6, 10**6)), 30, SETTINGS) == 0.95
+    assert 16 / 18 < _asked(replace(complete, rows=(700, 500)), 18, SETTINGS) < 17 / 18, "one may be missing"
+    assert _asked(replace(complete, rows=(700, 500)), 1000, SETTINGS) > 0.945, "of many it is no excuse"
 
 
 def test_labels_that_never_come_are_not_waited_for() -> None:
