@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -163,6 +163,9 @@ def replay(
     withdrawn = _withdraw(platform, use_case, config, sorted(chosen & older), now)
     deliveries = _last_deliveries(platform, feed, chosen)
     report = judge(platform, use_case, config, deliveries, dict.fromkeys(chosen, now), now)
+    _settle_emptied(
+        platform, use_case, feed, older & {p.partition for p in report.partitions} - {*report.held}, now
+    )
     newly = tuple(p for p in report.held if p not in held_before)
     return ReplayReport(**vars(report) | {"withdrawn": withdrawn, "newly_held": newly})
 
@@ -212,6 +215,24 @@ def _withdraw(
         count += refused.num_rows
     platform.ledger.publish(items, now)
     return count
+
+
+def _settle_emptied(
+    platform: Platform, use_case: UseCase, feed: str, keys: Collection[str], now: datetime
+) -> None:
+    """Of partitions that lost all rows, say that today's contract has judged them: nothing else does.
+
+    After their rows are in quarantine, so that a replay that was cut off before chooses them again.
+    """
+    digest = contract_of(use_case, feed).digest
+    heads = platform.ledger.heads(accepted_asset(feed), keys)
+    items = [
+        NewPublication(h.asset, k, h.digest, h.rows, h.details | {"contract": digest, "rows": 0}, h.id)
+        for k, h in heads.items()
+        if h.details.get("contract", digest) != digest
+    ]
+    if items:
+        platform.ledger.publish(items, now)
 
 
 def _last_deliveries(platform: Platform, feed: str, partitions: set[str]) -> dict[str, Delivery]:

@@ -171,6 +171,19 @@ def test_what_another_contract_accepted_is_judged_again_and_withdrawn_from_now_o
     assert quarantine.replay(library.platform, "loans", accepted=True).withdrawn == 0
 
 
+def test_a_partition_that_loses_all_rows_is_not_told_again(library: Library, own_use_case: Path) -> None:
+    contract = own_use_case / "contracts" / "loans.yaml"
+    contract.write_text(contract.read_text().replace("max_value: 2000", "max_value: 1"))
+    library.advance()
+    assert contract_changes(library.platform, library.use_case) != []
+
+    report = quarantine.replay(library.platform, "loans", accepted=True)
+
+    assert report.withdrawn > 0 and report.total("accepted") == 0
+    assert contract_changes(library.platform, library.use_case) == []
+    assert sum(s.rows for s in quarantine.summary(library.platform, "loans")) == report.total("landed")
+
+
 def test_the_first_load_that_is_let_in_is_a_first_load(fresh: Library, own_use_case: Path) -> None:
     """A contract that held all of it back was wrong from the start, and nobody has seen a row."""
     contract = own_use_case / "contracts" / "loans.yaml"
