@@ -371,7 +371,8 @@ def _early(use_case: UseCase, model: ModelConfig, truth: pa.Table) -> Iterator[R
             "error" if early > 0.5 else "warning",
             f"{shown} of the labels are known before the cutoff: nothing is left to predict in them",
             f"{use_case.folder / 'use_case.yaml'}: cutoff, and known_at of the label's feed",
-            "score earlier or in narrower partitions, or correct known_at",
+            "score earlier or in narrower partitions, correct known_at, or leave rows whose outcome is "
+            "known at the cutoff out in the SQL of the entities",
         )
 
 

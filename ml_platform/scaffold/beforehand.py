@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,23 @@ _MOST = 0.5
 """A column is offered where at least this share of the rows is known by it when their partition begins."""
 
 
+@dataclass(frozen=True)
+class AtCutoff:
+    """What of a file is known when its partitions are scored.
+
+    Attributes:
+        offered: Column by which rows are known beforehand, not named, that would mend early labels.
+        rows: Share of the rows that are known by then.
+        labels: Share of the labels that are known by then: their rows are not scored.
+        remarks: What there is to say of it.
+    """
+
+    offered: ColumnProfile | None
+    rows: float
+    labels: float
+    remarks: tuple[Remark, ...]
+
+
 def look_at_cutoff(
     profile: FileProfile,
     roles: Roles,
@@ -28,22 +46,21 @@ def look_at_cutoff(
     keys: pd.Series,
     known: pd.Series,
     label: Label,
-) -> tuple[ColumnProfile | None, float, list[Remark]]:
-    """Whether rows and labels fit the instant at which partitions are scored.
-
-    Returns:
-        The column to offer, the share of the rows that are known at their cutoff, and remarks.
-    """
+) -> AtCutoff:
+    """Whether rows and labels fit the instant at which partitions are scored."""
     by = roles.row_known_at
+    labels = _share(
+        known_early(keys, known, label, edges_of(scheme, keys, begin=by is not None)), known, label
+    )
     if by is None:
         better = offered(profile, roles, wishes, scheme, keys, known, label)
-        return better, 1.0, list(early_labels(scheme, keys, known, label, None, better))
+        return AtCutoff(better, 1.0, labels, tuple(early_labels(scheme, keys, known, label, None, better)))
     share = float(seen(profile, by, wishes, edges_of(scheme, keys, begin=True)).mean())
     remarks = [
         *about_rows(profile, by, wishes, scheme, keys),
         *early_labels(scheme, keys, known, label, by, None),
     ]
-    return None, share, remarks
+    return AtCutoff(None, share, labels, tuple(remarks))
 
 
 def edges_of(scheme: PartitionScheme, keys: pd.Series, *, begin: bool) -> pd.Series:
@@ -74,13 +91,13 @@ def offered(
 ) -> ColumnProfile | None:
     """The column that says when rows were known beforehand, where labels are known too early without it.
 
-    By it most rows are known when their partition begins, and no more labels than a window may have.
+    By it most rows are known when their partition begins, and less than half as many labels as at its end.
     """
-    limit = DiagnosisConfig().mismatch_share
     ends, begins = (edges_of(scheme, keys, begin=b) for b in (False, True))
-    if _share(known_early(keys, known, label, ends), known, label) <= limit:
+    at_end = _share(known_early(keys, known, label, ends), known, label)
+    if at_end <= DiagnosisConfig().mismatch_share:
         return None
-    if _share(known_early(keys, known, label, begins), known, label) > limit:
+    if _share(known_early(keys, known, label, begins), known, label) > at_end / 2:
         return None
     taken = {c.name for c in (*roles.entity, roles.time, roles.label, roles.known_at) if c}
     found = []
@@ -134,7 +151,7 @@ def early_labels(
         for i in first_rows(is_early)
     )
     where = f"column '{label.column.source}', for example {examples}"
-    instead = ""
+    instead, narrower = "", "take a narrower --width" if row_known_at is None else ""
     if better is not None:
         instead = (
             f"where '{better.source}' says when a row was known, say {FLAG} {better.name}: each "
@@ -146,18 +163,15 @@ def early_labels(
             f"{early:.0%} of the labels are known before the cutoff (the {edge} of their {scheme.width} "
             "partition): there is nothing left to predict",
             where,
-            f"{instead}take a narrower --width, or correct --known-at or --label-delay",
+            f"{instead}{narrower}{', or ' if narrower else ''}correct --known-at or --label-delay",
         )
-    elif early > (limit := DiagnosisConfig().mismatch_share):
+    elif early:
         yield Remark(
-            "warning",
-            f"{early:.1%} of the labels are known before the cutoff: predictions of them are worth nothing, "
-            f"and where they are more than {limit:.0%} of a window (diagnosis: mismatch_share), the verdict "
-            "is fix_data",
+            "warning" if early > DiagnosisConfig().mismatch_share else "note",
+            f"{early:.1%} of the labels are known before the cutoff (the {edge} of their {scheme.width} "
+            "partition): nothing is left to predict of such rows, so the SQL of the entities leaves them out",
             where,
-            f"{instead}take a narrower --width, or leave such rows out of the file: they are known by the "
-            f"{edge} of the "
-            f"{scheme.width} partition of their event",
+            f"{instead}{narrower}",
         )
 
 

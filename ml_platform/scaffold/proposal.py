@@ -46,8 +46,7 @@ class Proposal:
         times_of_day: Whether events happen at different hours.
         weekdays: Whether events happen on different days of the week.
         remarks: Warnings and notes.
-        scored_share: Share of the rows that are known at the cutoff of their partition.
-        offered: Column by which rows are known beforehand, not named, that would mend early labels.
+        at_cutoff: What of the file is known when its partitions are scored.
     """
 
     wishes: Wishes
@@ -65,8 +64,7 @@ class Proposal:
     times_of_day: bool
     weekdays: bool
     remarks: tuple[Remark, ...]
-    scored_share: float = 1.0
-    offered: ColumnProfile | None = None
+    at_cutoff: beforehand.AtCutoff
 
     @property
     def inputs(self) -> list[ColumnProfile]:
@@ -84,7 +82,8 @@ class Proposal:
     def median_rows(self) -> int:
         """Rows of a usual partition."""
         keys = len(self.scheme.keys(self.scheme.first_key, self.scheme.last_key or ""))
-        return max(1, round(int(self.profile.table.num_rows) * self.scored_share / keys))
+        scored = self.at_cutoff.rows * (1 - self.at_cutoff.labels)
+        return max(1, round(int(self.profile.table.num_rows) * scored / keys))
 
 
 class Refusal(ConfigError):
@@ -141,8 +140,8 @@ def propose(profile: FileProfile, wishes: Wishes) -> Proposal:
         remarks.append(_assumed_delay(delay, roles.label, wishes))
     keys = pd.Series([scheme.key_at(e) for e in events])
     remarks += _repeated(profile, roles, scheme, keys, events)
-    better, scored, said = beforehand.look_at_cutoff(profile, roles, wishes, scheme, keys, known, label)
-    remarks += said
+    at_cutoff = beforehand.look_at_cutoff(profile, roles, wishes, scheme, keys, known, label)
+    remarks += at_cutoff.remarks
     remarks += _holes(scheme, events)
     others = _others(profile, roles)
     frame = _frame(profile, others, wishes)
@@ -178,8 +177,7 @@ def propose(profile: FileProfile, wishes: Wishes) -> Proposal:
         times_of_day=bool(local.dt.hour.nunique() > 1),
         weekdays=bool(local.dt.weekday.nunique() > 1),
         remarks=tuple(remarks),
-        scored_share=scored,
-        offered=better,
+        at_cutoff=at_cutoff,
     )
 
 

@@ -102,11 +102,11 @@ def _cutoff(p: Proposal) -> str:
         "# A row is known when it happens, so a partition is scored once it is over. For what is known beforehand (a booking,\n"
         "# a plan) say 'of: start', give the rows a known_at of their own, and let demo begin to serve a partition later.\n"
     )
-    if p.offered is not None:
-        name = p.offered.name
+    if p.at_cutoff.offered is not None:
+        name = p.at_cutoff.offered.name
         later = p.scheme.shift(p.windows.served[0], 1)
         told += (
-            f"# '{p.offered.source}' may say when a row was known. Then take these lines, each in its place (`use-case new` writes\n"
+            f"# '{p.at_cutoff.offered.source}' may say when a row was known. Then take these lines, each in its place (`use-case new` writes\n"
             f"# them with --row-known-at {name}); fewer labels are known before their prediction:\n"
             "#   cutoff: {of: start}\n"
             f"#   in the feed {records(p)}, with {name} in its columns and its contract:\n"

@@ -109,7 +109,17 @@ def _entities(p: Proposal) -> str:
     keys = [c.name for c in p.roles.entity]
     columns = [*keys, *(f.column.name for f in p.used if f.column.name not in keys)]
     listed = ",\n    ".join(f"r.{quoted(c)}" for c in columns)
-    return f"""-- One row for each row of {records(p)} that could be seen at its partition's cutoff.
+    told, left_out = "", ""
+    if p.at_cutoff.labels:
+        told = "\n-- Those whose outcome is known by then, too, are left out: nothing is left to predict."
+        same = "\n    and ".join(f"k.{quoted(c)} = r.{quoted(c)}" for c in keys)
+        left_out = f"""left join {{{{ source('lake', 'feed_{outcomes(p)}') }}}} as k
+    on k.partition_key = c.partition_key
+    and {same}
+    and k.visible_from <= c.cutoff and c.cutoff < k.visible_to
+where k.partition_key is null
+"""
+    return f"""-- One row for each row of {records(p)} that could be seen at its partition's cutoff.{told}
 select
     c.partition_key,
     r.{quoted(p.roles.time.name)} as event_time,
@@ -119,7 +129,7 @@ from {{{{ source('lake', 'cutoffs') }}}} as c
 join {{{{ source('lake', 'feed_{records(p)}') }}}} as r
     on r.partition_key = c.partition_key
     and r.visible_from <= c.cutoff and c.cutoff < r.visible_to
-"""
+{left_out}"""
 
 
 def _features(p: Proposal) -> str:

@@ -21,7 +21,7 @@ from .boilers import HEADER, rows
 from .living import live
 
 
-def ordered(tmp_path: Path, *, hours_ahead: int = 30, lacking: bool = False) -> Path:
+def ordered(tmp_path: Path, *, hours_ahead: int = 30, lacking: bool = False, called_off: int = 0) -> Path:
     """Inspections that were ordered a day or so before, and whose result mostly comes on the same day."""
     file = tmp_path / "inspections.csv"
     with file.open("w", newline="") as out:
@@ -34,6 +34,8 @@ def ordered(tmp_path: Path, *, hours_ahead: int = 30, lacking: bool = False) -> 
                 row["ordered at"] = ""
             if number % 3 == 0:
                 row["failure known at"] = (moment + dt.timedelta(hours=3)).isoformat(sep=" ")
+            if called_off and number % called_off == 0:
+                row["failure known at"] = (moment - dt.timedelta(hours=26)).isoformat(sep=" ")
             writer.writerow(row)
     return file
 
@@ -67,7 +69,7 @@ def test_the_column_that_mends_early_labels_is_offered(tmp_path: Path) -> None:
 @pytest.mark.parametrize("hours_ahead", [1, -2])
 def test_a_column_that_tells_rows_too_late_is_not_offered(tmp_path: Path, hours_ahead: int) -> None:
     p = proposed(ordered(tmp_path, hours_ahead=hours_ahead))
-    assert p.offered is None
+    assert p.at_cutoff.offered is None
     assert "row-known-at" not in use_case_yaml(p, tmp_path / "boilers")
 
 
@@ -109,6 +111,20 @@ def test_with_a_terminal_it_asks_when_a_row_was_known(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert "When was a row itself known?" in result.output
     assert load_use_case(into / "boilers" / "use_case.yaml").config.cutoff.of == "start"
+
+
+@pytest.mark.slow
+def test_rows_whose_outcome_is_known_at_the_cutoff_are_not_scored(tmp_path: Path, unchecked: None) -> None:
+    """Some inspections are called off beforehand; they would be labels that were known when predicted."""
+    p = proposed(ordered(tmp_path, called_off=7), row_known_at="ordered at")
+    (told,) = (r for r in p.remarks if "known before the cutoff" in r.what)
+    assert told.what.startswith("14.3% of the labels") and "leaves them out" in told.what
+    folder = write_use_case(p, tmp_path / "use_cases")
+    platform, target, days = live(folder, tmp_path / "home", 2)
+    served = predictions(platform, target, [d.partition for d in days])
+    assert served is not None and 0 < served.num_rows < 2 * 25 * 6 / 7 + 8
+    steps = {s.name: s for s in days[-1].diagnosed.diagnosis.steps}
+    assert steps["contract"].state == "PASS", steps["contract"].reason
 
 
 def test_rows_that_do_not_say_when_they_were_known_are_refused(tmp_path: Path) -> None:

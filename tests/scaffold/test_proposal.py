@@ -18,7 +18,7 @@ from ml_platform.scaffold.proposal import Proposal, Refusal, propose
 from ml_platform.scaffold.readme import readme
 from ml_platform.scaffold.roles import Wishes
 from ml_platform.scaffold.settings import use_case_yaml
-from ml_platform.scaffold.sql import calendar
+from ml_platform.scaffold.sql import calendar, dbt_files
 
 from . import boilers
 from .boilers import Row, rows, write
@@ -346,7 +346,10 @@ def test_labels_known_before_the_cutoff_are_named_with_their_rows(tmp_path: Path
     (told,) = [r for r in p.remarks if "known before the cutoff" in r.what]
     assert told.level == "warning" and told.what.startswith("10.0% of the labels")
     assert "for example row 4, known at 2023-01-" in told.where and "; row 14, known at" in told.where
-    assert "of the daily partition" in told.fix
+    assert "the end of their daily partition" in told.what and "narrower --width" in told.fix
+    sql = dbt_files(p)["dbt/models/boilers_entities.sql"]
+    assert "left join {{ source('lake', 'feed_boilers_outcomes') }} as k" in sql
+    assert p.median_rows == round(0.9 * proposed(write(tmp_path / "others.csv", GOOD)).median_rows)
 
 
 @pytest.mark.parametrize(("times", "told"), [(1, "once"), (4, "4 times"), (5, ""), (30, "")])
