@@ -185,7 +185,7 @@ def draw_promotions(axis: Axes, promotions: Sequence[Promotion], keys: Sequence[
         late = x > (1 - _LABEL_SHARE) * len(keys)  # its name would leave the chart
         axis.annotate(
             f"{promotion.text} ▲" if late else f"▲ {promotion.text}",
-            (x, 0.965 - 0.05 * (line % 4)),
+            (x, 0.965 - 0.05 * (line % 8)),
             xycoords=("data", "axes fraction"),
             xytext=(-4 if late else 4, 0),
             textcoords="offset points",

@@ -115,6 +115,22 @@ def test_a_champion_from_before_a_feature_was_added_is_watched_in_those_it_has(w
     assert {n: f.state for n, f in now.findings.items()} == {n: f.state for n, f in then.findings.items()}
 
 
+def test_weeks_that_were_served_before_a_feature_was_added_are_no_fault_of_it(watched: Library) -> None:
+    """The champion has learned it since; what a model before it served lacks the column."""
+    asset, platform = f"{watched.target.key}/predictions", watched.platform
+    before = gather(platform, watched.target, watched.now).evidence
+    heads = platform.ledger.heads(asset, LATER[:2])
+    items = []
+    for week, head in heads.items():
+        table = read_table(platform.lake.get(head.digest)).drop_columns(["pages"])
+        digest = platform.lake.put(write_table(table))
+        items.append(NewPublication(asset, week, digest, table.num_rows, head.details, head.id))
+    platform.ledger.publish(items, watched.now)
+    after = gather(platform, watched.target, watched.now).evidence
+    for step in ("contract", "units", "skew"):
+        assert after.of(step).state == before.of(step).state == "PASS", step
+
+
 def test_a_sound_model_does_not_drift(watched: Library) -> None:
     view = monitors.drifting(watched.platform, watched.target, watched.now)
     assert view.report.current == tuple(LATER[1:]) and len(view.report.reference) == 26

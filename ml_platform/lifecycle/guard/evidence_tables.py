@@ -84,18 +84,22 @@ class Tables:
     def window_keys(self) -> list[str]:
         """The last served partitions, but for those that are known to have been broken.
 
-        What was served under another cutoff or known_at cannot be held against what today's rebuild.
+        What was served under another cutoff or known_at cannot be held against what today's rebuild, nor by a
+        model from before a feature was added against a reference that has it.
         """
         over = {*self.fixed, *cleared_partitions(self.platform, self.target, self.live.as_of)}
         last = list(self.live.heads)[-self.settings.covariate_partitions :]
-        return [k for k in last if k not in over and self.live.served_as_now(k)]
+        return [k for k in last if k not in over and self.live.served_as_now(k) and self._told(k)]
+
+    def _told(self, key: str) -> bool:
+        return self.live.served_with(key, self.model.feature_names)
 
     @cached_property
     def window(self) -> pd.DataFrame:
         """The last served partitions, features as served."""
         served = self.live.served(self.window_keys)
         if served is None:
-            since = " since the last incident, or under today's cutoff and known_at"
+            since = " since the last incident, or with the champion's features, cutoff and known_at"
             why = "nothing has been served" + (since if self.live.heads else "")
             raise PlatformError(why, where=self.target.key)
         frame: pd.DataFrame = served.to_pandas()
@@ -107,7 +111,8 @@ class Tables:
         first = min(self.window_keys, default=self.live.partition)
         held = ever_held(self.platform, self.target, self.live.as_of)
         keys = [k for k in self.live.heads if k < first and k not in held]
-        served = self.live.served(keys[-self.settings.covariate_partitions :])
+        keys = [k for k in keys[-self.settings.covariate_partitions :] if self._told(k)]
+        served = self.live.served(keys)
         if served is None:
             return None
         frame: pd.DataFrame = served.to_pandas()

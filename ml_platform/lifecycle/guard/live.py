@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -10,6 +10,7 @@ from functools import cached_property
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ml_platform.errors import PlatformError
 from ml_platform.lifecycle import views
 from ml_platform.lifecycle.agenda import predictions_asset
 from ml_platform.lifecycle.platform import Platform, Target
@@ -61,6 +62,17 @@ class Live:
     def served_as_now(self, key: str) -> bool:
         """Whether a partition was served under the cutoff and known_at of today's settings."""
         return is_current(self.target.use_case, key, self.heads[key].details)
+
+    def served_with(self, key: str, columns: Collection[str]) -> bool:
+        """Whether a partition was served with these features; a model of earlier settings may lack some.
+
+        Of one that cannot be read it is said where its rows are asked for.
+        """
+        try:
+            table = _PREDICTIONS.table(self.platform.lake, self.heads[key].digest)
+        except PlatformError:
+            return True
+        return set(columns) <= set(table.column_names)
 
     @cached_property
     def matured(self) -> list[str]:

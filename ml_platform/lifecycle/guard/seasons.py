@@ -153,7 +153,7 @@ def drift_of_the_season(tables: Tables, recent: Findings) -> Finding:
 def _around_a_season_ago(tables: Tables) -> list[str]:
     """Partitions around the window's a season ago whose features have all the history that they count."""
     use_case, size = tables.target.use_case, tables.settings.reference_partitions
-    scheme, last = use_case.scheme, max(tables.window_keys)
+    scheme, last = use_case.scheme, max(tables.window_keys, default=tables.live.partition)
     length = season_length(use_case, tables.settings.season_partitions)
     middle = scheme.shift(last, -length)
     first = scheme.shift(scheme.first_key, use_case.config.views.history_partitions or 0)
