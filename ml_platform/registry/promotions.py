@@ -230,16 +230,17 @@ def rollback_target(
 ) -> tuple[Promotion, Promotion]:
     """The champion in force and the promotion that a rollback would restore.
 
-    The one before the champion in force in the line of promotions: going back twice goes further back; or
-    the one with a version.
+    The champion that the one in force followed: going back twice goes further back, and what was rolled back
+    is passed over; or the one with a version, whatever became of it.
 
     Raises:
         NoChampionError: There is no champion, or none before it, or none of that version.
     """
     current = require_champion(ledger, model_key)
-    line = [p for p in history(ledger, model_key) if p.action != "rollback"]
-    position = next(i for i, p in enumerate(line) if p.version == current.version)
+    everything = history(ledger, model_key)
     if version is not None:
+        line = [p for p in everything if p.action != "rollback"]
+        position = next(i for i, p in enumerate(line) if p.version == current.version)
         named = [p for p in line[position + 1 :] if p.version == version]
         if not named:
             raise NoChampionError(
@@ -248,13 +249,19 @@ def rollback_target(
                 fix="`ml-platform champion history` shows the versions",
             )
         return current, named[0]
-    if position + 1 >= len(line):
+    followed: list[Promotion] = []
+    for each in reversed(everything):
+        if each.version not in [p.version for p in followed]:
+            followed.append(each)  # a new champion, or one that was rolled back and is named
+        while followed[-1].version != each.version:
+            followed.pop()
+    if len(followed) < 2:
         raise NoChampionError(
             f"{model_key} has no champion before the one in force",
             where="ledger",
             fix="there is nothing to go back to; train and promote another model",
         )
-    return current, line[position + 1]
+    return current, followed[-2]
 
 
 def roll_back(

@@ -198,6 +198,20 @@ def test_after_a_rollback_a_new_champion_gets_a_new_version(ledger: Ledger) -> N
     assert (third.version, in_force(ledger)) == (3, "c")
 
 
+def test_what_was_rolled_back_is_not_gone_back_to(ledger: Ledger) -> None:
+    line(ledger, "a", "b", "c")
+    assert roll_back(ledger, 3).version == 2
+    assert promote(ledger, judged(ledger, "d", "b"), 4).version == 4
+    assert roll_back(ledger, 5).version == 2, "version 3 had been rolled back"
+    when = START + timedelta(days=6)
+    assert promote(ledger, judged(ledger, "e", "b"), 6).version == 5
+    named = promotions.roll_back(ledger, KEY, as_of=when, who="ada", why="it was right", version=3)
+    assert named.version == 3, "a person may name it"
+    assert roll_back(ledger, 7).version == 5
+    assert roll_back(ledger, 8).version == 2
+    assert roll_back(ledger, 9).version == 1
+
+
 def test_a_rollback_is_one_transaction_with_what_comes_with_it(ledger: Ledger) -> None:
     line(ledger, "a", "b")
 
