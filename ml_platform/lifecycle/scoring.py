@@ -23,6 +23,7 @@ from ml_platform.lifecycle.views import compute
 from ml_platform.modeling import bundle
 from ml_platform.modeling.model import Model
 from ml_platform.monitoring.evidence import conform, prediction_schema
+from ml_platform.registry import promotions
 from ml_platform.registry.promotions import champion, require_champion
 from ml_platform.serving.records import entity_key
 from ml_platform.storage.lake import digest_of
@@ -65,7 +66,8 @@ def score(
 ) -> list[Scored]:
     """Score partitions, each with the champion and the knowledge of its own cutoff.
 
-    A partition whose cutoff is before the first promotion has no champion: it is left out and said so.
+    A partition whose cutoff is before the first promotion has no champion: it is left out and said so. One
+    that a later champion has scored, after a rollback or before its use, stays with that one.
     Where ``as_of`` is the present and the present is the first champion's promotion, it scores from there; on
     the wall clock from the newest partition with rows, of whose labels it can have seen none.
     What was scored under another cutoff or known_at than today's stays as it was served.
@@ -77,7 +79,8 @@ def score(
     """
     require_champion(platform.ledger, target.key)
     ready = {k: target.use_case.cutoff(k) for k in keys if target.use_case.cutoff(k) <= as_of}
-    champions = {k: champion(platform.ledger, target.key, cutoff) for k, cutoff in ready.items()}
+    heads = platform.ledger.heads(predictions_asset(target), list(ready))
+    champions = _champions(platform, target, ready, heads)
     scorable = [k for k, c in champions.items() if c is not None]
     late = _before_the_first(platform, target, champions, as_of)
     if features is not None:
@@ -89,7 +92,6 @@ def score(
     tables = {k: tables[k] for k in scorable}
     if platform.outside.served is not None:
         tables = platform.outside.served(tables)
-    heads = platform.ledger.heads(predictions_asset(target), scorable)
     results: dict[str, Scored] = {k: Scored(k, "not_reached") for k in keys}
     results |= {k: Scored(k, "no_champion") for k in ready}
     items: list[NewPublication] = []
@@ -108,6 +110,20 @@ def score(
     if items:
         platform.ledger.publish(items, as_of)
     return [results[k] for k in keys]
+
+
+def _champions(
+    platform: Platform, target: Target, cutoffs: Mapping[str, datetime], heads: Mapping[str, Publication]
+) -> dict[str, Promotion | None]:
+    """Who scores each partition: the champion of its cutoff, or a later one that has scored it already."""
+    everything = promotions.history(platform.ledger, target.key)
+    found: dict[str, Promotion | None] = {}
+    for key, cutoff in cutoffs.items():
+        in_force = next((p for p in everything if p.as_of <= cutoff), None)
+        by = heads[key].details["model_digest"] if key in heads else None
+        later = [p for p in everything if p.as_of > cutoff and p.model_digest == by]
+        found[key] = later[0] if later and (in_force is None or in_force.model_digest != by) else in_force
+    return found
 
 
 def _before_the_first(
@@ -212,12 +228,17 @@ def load_champion(platform: Platform, digest: str) -> Model:
 
 def predictions(platform: Platform, target: Target, keys: Sequence[str] | None = None) -> pa.Table | None:
     """Published predictions of some partitions, or of all; ``None`` where there are none."""
+    tables = predictions_by_partition(platform, target, keys)
+    return pa.concat_tables(tables.values(), promote_options="default") if tables else None
+
+
+def predictions_by_partition(
+    platform: Platform, target: Target, keys: Sequence[str] | None = None
+) -> dict[str, pa.Table]:
+    """Published predictions of some partitions, or of all, each with the columns it was served with."""
     heads = platform.ledger.heads(predictions_asset(target), keys)
-    if not heads:
-        return None
     platform.lake.paths(h.digest for h in heads.values())
-    tables = [read_table(platform.lake.get(h.digest), where=f"{target.key} {k}") for k, h in heads.items()]
-    return pa.concat_tables(tables, promote_options="default")
+    return {k: read_table(platform.lake.get(h.digest), where=f"{target.key} {k}") for k, h in heads.items()}
 
 
 def require_predictions(platform: Platform, target: Target, key: str) -> Publication:

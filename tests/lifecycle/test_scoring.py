@@ -8,7 +8,7 @@ from sqlalchemy import select, update
 
 from ml_platform.config import UseCase
 from ml_platform.errors import ConflictError, IntegrityError, NoChampionError, NotFoundError, NotReadyError
-from ml_platform.lifecycle import scoring
+from ml_platform.lifecycle import promotion, scoring
 from ml_platform.lifecycle.agenda import predictions_asset
 from ml_platform.lifecycle.platform import Target
 from ml_platform.registry import promotions
@@ -89,7 +89,9 @@ def test_on_the_wall_clock_the_first_champion_begins_with_the_newest_partition_i
     begun = scored(live)
     assert [k for k, status in begun.items() if status == "new"] == ["2020-08-24"]
     assert begun["2020-08-17"] == "no_champion" and begun[SERVED[0]] == "not_reached"
-    assert "new" not in scored(live).values(), "once something is served, each waits for its own"
+    again = scored(live)
+    assert again["2020-08-24"] == "unchanged", "it stays with the champion that scored it"
+    assert "new" not in again.values(), "once something is served, each waits for its own"
 
 
 def test_a_partition_that_now_comes_out_otherwise_is_a_new_revision(served: Library) -> None:
@@ -158,3 +160,17 @@ def test_a_rollback_scores_again_on_the_features_as_served(succeeded: Library) -
         assert again[name].equals(served[name])
     assert set(again["model_version"].to_pylist()) == {"1"} and item.details["revision"] == 2
     assert head(succeeded, NEXT_WEEK).details["model_version"] == 2, "requested is not published"
+
+
+def test_what_a_rollback_has_scored_stays_when_its_partition_is_run_again(succeeded: Library) -> None:
+    """The champion of the cutoff was rolled back: it must not come back with the next run."""
+    cutoff = succeeded.use_case.cutoff(NEXT_WEEK)
+    succeeded.platform.clock(succeeded.use_case).set(cutoff + timedelta(days=1))
+    in_force = promotions.champion(succeeded.platform.ledger, MODEL, cutoff)
+    assert in_force is not None and in_force.version == 2
+    assert promotion.roll_back(succeeded.platform, succeeded.target, "ada", "complaints").rescored
+    before = head(succeeded, NEXT_WEEK)
+    assert before.details["model_version"] == 1
+    (again,) = scoring.score(succeeded.platform, succeeded.target, [NEXT_WEEK], cutoff + timedelta(days=2))
+    assert (again.status, again.model_version) == ("unchanged", 1)
+    assert head(succeeded, NEXT_WEEK).id == before.id
