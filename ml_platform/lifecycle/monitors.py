@@ -6,13 +6,12 @@ The results and what they were computed from are stored: a diagnosis later needs
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from ml_platform.errors import NotReadyError
 from ml_platform.lifecycle import pages
@@ -21,7 +20,7 @@ from ml_platform.lifecycle.maturity import label_keys, maturity_of
 from ml_platform.lifecycle.platform import Platform, Target
 from ml_platform.lifecycle.recorded import results
 from ml_platform.lifecycle.reference import Reference, daily_losses, reference_of, with_features_of
-from ml_platform.lifecycle.scoring import predictions
+from ml_platform.lifecycle.scoring import predictions_by_partition
 from ml_platform.lifecycle.story import story_of
 from ml_platform.lifecycle.views import labels_of
 from ml_platform.monitoring.chart import model_chart
@@ -112,12 +111,12 @@ def performance(platform: Platform, target: Target, as_of: datetime) -> Performa
         NotReadyError: Nothing has been served yet.
     """
     served = _served(platform, target)
-    keys = sorted(set(served["partition_key"].to_pylist()))
+    keys = sorted(served)
     labels = _labels(platform, target, label_keys(target, as_of, keys[0]), as_of)
     frozen = reference(platform, target, as_of)
     before = frozen.rows
     report = live_performance(
-        served,
+        _together(served),
         labels,
         key=target.use_case.config.views.key,
         maturity=maturity_of(target, labels, as_of),
@@ -155,17 +154,20 @@ def performance(platform: Platform, target: Target, as_of: datetime) -> Performa
 def drifting(platform: Platform, target: Target, as_of: datetime) -> DriftView:
     """Drift of the last served partitions against the days that the champion was gated on.
 
+    What was served before a feature was added has not lost its values: it is left out, while there is other.
+
     Raises:
         NotReadyError: Nothing has been served, or the champion's reference cannot be read.
     """
-    served = _served(platform, target)
+    tables = _served(platform, target)
     frozen = reference(platform, target, as_of)
     if frozen.rows is None:
         raise NotReadyError(frozen.reason, where=target.key, fix="promote a champion first")
-    keys = sorted(set(served["partition_key"].to_pylist()))
-    recent = keys[-target.model.monitoring.current_partitions :]
-    current = _only(served, recent)
+    keys = sorted(tables)
     features = with_features_of(frozen.rows, target.model).features
+    recent = keys[-target.model.monitoring.current_partitions :]
+    told = _with(tables, recent, [f.name for f in features])
+    current = _together({k: tables[k] for k in told or recent})
     report = drift(frozen.rows, current, features, target.kind.names(), target.model.monitoring)
     chart = drift_chart(target.key, report, floor=target.model.monitoring.drift_effect)
     before = next(reversed(results(platform, target, "drift")), None)
@@ -204,20 +206,25 @@ def _labels(platform: Platform, target: Target, keys: Sequence[str], as_of: date
     return labels
 
 
-def _served(platform: Platform, target: Target) -> pa.Table:
-    table = predictions(platform, target)
-    if table is None:
+def _served(platform: Platform, target: Target) -> dict[str, pa.Table]:
+    tables = predictions_by_partition(platform, target)
+    if not tables:
         due = next_due(platform, target.use_case, may_advance=False)
         raise NotReadyError(
             f"nothing has been served yet: {due.reason}",
             where=target.key,
             fix=f"`ml-platform run {target.use_case.name}` scores it when it is due, as does its schedule",
         )
-    return table
+    return tables
 
 
-def _only(table: pa.Table, keys: Sequence[str]) -> pa.Table:
-    return table.filter(pc.is_in(table["partition_key"], pa.array(keys, pa.string())))
+def _together(tables: Mapping[str, pa.Table]) -> pa.Table:
+    return pa.concat_tables(tables.values(), promote_options="default")
+
+
+def _with(tables: Mapping[str, pa.Table], keys: Sequence[str], columns: Collection[str]) -> list[str]:
+    """The partitions that were served with all of these columns."""
+    return [k for k in keys if set(columns) <= set(tables[k].column_names)]
 
 
 def _loss_by_day(target: Target, rows: pa.Table) -> pa.Table:
@@ -225,15 +232,24 @@ def _loss_by_day(target: Target, rows: pa.Table) -> pa.Table:
     return pa.table({"partition_key": list(losses), target.kind.loss: list(losses.values())})
 
 
-def _distance(target: Target, before: pa.Table | None, served: pa.Table) -> DailyDistance | None:
+def _distance(
+    target: Target, before: pa.Table | None, served: Mapping[str, pa.Table]
+) -> DailyDistance | None:
     if before is None:
         return None
-    return daily_distance(
-        before, served, with_features_of(before, target.model).features, target.kind.names()
-    )
+    rows = _together(served)
+    features = with_features_of(rows, with_features_of(before, target.model)).features
+    found = daily_distance(before, rows, features, target.kind.names())
+    # A feature that was added since has no null rate on days before it.
+    rates = [
+        tuple(rate if name in served[day].column_names else None for day, rate in pairs)
+        for name, rates in zip(found.features, found.null_rate, strict=True)
+        for pairs in [zip(found.partitions, rates, strict=True)]
+    ]
+    return replace(found, null_rate=tuple(rates))
 
 
-def _estimated(target: Target, before: pa.Table | None, served: pa.Table) -> Unlabelled:
+def _estimated(target: Target, before: pa.Table | None, served: Mapping[str, pa.Table]) -> Unlabelled:
     """Loss of each served partition as expected from its features alone; empty where it cannot be had.
 
     The density-weighted version looks at the last partitions only, in windows: a curve is weighted to look
@@ -255,14 +271,14 @@ def _estimated(target: Target, before: pa.Table | None, served: pa.Table) -> Unl
             density=density,
         )
 
-    found = {d.partition_key: d.cbpe for d in estimate(served, False).days}
+    found = {d.partition_key: d.cbpe for d in estimate(_together(served), False).days}
     weighted: dict[str, float] = {}
     unknown: dict[str, str] = {}
     size, most = target.model.diagnosis.concept_partitions, target.model.diagnosis.maximum_partitions
-    keys = sorted(found)[-most:]
+    keys = _with(served, sorted(found)[-most:], [f.name for f in features])
     for end in range(len(keys), 0, -size):
         window = keys[max(0, end - size) : end]
-        report = estimate(_only(served, window), True)
+        report = estimate(_together({k: served[k] for k in window}), True)
         weighted |= {d.partition_key: d.pape for d in report.days if d.pape is not None}
         if report.weighted is not None and report.weighted.state == "UNKNOWN":
             unknown |= dict.fromkeys(window, report.weighted.detail)

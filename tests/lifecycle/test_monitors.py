@@ -115,20 +115,44 @@ def test_a_champion_from_before_a_feature_was_added_is_watched_in_those_it_has(w
     assert {n: f.state for n, f in now.findings.items()} == {n: f.state for n, f in then.findings.items()}
 
 
+def as_before_pages(library: Library, weeks: list[str]) -> None:
+    """Serve weeks as a champion from before the feature did."""
+    asset, ledger, lake = f"{library.target.key}/predictions", library.platform.ledger, library.platform.lake
+    items = []
+    for week, head in ledger.heads(asset, weeks).items():
+        table = read_table(lake.get(head.digest)).drop_columns(["pages"])
+        digest = lake.put(write_table(table))
+        items.append(NewPublication(asset, week, digest, table.num_rows, head.details, head.id))
+    ledger.publish(items, library.now)
+
+
 def test_weeks_that_were_served_before_a_feature_was_added_are_no_fault_of_it(watched: Library) -> None:
     """The champion has learned it since; what a model before it served lacks the column."""
-    asset, platform = f"{watched.target.key}/predictions", watched.platform
+    platform = watched.platform
     before = gather(platform, watched.target, watched.now).evidence
-    heads = platform.ledger.heads(asset, LATER[:2])
-    items = []
-    for week, head in heads.items():
-        table = read_table(platform.lake.get(head.digest)).drop_columns(["pages"])
-        digest = platform.lake.put(write_table(table))
-        items.append(NewPublication(asset, week, digest, table.num_rows, head.details, head.id))
-    platform.ledger.publish(items, watched.now)
+    as_before_pages(watched, LATER[:2])
     after = gather(platform, watched.target, watched.now).evidence
     for step in ("contract", "units", "skew"):
         assert after.of(step).state == before.of(step).state == "PASS", step
+
+
+def test_a_feature_that_was_added_has_not_drifted_from_nothing(watched: Library) -> None:
+    as_before_pages(watched, LATER[:2])
+    view = monitors.drifting(watched.platform, watched.target, watched.now)
+    assert view.report.current == tuple(LATER[2:]) and view.report.alarms == []
+    assert all(not c.breaks for c in view.report.columns)
+    few = watched.model(diagnosis={"unseen_effective_share": 0.001, "concept_partitions": 4})
+    shown = monitors.performance(watched.platform, few, watched.now).estimated
+    assert list(shown.cbpe) == [*SERVED, *LATER] and list(shown.weighted) == [*SERVED, *LATER[2:]]
+
+
+def test_until_something_is_served_with_an_added_feature_its_drift_is_unknown(watched: Library) -> None:
+    as_before_pages(watched, [*SERVED, *LATER])
+    report = monitors.drifting(watched.platform, watched.target, watched.now).report
+    assert {c.name: c.state for c in report.columns}["pages"] == "UNKNOWN" and report.alarms == []
+    assert report.current == tuple(LATER[1:])
+    estimated = monitors.performance(watched.platform, watched.target, watched.now).estimated
+    assert list(estimated.cbpe) == [*SERVED, *LATER] and not estimated.weighted
 
 
 def test_a_sound_model_does_not_drift(watched: Library) -> None:
