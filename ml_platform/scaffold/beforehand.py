@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -38,143 +39,136 @@ class AtCutoff:
     remarks: tuple[Remark, ...]
 
 
-def look_at_cutoff(
-    profile: FileProfile,
-    roles: Roles,
-    wishes: Wishes,
-    scheme: PartitionScheme,
-    keys: pd.Series,
-    known: pd.Series,
-    label: Label,
-) -> AtCutoff:
+@dataclass(frozen=True)
+class Rows:
+    """The rows of a file with the partition of each.
+
+    Attributes:
+        profile: The file.
+        roles: Of its columns.
+        wishes: What was said of it.
+        scheme: Partitions.
+        keys: (rows,) partition of each row.
+        known: (rows,) when its label was known; NaT where it is not.
+        label: The labels.
+    """
+
+    profile: FileProfile
+    roles: Roles
+    wishes: Wishes
+    scheme: PartitionScheme
+    keys: pd.Series
+    known: pd.Series
+    label: Label
+
+    @cached_property
+    def begins(self) -> pd.Series:
+        """(rows,) the instant at which the partition of each row begins."""
+        return self.keys.map({k: self.scheme.partition(k).start for k in self.keys.unique()})
+
+    @cached_property
+    def ends(self) -> pd.Series:
+        """(rows,) the instant at which it ends."""
+        return self.keys.map({k: self.scheme.partition(k).end for k in self.keys.unique()})
+
+    @property
+    def cutoffs(self) -> pd.Series:
+        """(rows,) the instant at which each is scored: the begin, where rows are known by then."""
+        return self.ends if self.roles.row_known_at is None else self.begins
+
+    def early(self, cutoffs: pd.Series) -> np.ndarray:
+        """(rows,) whether a row has a label that is known at its cutoff."""
+        return self._labelled & (self.known <= cutoffs).to_numpy(bool)
+
+    def share_early(self, cutoffs: pd.Series) -> float:
+        """The same, as a share of all labels."""
+        return float(self.early(cutoffs).sum() / max(1, self._labelled.sum()))
+
+    def seen(self, column: ColumnProfile) -> float:
+        """Share of the rows that are known by a column when their partition begins."""
+        return float((instants(self.profile, column, self.wishes) <= self.begins).mean())
+
+    @cached_property
+    def _labelled(self) -> np.ndarray:
+        return np.asarray(self.known.notna().to_numpy() & ~np.isnan(self.label.values), bool)
+
+
+def look_at_cutoff(rows: Rows) -> AtCutoff:
     """Whether rows and labels fit the instant at which partitions are scored."""
-    by = roles.row_known_at
-    labels = _share(
-        known_early(keys, known, label, edges_of(scheme, keys, begin=by is not None)), known, label
-    )
+    labels, by = rows.share_early(rows.cutoffs), rows.roles.row_known_at
     if by is None:
-        better = offered(profile, roles, wishes, scheme, keys, known, label)
-        return AtCutoff(better, 1.0, labels, tuple(early_labels(scheme, keys, known, label, None, better)))
-    share = float(seen(profile, by, wishes, edges_of(scheme, keys, begin=True)).mean())
-    remarks = [
-        *about_rows(profile, by, wishes, scheme, keys),
-        *early_labels(scheme, keys, known, label, by, None),
-    ]
-    return AtCutoff(None, share, labels, tuple(remarks))
+        better = _offered(rows)
+        return AtCutoff(better, 1.0, labels, tuple(_early_labels(rows, better)))
+    return AtCutoff(None, rows.seen(by), labels, (*_late_rows(rows, by), *_early_labels(rows, None)))
 
 
-def edges_of(scheme: PartitionScheme, keys: pd.Series, *, begin: bool) -> pd.Series:
-    """For each row the instant at which its partition begins, or ends: its cutoff."""
-    found = {k: scheme.partition(k) for k in keys.unique()}
-    return keys.map({k: p.start if begin else p.end for k, p in found.items()})
-
-
-def known_early(keys: pd.Series, known: pd.Series, label: Label, cutoffs: pd.Series) -> np.ndarray:
-    """Which rows have a label that is known at their cutoff, shape (rows,)."""
-    there = known.notna().to_numpy() & ~np.isnan(label.values)
-    return np.asarray(there & (known <= cutoffs).to_numpy(), bool)
-
-
-def seen(profile: FileProfile, column: ColumnProfile, wishes: Wishes, begins: pd.Series) -> np.ndarray:
-    """Which rows are known when their partition begins, shape (rows,)."""
-    return np.asarray((instants(profile, column, wishes) <= begins).to_numpy(), bool)
-
-
-def offered(
-    profile: FileProfile,
-    roles: Roles,
-    wishes: Wishes,
-    scheme: PartitionScheme,
-    keys: pd.Series,
-    known: pd.Series,
-    label: Label,
-) -> ColumnProfile | None:
+def _offered(rows: Rows) -> ColumnProfile | None:
     """The column that says when rows were known beforehand, where labels are known too early without it.
 
     By it most rows are known when their partition begins, and less than half as many labels as at its end.
     """
-    ends, begins = (edges_of(scheme, keys, begin=b) for b in (False, True))
-    at_end = _share(known_early(keys, known, label, ends), known, label)
-    if at_end <= DiagnosisConfig().mismatch_share:
+    at_end = rows.share_early(rows.ends)
+    if at_end <= DiagnosisConfig().mismatch_share or rows.share_early(rows.begins) > at_end / 2:
         return None
-    if _share(known_early(keys, known, label, begins), known, label) > at_end / 2:
-        return None
+    roles = rows.roles
     taken = {c.name for c in (*roles.entity, roles.time, roles.label, roles.known_at) if c}
     found = []
-    for column in profile.columns:
+    for column in rows.profile.columns:
         if column.kind != "timestamp" or column.nulls or column.mixed or column.name in taken:
             continue
-        if misread(profile, column, wishes).any():
+        if misread(rows.profile, column, rows.wishes).any():
             continue
-        share = seen(profile, column, wishes, begins).mean()
-        if share >= _MOST:
+        if (share := rows.seen(column)) >= _MOST:
             found.append((share, column))
     return max(found, key=lambda f: f[0])[1] if found else None
 
 
-def about_rows(
-    profile: FileProfile, column: ColumnProfile, wishes: Wishes, scheme: PartitionScheme, keys: pd.Series
-) -> Iterator[Remark]:
+def _late_rows(rows: Rows, column: ColumnProfile) -> Iterator[Remark]:
     """What it means that partitions are scored at their begin, with the rows that are known by then."""
     where = f"column '{column.source}'"
     if column.nulls:
         what = f"{column.nulls:,} row(s) do not say when they were known"
         yield Remark("error", what, where, f"fill them in, or leave {FLAG} out")
         return
-    share = 1 - seen(profile, column, wishes, edges_of(scheme, keys, begin=True)).mean()
-    if share:
+    if late := 1 - rows.seen(column):
         yield Remark(
-            "error" if share > 1 - _MOST else "note",
-            f"{share:.1%} of the rows are known only after the begin of their {scheme.width} partition, at "
-            "which it is scored: they get no prediction and train nothing",
+            "error" if late > 1 - _MOST else "note",
+            f"{late:.1%} of the rows are known only after the begin of their {rows.scheme.width} partition, "
+            "at which it is scored: they get no prediction and train nothing",
             where,
             f"take a narrower --width, or leave {FLAG} out to score at the end",
         )
 
 
-def early_labels(
-    scheme: PartitionScheme,
-    keys: pd.Series,
-    known: pd.Series,
-    label: Label,
-    row_known_at: ColumnProfile | None,
-    better: ColumnProfile | None,
-) -> Iterator[Remark]:
+def _early_labels(rows: Rows, better: ColumnProfile | None) -> Iterator[Remark]:
     """Labels that are known at the cutoff of their partition: there is nothing left to predict."""
-    cutoffs = edges_of(scheme, keys, begin=row_known_at is not None)
-    edge = "end" if row_known_at is None else "begin"
-    have = known.notna().to_numpy() & ~np.isnan(label.values)
-    is_early = known_early(keys, known, label, cutoffs)
-    early = is_early.sum() / max(1, have.sum())
+    at_end = rows.roles.row_known_at is None
+    edge = "end" if at_end else "begin"
+    share = rows.share_early(rows.cutoffs)
     examples = "; ".join(
-        f"row {i}, known at {known[i - 1]:%Y-%m-%d %H:%M} UTC, is of {keys[i - 1]}"
-        for i in first_rows(is_early)
+        f"row {i}, known at {rows.known[i - 1]:%Y-%m-%d %H:%M} UTC, is of {rows.keys[i - 1]}"
+        for i in first_rows(rows.early(rows.cutoffs))
     )
-    where = f"column '{label.column.source}', for example {examples}"
-    instead, narrower = "", "take a narrower --width" if row_known_at is None else ""
+    where = f"column '{rows.label.column.source}', for example {examples}"
+    instead, narrower = "", "take a narrower --width" if at_end else ""
     if better is not None:
         instead = (
             f"where '{better.source}' says when a row was known, say {FLAG} {better.name}: each "
             f"partition is then scored at its begin, before its labels are known. Else "
         )
-    if early > 0.5:
+    cutoff = f"the cutoff (the {edge} of their {rows.scheme.width} partition)"
+    if share > 0.5:
         yield Remark(
             "error",
-            f"{early:.0%} of the labels are known before the cutoff (the {edge} of their {scheme.width} "
-            "partition): there is nothing left to predict",
+            f"{share:.0%} of the labels are known before {cutoff}: there is nothing left to predict",
             where,
             f"{instead}{narrower}{', or ' if narrower else ''}correct --known-at or --label-delay",
         )
-    elif early:
+    elif share:
         yield Remark(
-            "warning" if early > DiagnosisConfig().mismatch_share else "note",
-            f"{early:.1%} of the labels are known before the cutoff (the {edge} of their {scheme.width} "
-            "partition): nothing is left to predict of such rows, so the SQL of the entities leaves them out",
+            "warning" if share > DiagnosisConfig().mismatch_share else "note",
+            f"{share:.1%} of the labels are known before {cutoff}: nothing is left to predict of such rows, "
+            "so the SQL of the entities leaves them out",
             where,
             f"{instead}{narrower}",
         )
-
-
-def _share(early: np.ndarray, known: pd.Series, label: Label) -> float:
-    there = known.notna().to_numpy() & ~np.isnan(label.values)
-    return float(early.sum() / max(1, there.sum()))

@@ -140,7 +140,7 @@ def propose(profile: FileProfile, wishes: Wishes) -> Proposal:
         remarks.append(_assumed_delay(delay, roles.label, wishes))
     keys = pd.Series([scheme.key_at(e) for e in events])
     remarks += _repeated(profile, roles, scheme, keys, events)
-    at_cutoff = beforehand.look_at_cutoff(profile, roles, wishes, scheme, keys, known, label)
+    at_cutoff = beforehand.look_at_cutoff(beforehand.Rows(profile, roles, wishes, scheme, keys, known, label))
     remarks += at_cutoff.remarks
     remarks += _holes(scheme, events)
     others = _others(profile, roles)
