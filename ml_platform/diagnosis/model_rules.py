@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import timedelta
 
@@ -23,7 +24,7 @@ def about_the_model(evidence: Evidence, settings: DiagnosisConfig) -> Draft | No
         or _leakage(evidence)
         or _season(evidence)
         or _rare_day(evidence)
-        or _concept(evidence)
+        or _concept(evidence, settings)
         or _new_region(evidence, settings)
         or _suspicion(evidence, settings)
         or _harm(evidence, settings)
@@ -115,9 +116,18 @@ def alarmed(evidence: Evidence) -> bool:
     return any(evidence.of(step).failed for step in ("harm", "concept"))
 
 
-def _concept(evidence: Evidence) -> Draft | None:
+def _concept(evidence: Evidence, settings: DiagnosisConfig) -> Draft | None:
     kind, failed = concept_kind(evidence), evidence.of("concept").failed
     if kind == "prior":
+        suspicions = evidence.of("concept").suspicions
+        if waits := _until_decidable(suspicions, evidence, settings):
+            subjects = subjects_of(suspicions)
+            sentence = (
+                "The level of the outcomes moved; whether it did so everywhere, more labels can decide "
+                f"({listed(subjects)})."
+            )
+            onset = evidence.concept_onset
+            return Draft("wait_for_labels", "prior_shift", sentence, subjects, onset, recheck=min(waits))
         sentence = "The level of the outcomes moved and nothing else did: a recalibration is enough."
         return Draft("recalibrate", "prior_shift", sentence, onset=evidence.concept_onset)
     if kind != "concept":
@@ -147,8 +157,7 @@ def _suspicion(evidence: Evidence, settings: DiagnosisConfig) -> Draft | None:
     if not suspicions:
         return None
     matured = evidence.matured_partitions
-    waits = [partitions_until_decidable(f, matured, settings) for f in suspicions]
-    subjects, decidable = subjects_of(suspicions), [w for w in waits if w is not None]
+    subjects, decidable = subjects_of(suspicions), _until_decidable(suspicions, evidence, settings)
     if decidable:
         sentence = f"A suspicion in {listed(subjects)} that more labels can decide."
         recheck = min(decidable)
@@ -167,6 +176,12 @@ def _suspicion(evidence: Evidence, settings: DiagnosisConfig) -> Draft | None:
     return Draft("none", "undecidable_suspicion", sentence, subjects)
 
 
+def _until_decidable(findings: Iterable[Finding], evidence: Evidence, settings: DiagnosisConfig) -> list[int]:
+    """Partitions until each can be decided, of those that can."""
+    waits = (partitions_until_decidable(f, evidence.matured_partitions, settings) for f in findings)
+    return [w for w in waits if w is not None]
+
+
 def _harm(evidence: Evidence, settings: DiagnosisConfig) -> Draft | None:
     """Steps 7 to 9 together, once the concept is silent."""
     covariates, concept, harm = (evidence.of(s) for s in ("covariates", "concept", "harm"))
@@ -177,9 +192,8 @@ def _harm(evidence: Evidence, settings: DiagnosisConfig) -> Draft | None:
     if concept.state == "UNKNOWN":
         sentence = "The loss rose, and whether the outcome changed for the same features was not measured."
         return Draft("wait_for_labels", "harm", sentence, recheck=1)
-    waits = [partitions_until_decidable(f, evidence.matured_partitions, settings) for f in concept.items]
-    decidable = [w for f, w in zip(concept.items, waits, strict=True) if w and f.state == "UNDERPOWERED"]
-    if decidable:
+    weak = [f for f in concept.items if f.state == "UNDERPOWERED"]
+    if decidable := _until_decidable(weak, evidence, settings):
         sentence = "The loss rose, and the cause cannot be told yet."
         return Draft("wait_for_labels", "harm", sentence, recheck=min(decidable))
     sentence = "The loss rose, and no window that is allowed could tell the cause."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from ml_platform.guard_config import DiagnosisConfig
-from ml_platform.statistics.finding import Finding
+from ml_platform.statistics.finding import ROWS_NEEDED, Finding
 
 
 def window_of(finding: Finding, matured_partitions: int, settings: DiagnosisConfig) -> int:
@@ -20,9 +20,12 @@ def partitions_until_decidable(
     """Partitions until the minimal detectable effect falls to the floor; None if it does not within 42.
 
     The squared MDE goes with ``1 / window + 1 / reference``: the reference does not grow, so its
-    own error stays.
+    own error stays. What waits for rows to be tested with is decidable when the window has them.
     """
     now = window_of(finding, matured_partitions, settings)
+    if (rows := finding.facts.get(ROWS_NEEDED)) is not None:
+        needed = math.ceil(now * rows / max(1, finding.rows))
+        return max(1, needed - now) if max(now, needed) <= settings.maximum_partitions else None
     effect, floor = finding.minimal_detectable_effect, finding.floor
     if now >= settings.maximum_partitions or effect is None or floor is None or not math.isfinite(effect):
         return None

@@ -17,6 +17,8 @@ Prior shift or concept? A new base rate bends slopes and contrasts too. So when 
 tested again on residuals whose calibration was shifted (in logits; of a number along a line) to the current
 mean: what is left then is a changed rule (:mod:`ml_platform.monitoring.prior`). Several classes are shifted
 together: a new share of one moves the others' odds against the rest, and not by the same factor everywhere.
+A segment that is too small to be tested, and stands out then, is a suspicion: while there is one, nobody can
+say that nothing else moved.
 
 Of a number the level lies along a line, so that its slope over all rows is a part of the level. And where all
 amounts grow amid the window, those of large segments grow by more: contrasts show it before the bias sees it
@@ -37,7 +39,12 @@ from ml_platform.errors import IntegrityError
 from ml_platform.guard_config import DiagnosisConfig
 from ml_platform.kinds.base import Kind
 from ml_platform.model_config import FeatureConfig
-from ml_platform.monitoring.concept_judging import judge_series, unknown, unless_early
+from ml_platform.monitoring.concept_judging import (
+    judge_series,
+    unknown,
+    unless_early,
+    with_small_suspects,
+)
 from ml_platform.monitoring.concept_series import (
     ALL,
     WEIGHT,
@@ -336,7 +343,10 @@ def _decided(
     tests = _tests(channel, segmentations, channel.expected)
     if level is not None:
         shifted = _tests(channel, segmentations, level)
-        slopes, contrasts = _split(shifted, judge_series(shifted, settings))
+        judged = judge_series(shifted, settings)
+        if moved:
+            judged = with_small_suspects(shifted, judged, settings)
+        slopes, contrasts = _split(shifted, judged)
         if moved:
             report = replace(report, recalibrated_slopes=slopes, recalibrated_contrasts=contrasts)
             tests = shifted

@@ -12,7 +12,7 @@ from ml_platform.guard_config import DiagnosisConfig
 from ml_platform.monitoring.concept_series import ALL, Series
 from ml_platform.numbers import number, signed
 from ml_platform.statistics.blocks import POWER, Estimate, Floats, adjust, change_of_days, judge, lone_level
-from ml_platform.statistics.finding import Finding
+from ml_platform.statistics.finding import ROWS_NEEDED, Finding
 from ml_platform.statistics.frames import finite
 from ml_platform.statistics.shrinkage import shrink
 from ml_platform.statistics.states import State
@@ -50,6 +50,31 @@ def judge_series(tests: list[Series], settings: DiagnosisConfig) -> list[Finding
             half=float(half[i]),
         )
         for i, test in enumerate(tests)
+    ]
+
+
+def with_small_suspects(
+    tests: list[Series], findings: list[Finding], settings: DiagnosisConfig
+) -> list[Finding]:
+    """The findings, those suspected that were not tested for want of rows, and that may be the whole change.
+
+    Segments that are too small to be tested say little, but that only the level moved cannot be said while
+    one of them stands out. They are adjusted as a family of their own, of those that grow large enough.
+    """
+    longest = settings.maximum_partitions / settings.block_partitions
+    family = [
+        i
+        for i, (t, f) in enumerate(zip(tests, findings, strict=True))
+        if f.p_value is None
+        and f.minimal_detectable_effect is not None
+        and t.rows * longest >= settings.segment_minimum_rows * t.current.size
+    ]
+    adjusted = dict(zip(family, adjust([findings[i].facts["p_value_alone"] for i in family]), strict=True))
+    return [
+        replace(f, suspicion=True, facts=f.facts | {ROWS_NEEDED: settings.segment_minimum_rows})
+        if adjusted.get(i, 1.0) <= settings.false_discovery_rate and abs(f.facts["shrunk"]) >= (f.floor or 0)
+        else f
+        for i, f in enumerate(findings)
     ]
 
 

@@ -7,6 +7,9 @@ from typing import Any
 
 from ml_platform.statistics.states import State, worst
 
+ROWS_NEEDED = "rows_needed"
+"""Of a suspicion that was not tested for want of rows: in its facts, from how many rows on it is tested."""
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -28,7 +31,7 @@ class Finding:
         rows: Rows behind it.
         partitions: Partitions that broke or carry the effect, in order.
         suspicion: An effect above its floor after shrinkage that is significant alone, but not after
-            adjustment, and that a growing window can decide.
+            adjustment or with too few rows to be tested, and that a growing window can decide.
         facts: Further numbers, as plain JSON values.
     """
 

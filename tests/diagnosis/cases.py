@@ -8,7 +8,7 @@ from typing import Any
 
 from ml_platform.diagnosis.evidence import Evidence, IncidentFacts, PromotionFacts, TrainingFacts
 from ml_platform.diagnosis.steps import STEPS
-from ml_platform.statistics.finding import Finding, Findings
+from ml_platform.statistics.finding import ROWS_NEEDED, Finding, Findings
 
 DAY = "2013-06-09"
 
@@ -79,6 +79,12 @@ def weak(mde: float, **more: Any) -> tuple[str, Finding]:
 
 def suspicion(mde: float) -> tuple[str, Finding]:
     return weak(mde, suspicion=True)
+
+
+def small(rows: int) -> tuple[str, Finding]:
+    """A segment that stands out, and is tested from 200 rows on."""
+    facts = {ROWS_NEEDED: 200}
+    return weak(0.3, suspicion=True, facts=facts, rows=rows)
 
 
 @dataclass(frozen=True)
@@ -170,6 +176,20 @@ CASES = [
     case("concept without visible harm", E(WEAK_HARM, SLOPE), "retrain", "concept"),
     case("concept + benign drift elsewhere", E(DRIFT, CONTRAST), "retrain", "concept"),
     case("bias first: prior", E(HARM, BIAS, concept_kind="prior"), "recalibrate", "prior_shift"),
+    case(
+        "bias, and a segment that is still too small to be tested",
+        E(HARM, BIAS, small(180), concept_kind="prior"),
+        "wait_for_labels",
+        "prior_shift",
+        subjects=("branch=B6",),
+        recheck_at_partitions=2,
+    ),
+    case(
+        "bias, and a segment that stays too small",
+        E(HARM, BIAS, small(20), concept_kind="prior"),
+        "recalibrate",
+        "prior_shift",
+    ),
     case("bias and a contrast on recalibrated residuals", E(BIAS, CONTRAST), "retrain", "concept"),
     case("harder days", E(HARM, X_LOSS), "none", "covariate_shift"),
     case("harder days, concept underpowered", E(HARM, X_LOSS, weak(0.05)), "none", "covariate_shift"),

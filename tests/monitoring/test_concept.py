@@ -12,6 +12,7 @@ from ml_platform.guard_config import DiagnosisConfig
 from ml_platform.kinds.binary import Binary
 from ml_platform.model_config import FeatureConfig
 from ml_platform.monitoring.concept import ConceptReport, concept_change
+from ml_platform.statistics.finding import ROWS_NEEDED
 
 DEPOTS = np.array([f"D{i:02d}" for i in range(12)])
 SHARES = np.array([0.2, 0.17, 0.15, 0.1, 0.09, 0.08, 0.06, 0.05, 0.04, 0.03, 0.02, 0.01])
@@ -22,6 +23,7 @@ FEATURES = [
 ]
 SETTINGS = DiagnosisConfig()
 ONSET = 28
+CONTRAST_D00 = ("contrast", "depot=D00")
 
 
 def key(day: int) -> str:
@@ -135,6 +137,23 @@ def test_small_segments_only_report() -> None:
     (small,) = [f for f in report.contrasts if f.subject == "depot=D11"]
     assert small.rows < 200
     assert (small.state, small.p_value, small.suspicion) == ("UNDERPOWERED", None, False)
+
+
+def test_a_small_segment_that_stands_out_leaves_open_whether_only_the_level_moved() -> None:
+    """Labels of the largest depot are turned around: 168 rows of it are too few to test it."""
+    priors = []
+    for seed in range(12):
+        before, now = parcels(seed, rows=60, shock=0.05)
+        turned = np.where(now["depot"] == DEPOTS[0], 1 - now["label"], now["label"])
+        report = compare(before, now.assign(label=turned))
+        priors += [report] if report.kind == "prior" else []
+    assert priors
+    for report in priors:
+        (found,) = [f for f in report.findings().suspicions if (f.statistic, f.subject) == CONTRAST_D00]
+        assert (found.state, found.p_value, found.facts[ROWS_NEEDED]) == ("UNDERPOWERED", None, 200)
+    everywhere = [compare(*parcels(seed, rows=60, odds=2.2)) for seed in range(30)]
+    priors = [r for r in everywhere if r.kind == "prior"]
+    assert len(priors) >= 15 and sum(bool(r.findings().suspicions) for r in priors) <= 2
 
 
 def test_a_weak_change_is_a_suspicion_not_a_failure() -> None:
