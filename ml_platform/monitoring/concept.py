@@ -20,9 +20,10 @@ together: a new share of one moves the others' odds against the rest, and not by
 A segment that is too small to be tested, and stands out then, is a suspicion: while there is one, nobody can
 say that nothing else moved.
 
-Of a number the level lies along a line, so that its slope over all rows is a part of the level. And where all
-amounts grow amid the window, those of large segments grow by more: contrasts show it before the bias sees it
-through the days' shocks. One that fails while no bias does is a suspicion where a shifted line explains it.
+A level may move unseen by the bias, through the days' shocks, and bend slopes and contrasts that are seen:
+where negatives become positive at random the slope falls, where all amounts grow those of large segments grow
+by more. One that fails while no bias does is a suspicion where a shifted level explains it. Of a number the
+level lies along a line, so that its slope over all rows is a part of the level.
 """
 
 from __future__ import annotations
@@ -176,12 +177,10 @@ def concept_change(
         if not kind.bounded:
             found = [_with_slope(r) for r in found]
         moved = any(r.bias.state == "FAIL" for r in found)
-        level: Floats | None = None
-        if moved or not kind.bounded:
-            expected = np.column_stack([c.expected for c in channels])
-            level = to_level(expected, outcomes[1], channels[0].now.weight, bounded=kind.bounded)
+        expected = np.column_stack([c.expected for c in channels])
+        level = to_level(expected, outcomes[1], channels[0].now.weight, bounded=kind.bounded)
         found = [
-            _decided(r, c, segmentations, shared, None if level is None else level[:, i], moved)
+            _decided(r, c, segmentations, shared, level[:, i], moved)
             for i, (r, c) in enumerate(zip(found, channels, strict=True))
         ]
     found = [_named(r, c.name) for r, c in zip(found, channels, strict=True)]
@@ -331,7 +330,7 @@ def _decided(
     channel: _Channel,
     segmentations: list[Segmentation],
     settings: DiagnosisConfig,
-    level: Floats | None,
+    level: Floats,
     moved: bool,
 ) -> ConceptReport:
     """The report with its kind and onset, slopes and contrasts tested again on residuals of a ``level``.
@@ -340,20 +339,18 @@ def _decided(
     """
     if channel.rare:
         return report
-    tests = _tests(channel, segmentations, channel.expected)
-    if level is not None:
-        shifted = _tests(channel, segmentations, level)
-        judged = judge_series(shifted, settings)
-        if moved:
-            judged = with_small_suspects(shifted, judged, settings)
+    shifted = _tests(channel, segmentations, level)
+    judged = judge_series(shifted, settings)
+    if moved:
+        slopes, contrasts = _split(shifted, with_small_suspects(shifted, judged, settings))
+        report = replace(report, recalibrated_slopes=slopes, recalibrated_contrasts=contrasts)
+        tests = shifted
+    else:
+        tests = _tests(channel, segmentations, channel.expected)
         slopes, contrasts = _split(shifted, judged)
-        if moved:
-            report = replace(report, recalibrated_slopes=slopes, recalibrated_contrasts=contrasts)
-            tests = shifted
-        else:
-            slopes = _explained(report.slopes, slopes, settings)
-            contrasts = _explained(report.contrasts, contrasts, settings)
-            report = replace(report, slopes=slopes, contrasts=contrasts)
+        slopes = _explained(report.slopes, slopes, settings)
+        contrasts = _explained(report.contrasts, contrasts, settings)
+        report = replace(report, slopes=slopes, contrasts=contrasts)
     failed = [t for t, f in zip(tests, report.deciding, strict=True) if f.state == "FAIL"]
     return _dated(report, failed, channel.daily, channel.now.names)
 

@@ -128,6 +128,15 @@ def test_a_new_base_rate_does_not_hide_a_concept_drift() -> None:
     assert all("slope depot=D01" in failed(r) for r in reports)
 
 
+def test_a_new_base_rate_that_the_days_shocks_hide_is_suspected_and_no_more() -> None:
+    """The slope bends with the level, and is seen before it: of sixty worlds in these."""
+    reports = [compare(*parcels(seed, rows=400, shock=1.0, odds=2.2)) for seed in (44, 50)]
+    assert [(r.kind, r.bias.state) for r in reports] == [("none", "UNDERPOWERED")] * 2
+    for report in reports:
+        found = report.findings().suspicions
+        assert found and all("A level that moved everywhere could explain it" in f.detail for f in found)
+
+
 def test_harder_days_are_no_concept_drift() -> None:
     assert all(compare(*parcels(seed, shift=-1.0)).kind == "none" for seed in range(8))
 
