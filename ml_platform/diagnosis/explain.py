@@ -59,7 +59,8 @@ def next_action(verdict: Verdict, evidence: Evidence, retraining: RetrainingConf
         "wait_for_labels": f"It is judged again in {wait} partition(s), with the labels that have come by "
         f"then.{late}",
         "fix_data": f"{held}When the fix lands, it is diagnosed again; what was trained on them is undone.",
-        "fix_serving": f"{held}When serving is fixed, the next partition is diagnosed again.",
+        "fix_serving": f"{held}When serving is fixed, the next partition is diagnosed again. Features that "
+        "look further back than `history_partitions` differ so, too: `ml-platform use-case check` tells.",
         "block_training": f"{held}Serving goes on. When the training code is fixed, it is diagnosed again.",
         "recalibrate": f"A calibrator is fitted on {retraining.calibration_partitions} matured partitions "
         f"and must improve the {retraining.calibration_gate} after them.",

@@ -164,11 +164,19 @@ class Platform:
         return self._setting(TRACKING_VARIABLE, f"sqlite:///{self.home / 'mlflow.db'}")
 
     @property
+    def mlflow_is_served(self) -> bool:
+        """Whether somebody else starts MLflow's UI: its store is a server, or its address is set."""
+        return self._tracking_is_server or bool(self._setting(MLFLOW_PAGES_VARIABLE, ""))
+
+    @property
     def mlflow_url(self) -> str:
         """Where people find MLflow's UI: ``$ML_PLATFORM_MLFLOW_URL``, its server, or this machine."""
-        uri = self._tracking_uri
-        default = uri if uri.startswith(("http://", "https://")) else "http://127.0.0.1:5000"
+        default = self._tracking_uri if self._tracking_is_server else "http://127.0.0.1:5000"
         return self._setting(MLFLOW_PAGES_VARIABLE, default).rstrip("/")
+
+    @property
+    def _tracking_is_server(self) -> bool:
+        return self._tracking_uri.startswith(("http://", "https://"))
 
     @property
     def pages_url(self) -> str:

@@ -74,7 +74,9 @@ class PlatformShelf:
     def _links(self) -> list[str]:
         told = [n for n, u in self._platform.use_cases.items() if (u.folder / README).is_file()]
         readmes = [f'<a href="/readme/{escape(n)}">README of {escape(n)}</a>' for n in (PLATFORM, *told)]
-        mlflow = f'<a href="{escape(self._platform.mlflow_url)}">MLflow</a> (<code>ml-platform mlflow</code>)'
+        mlflow = f'<a href="{escape(self._platform.mlflow_url)}">MLflow</a>'
+        if not self._platform.mlflow_is_served:
+            mlflow += " (after <code>ml-platform mlflow</code>, which starts it)"
         return ['<a href="/catalogue">catalogue</a>', *readmes, mlflow]
 
 

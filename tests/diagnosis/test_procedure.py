@@ -54,6 +54,10 @@ def test_the_same_evidence_of_several_subjects_is_told_once_and_names_them() -> 
     assert cause.evidence == ("mismatch of temp", f"temp, wind: {told}")
 
 
+def test_a_skew_names_the_setting_that_looks_like_one() -> None:
+    assert "look further back than `history_partitions`" in diagnosed(cases.evidence(cases.SKEW)).next
+
+
 def test_a_wait_promises_no_decision_and_says_which_labels_may_never_come() -> None:
     young = diagnosed(cases.evidence(cases.YOUNG))
     assert young.next == "It is judged again in 7 partition(s), with the labels that have come by then."

@@ -1,40 +1,19 @@
 """Alerts go to the addresses of the environment, else to the log, and never tell an address."""
 
-import json
 import logging
 import socketserver
 from collections.abc import Iterator
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
-from typing import ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 import pytest
 
 from ml_platform.config import OwnerConfig
 from ml_platform.lifecycle.alerts import MAIL_VARIABLE, URLS_VARIABLE, Alert, send, team_variable
 
+Inbox: TypeAlias = tuple[str, list[dict[str, Any]]]
 ALERT = Alert("score_day failed", "partition 2020-09-07")
-
-
-@pytest.fixture
-def listener() -> Iterator[tuple[int, list[dict[str, str]]]]:
-    """A server that keeps what is posted to it."""
-    received: list[dict[str, str]] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    Thread(target=server.serve_forever, daemon=True).start()
-    yield server.server_port, received
-    server.shutdown()
 
 
 class Post(socketserver.StreamRequestHandler):
@@ -86,19 +65,19 @@ def test_without_an_address_an_alert_is_logged(caplog: pytest.LogCaptureFixture)
     assert "score_day failed: partition 2020-09-07" in caplog.text
 
 
-def test_an_alert_reaches_each_address_that_answers(listener: tuple[int, list[dict[str, str]]]) -> None:
-    port, received = listener
-    told = send(ALERT, {URLS_VARIABLE: f"nonsense://x json://token:secret@127.0.0.1:{port}/hook"})
+def test_an_alert_reaches_each_address_that_answers(listener: Inbox) -> None:
+    address, received = listener
+    told = send(ALERT, {URLS_VARIABLE: f"nonsense://x json://token:secret@{address}/hook"})
     assert [m["title"] for m in received] == ["score_day failed"]
     assert received[0]["message"] == "partition 2020-09-07"
     assert "1 of 2 FAILED" in told[0] and told[1].endswith("2 of 2 sent")
 
 
 def test_an_alert_says_how_bad_it_is_whose_it_is_and_where_to_look(
-    listener: tuple[int, list[dict[str, str]]],
+    listener: Inbox,
 ) -> None:
-    port, received = listener
-    environment = {URLS_VARIABLE: f"json://127.0.0.1:{port}/hook"}
+    address, received = listener
+    environment = {URLS_VARIABLE: f"json://{address}/hook"}
     send(ALERT, environment)
     send(replace(OWNED, severity="failure", link="http://ui/runs/1"), environment)
     assert [m["type"] for m in received] == ["warning", "failure"]
@@ -108,9 +87,7 @@ def test_an_alert_says_how_bad_it_is_whose_it_is_and_where_to_look(
     ]
 
 
-def test_no_address_is_told_to_anybody(
-    listener: tuple[int, list[dict[str, str]]], caplog: pytest.LogCaptureFixture
-) -> None:
+def test_no_address_is_told_to_anybody(listener: Inbox, caplog: pytest.LogCaptureFixture) -> None:
     told = send(ALERT, {URLS_VARIABLE: "json://token:secret@127.0.0.1:9/hook"})
     assert told == ["alert to address 1 of 1 FAILED: no answer"]
     ours = " ".join(r.getMessage() for r in caplog.records if r.name.startswith("ml_platform"))
@@ -120,12 +97,12 @@ def test_no_address_is_told_to_anybody(
 OWNED = Alert("an incident", "look", OwnerConfig(team="front-desk 2", email="desk@example.org"))
 
 
-def test_a_team_is_told_what_it_owns_and_nothing_else(listener: tuple[int, list[dict[str, str]]]) -> None:
-    port, received = listener
+def test_a_team_is_told_what_it_owns_and_nothing_else(listener: Inbox) -> None:
+    address, received = listener
     environment = {
-        URLS_VARIABLE: f"json://127.0.0.1:{port}/all",
-        team_variable("front-desk 2"): f"json://127.0.0.1:{port}/desk",
-        team_variable("others"): f"json://127.0.0.1:{port}/others",
+        URLS_VARIABLE: f"json://{address}/all",
+        team_variable("front-desk 2"): f"json://{address}/desk",
+        team_variable("others"): f"json://{address}/others",
     }
     assert team_variable("front-desk 2") == "ML_PLATFORM_ALERT_URLS_FRONT_DESK_2"
 

@@ -69,7 +69,10 @@ def test_addresses_come_from_the_environment(fresh: Library) -> None:
         "ML_PLATFORM_PAGES_URL": "https://pages.example/",
         "ML_PLATFORM_MLFLOW_URL": "https://ml.example",
     }
+    starts_it = "after <code>ml-platform mlflow</code>, which starts it"
+    assert starts_it in PlatformShelf(fresh.platform).index()
     fresh.platform.environment = {**fresh.platform.environment, **chosen}
+    assert starts_it not in PlatformShelf(fresh.platform).index()
     assert pages.address(fresh.platform, "ab") == "https://pages.example/pages/ab"
     assert fresh.platform.mlflow_url == "https://ml.example"
 

@@ -1,12 +1,9 @@
 """One lifecycle, played as a real run on a real Dagster instance, that the tests of this folder share."""
 
-import json
 import os
 import shutil
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -146,31 +143,10 @@ def _use_case(root: Path) -> UseCase:
 
 
 @pytest.fixture
-def listener() -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """An HTTP server that keeps what it is sent, and its Apprise address."""
-    received: list[dict[str, Any]] = []
-
-    class Keep(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            """Quiet."""
-
-    server = HTTPServer(("127.0.0.1", 0), Keep)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"json://127.0.0.1:{server.server_port}/", received
-    server.shutdown()
-    server.server_close()
-
-
-@pytest.fixture
 def inbox(
     listener: tuple[str, list[dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
 ) -> list[dict[str, Any]]:
     """What comes to the address that all alerts go to."""
     address, received = listener
-    monkeypatch.setenv("ML_PLATFORM_ALERT_URLS", address)
+    monkeypatch.setenv("ML_PLATFORM_ALERT_URLS", f"json://{address}/")
     return received

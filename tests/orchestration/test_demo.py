@@ -207,7 +207,7 @@ def test_a_run_that_fails_says_what_where_and_how_to_mend_it_and_tells_its_owner
     use_case = write_use_case(folder)
     enter(monkeypatch, tmp_path / "home", tmp_path / "use_cases")
     address, received = listener
-    monkeypatch.setenv("ML_PLATFORM_ALERT_URLS", address)
+    monkeypatch.setenv("ML_PLATFORM_ALERT_URLS", f"json://{address}/")
     monkeypatch.setattr(running, "_definitions", build)
     features = folder / "dbt" / "models" / f"{use_case.config.views.features}.sql"
     text, number = features.read_text(), "cast(e.pages as double)"

@@ -109,7 +109,7 @@ def test_an_address_that_does_not_answer_stops_no_other(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     address, received = listener
-    monkeypatch.setenv("ML_PLATFORM_ALERT_URLS", f"json://secret@127.0.0.1:1/ {address}")
+    monkeypatch.setenv("ML_PLATFORM_ALERT_URLS", f"json://secret@127.0.0.1:1/ json://{address}/")
 
     with caplog.at_level(logging.INFO):
         alert_about(*failed)
@@ -143,7 +143,7 @@ def test_the_owner_of_the_run_s_use_case_is_told(
 ) -> None:
     address, received = listener
     monkeypatch.delenv("ML_PLATFORM_ALERT_URLS", raising=False)
-    monkeypatch.setenv("ML_PLATFORM_ALERT_URLS_TILL", address)
+    monkeypatch.setenv("ML_PLATFORM_ALERT_URLS_TILL", f"json://{address}/")
     monkeypatch.setenv("ML_PLATFORM_ALERT_URLS_OTHERS", "json://127.0.0.1:1/")
 
     alert_about(*failed)

@@ -18,7 +18,7 @@ from time import perf_counter
 from typing import Any
 
 from ml_platform.config import load_use_case
-from ml_platform.errors import ConfigError, NotFoundError, NotReadyError
+from ml_platform.errors import ConfigError, ConflictError, NotFoundError, NotReadyError
 from ml_platform.ingestion.unending import kept_running
 from ml_platform.lifecycle.drills.incidents import SCENARIOS
 from ml_platform.lifecycle.drills.judging import DayTold, Result, Settings, is_wrong, judged, told_of
@@ -39,6 +39,7 @@ from ml_platform.lifecycle.guard.days import Day, play_day
 from ml_platform.lifecycle.homes import copy_home
 from ml_platform.lifecycle.ingesting import ingest
 from ml_platform.lifecycle.platform import Outside, Target
+from ml_platform.storage.lake import digest_of
 
 PROCESSES = 2
 
@@ -133,13 +134,14 @@ def drill(
     Raises:
         PartitionError: The onset is no partition of the use case.
         PlatformError: The clean prefix cannot be made.
+        ConflictError: The use case's files were changed meanwhile.
     """
     if settings.onset is not None:
         target.use_case.scheme.day(settings.onset)
     mapped = drill_map(target)
     settings = in_effect(target, settings)
     onset = settings.onset or default_onset(target, mapped)
-    known = scenarios_of(settings.scenarios)
+    known, sources = scenarios_of(settings.scenarios), _sources(target.use_case.folder)
     folder = Path(tempfile.mkdtemp(prefix="drill-"))
     pool = ProcessPoolExecutor(
         min(PROCESSES, len(names)), mp_context=_context(), initializer=_begin, initargs=(dict(os.environ),)
@@ -169,12 +171,8 @@ def drill(
         )
         # Those that play all their days first: another one ends with its verdict.
         longest_first = sorted(names, key=lambda n: (bool(settling(known[n])), -spans[n]))
-        waiting = [
-            pool.submit(
-                _play_in_process, prefix.folder, target.use_case.folder, target.model.name, name, settings
-            )
-            for name in longest_first
-        ]
+        where = (prefix.folder, target.use_case.folder, sources, target.model.name)
+        waiting = [pool.submit(_play_in_process, *where, name, settings) for name in longest_first]
         progress(f"playing {len(names)} drill(s)")
         for done in as_completed(waiting):
             yield done.result()
@@ -183,6 +181,14 @@ def drill(
         for process in list((getattr(pool, "_processes", None) or {}).values()):
             process.join(timeout=5)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _sources(folder: Path) -> str:
+    """Digest of what a use case consists of; each process reads it again."""
+    files = [f for f in folder.rglob("*.*") if f.suffix in (".yaml", ".yml", ".sql", ".py") and f.is_file()]
+    own = [f.relative_to(folder) for f in files]
+    own = sorted(f for f in own if "target" not in f.parts and not any(p.startswith(".") for p in f.parts))
+    return digest_of(b"".join(f"{f}\n".encode() + (folder / f).read_bytes() for f in own))
 
 
 def _bare(target: Target, mapped: DrillMap, onset: str, settings: Settings) -> DrillContext:
@@ -251,9 +257,15 @@ def _warm() -> None:
 
 
 def _play_in_process(
-    prefix: Path, use_case_folder: Path, model: str, name: str, settings: Settings
+    prefix: Path, use_case_folder: Path, sources: str, model: str, name: str, settings: Settings
 ) -> Result:
     """Body of a process: play one drill."""
+    if _sources(use_case_folder) != sources:
+        raise ConflictError(
+            "the use case was changed while its drills were played: half of them would tell of another one",
+            where=str(use_case_folder),
+            fix="play them again when its files are as they should be",
+        )
     scenario = scenarios_of(settings.scenarios)[name]()
     return play(read_prefix(prefix), _target(use_case_folder, model), scenario, settings)
 

@@ -1,6 +1,7 @@
 """Drills on the tiny weekly use case: one clean prefix, several incidents, plug-ins, the command line."""
 
 import json
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from ml_platform.cli.drills import _show as shown
 from ml_platform.cli.main import app
 from ml_platform.config import load_use_case
 from ml_platform.diagnosis.evidence import Evidence
-from ml_platform.errors import ConfigError, NotFoundError, NotReadyError, PartitionError
+from ml_platform.errors import ConfigError, ConflictError, NotFoundError, NotReadyError, PartitionError
 from ml_platform.lifecycle import promotion
 from ml_platform.lifecycle.drills import running
 from ml_platform.lifecycle.drills.judging import Result, Settings
@@ -275,6 +276,24 @@ def test_names_files_and_onsets_that_cannot_be(tmp_path: Path, prefix: Prefix) -
     for onset, why in (("yesterday", "not a partition key"), ("2020-09-22", "not the first day")):
         with pytest.raises(PartitionError, match=why):
             next(running.drill(target, ["clean"], Settings(onset=onset)))
+
+
+def test_a_use_case_that_is_edited_while_its_drills_are_played_is_told(
+    tmp_path: Path, prefix: Prefix, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / NAME
+    shutil.copytree(FOLDER / NAME, folder)
+    use_case = load_use_case(folder / "use_case.yaml")
+
+    def edited(*_: object, **__: object) -> Prefix:
+        (folder / "use_case.yaml").write_text((folder / "use_case.yaml").read_text() + "# in mid-edit\n")
+        return prefix
+
+    monkeypatch.setattr(running, "make_prefix", edited)
+    target = Target(use_case, use_case.config.models[0])
+    with pytest.raises(ConflictError, match="was changed while its drills were played") as told:
+        list(running.drill(target, ["clean"], Settings(onset=ONSET, horizon=0)))
+    assert told.value.where == str(folder)
 
 
 def test_incidents_that_do_not_apply_are_named_and_not_played(
