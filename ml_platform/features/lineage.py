@@ -143,6 +143,27 @@ def _first(lineage_of: Mapping[str, ViewLineage], sources: Iterable[Source]) -> 
             yield source
 
 
+def relations_read(view: View) -> dict[str, int | None]:
+    """The relations that a view reads itself, each with the first line of its compiled SQL that names it.
+
+    Empty where sqlglot does not understand the SQL.
+    """
+    try:
+        query = parse_one(view.sql, dialect=_DIALECT)
+    except SqlglotError:
+        return {}
+    found: dict[str, int | None] = {}
+    # Common table expressions have no schema before their name.
+    for table in sorted((t for t in query.find_all(exp.Table) if t.db), key=_line):
+        found.setdefault(table.name, _line(table) or None)
+    return found
+
+
+def _line(table: exp.Table) -> int:
+    """The line on which a table is named; 0 where sqlglot does not know."""
+    return int(table.this.meta.get("line", 0))
+
+
 def row_expression(view: View, relations: Mapping[str, Sequence[str]], column: str) -> RowExpression | None:
     """How a view computes a column from one row of one relation that it reads itself.
 

@@ -10,6 +10,7 @@ from ml_platform.errors import ConfigError, PlatformError
 from ml_platform.features.dbt import compiled_views
 from ml_platform.ingestion.code import check_code
 from ml_platform.lifecycle.feed_contracts import contract_of
+from ml_platform.lifecycle.feeds_read import absent_feeds
 
 
 def require_loadable(use_case: UseCase, feeds: Mapping[str, UseCase]) -> None:
@@ -66,7 +67,7 @@ def load_problems(use_case: UseCase, feeds: Mapping[str, UseCase]) -> Iterator[P
         except PlatformError as error:
             yield error
     try:
-        compiled_views(use_case)
+        yield from absent_feeds(use_case, compiled_views(use_case))
     except PlatformError as error:
         yield error
 

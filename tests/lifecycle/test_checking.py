@@ -9,9 +9,11 @@ import pytest
 import yaml
 
 from ml_platform.config import UseCase, load_use_case
+from ml_platform.errors import ConfigError
 from ml_platform.lifecycle import data_check
 from ml_platform.lifecycle.checking import check_data, check_files
 from ml_platform.lifecycle.data_check import look
+from ml_platform.lifecycle.loadable import require_loadable
 from ml_platform.remarks import Remark
 
 Change = Callable[[Path], None]
@@ -199,6 +201,35 @@ def test_wrong_sql_is_told_with_file_and_line(
     assert why in found.what
     assert "Encountered an error" not in found.what
     assert found.where == f"{own_use_case / FEATURES}{line}"
+
+
+def test_feeds_that_the_sql_reads_and_will_not_find_are_told_before_data_are_read(
+    own_use_case: Path,
+) -> None:
+    """One is left out of ``views.feeds``, one is declared nowhere."""
+    edit("use_case.yaml", "  history_partitions: 30", "  history_partitions: 30\n  feeds: [returns]")(
+        own_use_case
+    )
+    edit("use_case.yaml", "  - name: branches\n    reader: feeds:read_branches\n    static: true\n", "")(
+        own_use_case
+    )
+    edit("use_case.yaml", ", feeds: [branches]", "")(own_use_case)
+    file = own_use_case / "use_case.yaml"
+    lines = file.read_text().splitlines()
+
+    _, (nowhere, left_out) = check_files(file)
+
+    assert nowhere.what == "the SQL of library_loans_features reads feed branches, which is not declared"
+    assert nowhere.where == f"{own_use_case / FEATURES}:18"
+    assert f"under `feeds` ({file}:{lines.index('feeds:') + 1})" in nowhere.fix
+    assert left_out.what.startswith("the SQL of library_loans_entities reads feed loans, which `views.feeds`")
+    assert left_out.where == f"{own_use_case / 'dbt/models/library_loans_entities.sql'}:3"
+    assert f"`views.feeds` ({file}:{lines.index('  feeds: [returns]') + 1})" in left_out.fix
+    with pytest.raises(ConfigError, match=r"reads feed loans"):
+        require_loadable(load_use_case(file), {})
+
+    edit("use_case.yaml", "  feeds: [returns]", "  feeds: [returns, loans]")(own_use_case)
+    _, (nowhere,) = check_files(file)
 
 
 @pytest.mark.parametrize(
