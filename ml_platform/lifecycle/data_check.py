@@ -22,6 +22,7 @@ from ml_platform.lifecycle.acceptance import AcceptanceReport, RuleSummary, acce
 from ml_platform.lifecycle.checking import STAGE, write_remarks
 from ml_platform.lifecycle.feed_contracts import contract_of
 from ml_platform.lifecycle.history_check import history_remarks
+from ml_platform.lifecycle.label_check import label_remarks
 from ml_platform.lifecycle.landing import land
 from ml_platform.lifecycle.platform import Outside, Platform
 from ml_platform.model_config import ModelConfig
@@ -226,8 +227,7 @@ def _views(platform: Platform, use_case: UseCase, keys: Sequence[str]) -> Iterat
     yield from _keyless_entities(use_case, rows)
     for model in use_case.config.models:
         yield from _columns(use_case, model, rows)
-        yield from _label(use_case, model, truth)
-        yield from _early(use_case, model, truth)
+        yield from label_remarks(use_case, model, truth)
         yield from _copies(use_case, model, rows, truth)
 
 
@@ -322,58 +322,6 @@ def _columns(use_case: UseCase, model: ModelConfig, rows: pa.Table) -> Iterator[
         elif pc.count_distinct(column).as_py() < 2:
             what = f"feature {feature.name} is constant in the {len(column):,} rows looked at"
             yield Remark("note", what, where, "leave it out if it always is")
-
-
-def _label(use_case: UseCase, model: ModelConfig, truth: pa.Table) -> Iterator[Remark]:
-    where = f"{use_case.dbt_dir / 'models' / (use_case.config.views.labels + '.sql')}: {model.label.column}"
-    if model.label.column not in truth.column_names:
-        yield Remark("error", f"the labels view has no column {model.label.column}", where, "select it")
-        return
-    column = truth[model.label.column]
-    known = column.drop_null()
-    missing = column.null_count / max(1, len(column))
-    if missing >= 0.99:
-        fix = "look at the join of the labels' SQL, or at not_null and known_at of their feed"
-        yield Remark("error", f"the label is missing in {missing:.0%} of mature rows", where, fix)
-        return
-    if missing > 0.05:
-        fix = "raise label.maturity_partitions, or find out why outcomes never come"
-        yield Remark("warning", f"the label is missing in {missing:.0%} of mature rows", where, fix)
-    values = set(pc.unique(known).to_pylist())
-    if len(values) < 2:
-        fix = "look further back, or predict something that varies"
-        yield Remark("error", f"the label is constant ({values}) in the rows looked at", where, fix)
-    if model.kind == "binary" and not {float(v) for v in values if _number(v)} <= {0.0, 1.0}:
-        shown = sorted(map(str, values))[:5]
-        yield Remark("error", f"a binary label is 0 or 1, this one has {shown}", where, "cast it in SQL")
-
-
-def _number(value: object) -> bool:
-    return isinstance(value, int | float)
-
-
-def _early(use_case: UseCase, model: ModelConfig, truth: pa.Table) -> Iterator[Remark]:
-    instant = model.label.known_at
-    if instant not in truth.column_names:
-        where = f"{use_case.dbt_dir / 'models' / (use_case.config.views.labels + '.sql')}: {instant}"
-        fix = "select the instant from which the label is known, or name its column in label.known_at"
-        yield Remark("error", f"the labels view has no column {instant}", where, fix)
-        return
-    known = truth.select(["partition_key", instant]).to_pandas().dropna()
-    if known.empty:
-        return
-    cutoffs = known["partition_key"].map({k: use_case.cutoff(k) for k in known["partition_key"].unique()})
-    early = float((known[instant] <= cutoffs).mean())
-    # From this share on, the diagnosis holds a window of such labels for a fault of the data.
-    if early > model.diagnosis.mismatch_share:
-        shown = f"{early:.0%}" if early >= 0.1 else f"{early:.1%}"
-        yield Remark(
-            "error" if early > 0.5 else "warning",
-            f"{shown} of the labels are known before the cutoff: nothing is left to predict in them",
-            f"{use_case.folder / 'use_case.yaml'}: cutoff, and known_at of the label's feed",
-            "score earlier or in narrower partitions, correct known_at, or leave rows whose outcome is "
-            "known at the cutoff out in the SQL of the entities",
-        )
 
 
 def _copies(use_case: UseCase, model: ModelConfig, rows: pa.Table, truth: pa.Table) -> Iterator[Remark]:

@@ -10,9 +10,9 @@ import yaml
 
 from ml_platform.config import UseCase, load_use_case
 from ml_platform.errors import ConfigError
-from ml_platform.lifecycle import data_check
 from ml_platform.lifecycle.checking import check_data, check_files
 from ml_platform.lifecycle.data_check import look
+from ml_platform.lifecycle.label_check import label_remarks
 from ml_platform.lifecycle.loadable import require_loadable
 from ml_platform.remarks import Remark
 
@@ -239,23 +239,26 @@ def test_feeds_that_the_sql_reads_and_will_not_find_are_told_before_data_are_rea
         ([1] * 100, 1, "the label is constant ({1})"),
         ([1] + [None] * 99, 1, "the label is missing in 99% of mature rows"),
         ([1, 0] * 50, -1, "100% of the labels are known before the cutoff"),
+        ([1, 0] * 50, [-1] * 2 + [1] * 98, "2.0% of the labels are known before the cutoff (2 of 100)"),
+        ([1, 0] * 50, [-1] + [1] * 99, ""),
         ([1, 2] * 50, 1, "a binary label is 0 or 1, this one has ['1', '2']"),
     ],
 )
 def test_a_label_from_which_nothing_can_be_learned_is_told(
-    own_use_case: Path, labels: list[int | None], hours_late: int, why: str
+    own_use_case: Path, labels: list[int | None], hours_late: int | list[int], why: str
 ) -> None:
     use_case = load_use_case(own_use_case / "use_case.yaml")
     (model,) = use_case.config.models
-    known = use_case.cutoff("2020-03-02") + timedelta(hours=hours_late)
+    late = hours_late if isinstance(hours_late, list) else [hours_late] * len(labels)
+    known = [use_case.cutoff("2020-03-02") + timedelta(hours=h) for h in late]
     truth = pa.table(
         {
             "partition_key": ["2020-03-02"] * len(labels),
             model.label.column: labels,
-            model.label.known_at: [None if v is None else known for v in labels],
+            model.label.known_at: [None if v is None else k for v, k in zip(labels, known, strict=True)],
         }
     )
-    told = [*data_check._label(use_case, model, truth), *data_check._early(use_case, model, truth)]
+    told = list(label_remarks(use_case, model, truth))
     errors = [r for r in told if r.level == "error"]
     assert [r.what for r in errors if r.what.startswith(why)] if why else not told
     assert all(r.where and r.fix for r in errors)
