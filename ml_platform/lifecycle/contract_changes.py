@@ -17,6 +17,7 @@ from ml_platform.contracts.model import Contract, Rule
 from ml_platform.datasets.versions import versions
 from ml_platform.errors import ContractError
 from ml_platform.lifecycle.feed_contracts import contract_of
+from ml_platform.lifecycle.feeds_read import view_readers
 from ml_platform.lifecycle.kept_contracts import kept_contract
 from ml_platform.lifecycle.platform import Platform, Target
 from ml_platform.lifecycle.views import accepted_asset
@@ -38,6 +39,8 @@ class ContractChange:
         differences: What differs, for people; None where the old text was not kept.
         breaking: Whether accepted history cannot be read under the new one: a key or a type differs.
         new_columns: Columns that the new one promises first.
+        unlisted: Those of them that the feed's ``source.columns`` leaves out; None where it lists none.
+        read_by: Which of ``features`` and ``labels`` are made of the feed.
         alike: Whether both judge rows alike: only words for people and promises of time differ.
         models: Models of the use case that have been trained already.
     """
@@ -52,6 +55,8 @@ class ContractChange:
     differences: tuple[str, ...] | None
     breaking: bool
     new_columns: tuple[str, ...]
+    unlisted: tuple[str, ...] | None
+    read_by: tuple[str, ...]
     alike: bool
     models: tuple[str, ...]
 
@@ -67,22 +72,39 @@ class ContractChange:
                 "then land, accept, features, labels, dataset and candidate from the new feed",
             ]
         if self.new_columns:
-            names = ", ".join(self.new_columns)
             return [
-                f"let the source deliver {names} for {span}, too (and name it in `source.columns`, where the "
-                f"feed has that), then `ml-platform run {self.use_case}`: deliveries with it are judged by "
-                "the new contract and built again; without it each one is held back. What had landed with it "
-                f"already is judged again with `ml-platform quarantine replay {self.feed} --accepted`",
+                f"{self._delivered(span)} `ml-platform run {self.use_case}`: deliveries with it are judged "
+                "by the new contract and built again; without it each one is held back. What had landed with "
+                f"it already is judged again with `ml-platform quarantine replay {self.feed} --accepted`",
                 f"rows of {span} that come as they stood, known_at included, gain it as on a first load, so "
                 "that features of the past see it; a row that changed besides tells it from now on only",
             ]
         steps = [
             f"judge {span} again with `ml-platform quarantine replay {self.feed} --accepted`: rows that pass "
-            "now come in and rows that are refused now are withdrawn, from now on (past features stay)",
-            f"then labels, {span}",
+            "now come in and rows that are refused now are withdrawn, from now on"
         ]
-        steps += [f"dataset version and candidate of {m}" for m in self.models]
-        return [*steps[:-1], f"{steps[-1]}, with `ml-platform run {self.use_case}`"]
+        run = f"with `ml-platform run {self.use_case}`"
+        if "labels" in self.read_by:
+            rest = [f"labels, {span}", *(f"dataset version and candidate of {m}" for m in self.models)]
+            steps.append(f"then {'; '.join(rest)}, {run}")
+        if "features" in self.read_by:
+            steps.append(
+                f"features read {self.feed}: those whose cutoff is past stay as they were, and later ones, "
+                f"{run}, see what the new contract lets in"
+            )
+        if not self.read_by:
+            steps.append(f"neither features nor labels read {self.feed}, so that nothing else changes")
+        return steps
+
+    def _delivered(self, span: str) -> str:
+        """What is left to do before the new columns come."""
+        names = ", ".join(self.new_columns)
+        if self.unlisted == ():
+            return f"`source.columns` of {self.feed} names {names}; what is left is"
+        listed = (
+            f"name {', '.join(self.unlisted)} in `source.columns` of {self.feed}, " if self.unlisted else ""
+        )
+        return f"{listed}let the source deliver {names} for {span}, too, then"
 
 
 def contract_changes(platform: Platform, use_case: UseCase) -> list[ContractChange]:
@@ -164,6 +186,9 @@ def _change(
     platform: Platform, use_case: UseCase, new: Contract, digest: str, keys: Sequence[str]
 ) -> ContractChange:
     old = kept_contract(platform, new.name, digest)
+    gained = tuple(n for n in new.column_names if old is not None and n not in old.column_names)
+    source = use_case.feed(new.name).source
+    listed = source.columns if source is not None else {}
     return ContractChange(
         use_case=use_case.name,
         feed=new.name,
@@ -173,7 +198,9 @@ def _change(
         new_digest=new.digest,
         partitions=tuple(keys),
         differences=tuple(differences(old, new)) if old is not None else None,
-        new_columns=tuple(n for n in new.column_names if old is not None and n not in old.column_names),
+        new_columns=gained,
+        unlisted=tuple(n for n in gained if n not in listed) if listed else None,
+        read_by=view_readers(use_case).get(new.name, ()),
         breaking=old is not None and is_breaking(old, new),
         alike=old is not None and not list(_judging(old, new)),
         models=tuple(_models(platform, use_case)),

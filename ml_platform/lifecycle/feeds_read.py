@@ -15,16 +15,22 @@ from ml_platform.features.relations import feed_of
 def view_readers(use_case: UseCase) -> dict[str, tuple[str, ...]]:
     """By feed, which of ``features`` and ``labels`` are made of it: both where the entities are.
 
+    SQL that sqlglot does not understand may read any of them.
+
     Raises:
         ConfigError: dbt refuses the project.
     """
-    found = compiled_views(use_case)
-    read = _read(found)
-    made = {"features": (found.entities.name, found.features.name)}
-    made["labels"] = (found.entities.name, found.labels.name)
+    views = compiled_views(use_case)
+    read = _read(views)
+    made = {"features": (views.entities, views.features), "labels": (views.entities, views.labels)}
+    unknown = [what for what, each in made.items() if not all(map(relations_read, each))]
     return {
-        feed: tuple(what for what, names in made.items() if places.keys() & set(names))
-        for feed, places in read.items()
+        feed.name: tuple(
+            what
+            for what, each in made.items()
+            if what in unknown or any(view.name in read.get(feed.name, {}) for view in each)
+        )
+        for feed in use_case.config.feeds
     }
 
 

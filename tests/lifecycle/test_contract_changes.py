@@ -6,6 +6,7 @@ import pyarrow as pa
 import pytest
 from library import Library, open_library
 
+from ml_platform.config import load_use_case
 from ml_platform.errors import ContractError
 from ml_platform.lifecycle.contract_changes import ContractChange, contract_changes, contract_remarks
 from ml_platform.lifecycle.quarantine import replay
@@ -15,11 +16,13 @@ from ml_platform.storage.parquet import read_table
 WEEKS = ["2020-01-06", "2020-01-13"]
 
 
-def changed(own_use_case: Path, library: Library, *edits: tuple[str, str]) -> ContractChange:
-    for feed in library.use_case.config.feeds:
-        library.deliver(feed.name, WEEKS)
+def changed(
+    own_use_case: Path, library: Library, *edits: tuple[str, str], feed: str = "loans"
+) -> ContractChange:
+    for each in library.use_case.config.feeds:
+        library.deliver(each.name, WEEKS)
     assert contract_changes(library.platform, library.use_case) == []
-    file = own_use_case / "contracts" / "loans.yaml"
+    file = own_use_case / "contracts" / f"{feed}.yaml"
     text = file.read_text()
     for old, new in edits:
         assert old in text
@@ -62,6 +65,33 @@ def test_a_change_is_told_with_versions_diff_and_what_to_recompute(
     (remark,) = contract_remarks(library.platform, library.use_case)
     assert remark.level == "warning"
     assert "1.0.0 → 1.1.0" in remark.what
+
+
+def test_only_what_reads_a_feed_is_told_to_be_recomputed(own_use_case: Path, tmp_path: Path) -> None:
+    """Loans are the entities, of which both are made; branches are read by the features alone."""
+    library = opened(tmp_path)
+    lower = ("logicalType: integer,", "logicalType: integer, logicalTypeOptions: {maximum: 3},")
+    of_features = changed(own_use_case, library, lower, feed="branches")
+    assert of_features.read_by == ("features",)
+    judge, features = of_features.to_recompute
+    assert "quarantine replay branches --accepted" in judge
+    assert features.startswith("features read branches: those whose cutoff is past stay as they were")
+    assert not any("labels" in step for step in of_features.to_recompute)
+
+    file = own_use_case / "contracts" / "loans.yaml"
+    file.write_text(file.read_text().replace("max_value: 2000", "max_value: 500"))
+    _, of_both = sorted(contract_changes(library.platform, library.use_case), key=lambda c: c.feed)
+    _, labels, features = of_both.to_recompute
+    assert labels.startswith("then labels, 2020-01-06 to 2020-01-13")
+    assert features.startswith("features read loans")
+
+    features_sql = own_use_case / "dbt/models/library_loans_features.sql"
+    begin, end = "left join {{ source('lake', 'feed_branches') }}", "left join rates"
+    text = features_sql.read_text()
+    joined = text[text.index(begin) : text.index(end)]
+    features_sql.write_text(text.replace(joined, "").replace("cast(b.staff as double)", "1.0"))
+    (of_none, _) = sorted(contract_changes(library.platform, library.use_case), key=lambda c: c.feed)
+    assert of_none.to_recompute[1].startswith("neither features nor labels read branches")
 
 
 def test_a_limit_that_changed_with_what_a_breach_does_is_told_too(own_use_case: Path, tmp_path: Path) -> None:
@@ -109,6 +139,34 @@ def test_a_new_column_needs_deliveries_with_it(own_use_case: Path, tmp_path: Pat
     assert "let the source deliver colour for 2020-01-06 to 2020-01-13" in step
     assert "`ml-platform run library_loans`" in step
     assert "What had landed with it already is judged again with `ml-platform quarantine replay loans" in step
+
+
+@pytest.mark.parametrize(
+    ("listed", "told"),
+    [
+        ("", "let the source deliver colour for 2020-01-06 to 2020-01-13, too, then `ml-platform run"),
+        (
+            ", columns: {pages: size}",
+            "name colour in `source.columns` of loans, let the source deliver colour for 2020-01-06 to "
+            "2020-01-13, too, then `ml-platform run",
+        ),
+        (
+            ", columns: {colour: paint}",
+            "`source.columns` of loans names colour; what is left is `ml-platform run",
+        ),
+    ],
+)
+def test_a_new_column_that_is_named_already_is_not_asked_for_again(
+    own_use_case: Path, tmp_path: Path, listed: str, told: str
+) -> None:
+    column = "      - {name: colour, logicalType: string, classification: public, description: Colour.}\n"
+    library = opened(tmp_path)
+    changed(own_use_case, library, ("      - name: pages\n", f"{column}      - name: pages\n"))
+    file = own_use_case / "use_case.yaml"
+    source = f"source: {{path: loans.csv{listed}}}\n    event_time: due_at\n"
+    file.write_text(file.read_text().replace("reader: feeds:read_loans\n", source))
+    (change,) = contract_changes(library.platform, load_use_case(file))
+    assert change.to_recompute[0].startswith(told)
 
 
 @pytest.mark.parametrize("landed_before", [True, False])
