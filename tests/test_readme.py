@@ -63,16 +63,16 @@ def resolve(words: list[str]) -> tuple[Path_, list[str], Any]:
     return tuple(path), words, command
 
 
-def documented() -> list[tuple[Path_, list[str]]]:
+def documented(page: Path = README) -> list[tuple[Path_, list[str]]]:
     """Commands of ``ml-platform``, with arguments; a span may go on where the one before it left off."""
     found: list[tuple[Path_, list[str]]] = []
-    for codes in spans(README.read_text(encoding="utf-8")):
+    for codes in spans(page.read_text(encoding="utf-8")):
         before: Path_ = ()
         for code in codes:
             words = words_of(code)
             if words and words[0] == "ml-platform":
                 path, rest, _ = resolve(words[1:])
-                assert path or not words[1:], f"README: there is no command `{code}`"
+                assert path or not words[1:], f"{page.name}: there is no command `{code}`"
             elif before and (again := _continued(before, words)) is not None:
                 path, rest = again
             else:
