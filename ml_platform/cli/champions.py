@@ -45,15 +45,15 @@ def history(model: Model = None) -> None:
         console.print(f"refused as of {day(each.as_of)}: {each.model_digest[:12]} ({failed})")
     if found := waiting(stores, target):
         console.print(f"[yellow]waits[/]: {found.sentence(day(found.evaluation.as_of))}", highlight=False)
-        console.print(gates_table(target.key, found.evaluation.gates))
+        console.print(gates_table(f"version {found.version} of {target.key}", found.evaluation.gates))
         for command in found.commands:
             console.print(f"  {command}", highlight=False)
 
 
-def gates_table(model_key: str, gates: Sequence[Mapping[str, Any]]) -> Table:
-    """What each gate measured, its limit, and whether it passed."""
+def gates_table(whose: str, gates: Sequence[Mapping[str, Any]]) -> Table:
+    """What each gate measured of a model, its limit, and whether it passed."""
     colours = {"PASS": "[green]PASS[/]", "FAIL": "[red]FAIL[/]"}
-    made = table(f"Gates of {model_key}", ("gate", "measured", "limit", "what"), [])
+    made = table(f"Gates of {whose}", ("gate", "measured", "limit", "what"), [])
     made.add_column("state")
     for g in gates:
         made.add_row(

@@ -106,15 +106,17 @@ def _model(stores: Platform, target: Target) -> None:
             highlight=False,
         )
     champion = promotions.champion(stores.ledger, target.key)
-    number = champion.evaluation_id if champion else None
-    judged = (
-        promotions.evaluation(stores.ledger, number)
-        if number
-        else promotions.latest_evaluation(stores.ledger, target.key)
-    )
-    if judged is not None:
-        console.print(gates_table(target.key, judged.gates))
     waits = waiting(stores, target)
+    judged: Evaluation | None
+    if waits is not None:
+        whose, judged = f"version {waits.version} of {target.key}, which waits", waits.evaluation
+    elif champion is not None and champion.evaluation_id:
+        whose = f"version {champion.version} of {target.key}"
+        judged = promotions.evaluation(stores.ledger, champion.evaluation_id)
+    else:
+        whose, judged = target.key, promotions.latest_evaluation(stores.ledger, target.key)
+    if judged is not None:
+        console.print(gates_table(whose, judged.gates))
     if champion is None and waits is None:
         _no_champion(stores, target, judged)
     if champion is not None:

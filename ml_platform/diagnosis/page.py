@@ -96,6 +96,7 @@ def story_html(
     chart: bytes,
     verdicts: Sequence[Sequence[str]],
     actions: Sequence[Sequence[str]],
+    champions: Sequence[Sequence[str]],
     noun: str = "day",
     events: Sequence[Sequence[str]] = (),
 ) -> str:
@@ -106,7 +107,8 @@ def story_html(
         as_of: Instant of the page.
         chart: PNG.
         verdicts: Partition, verdict, cause and sentence, newest first.
-        actions: Day, action, status and outcome, newest first.
+        actions: What verdicts asked for: day, action, status and outcome, newest first.
+        champions: Promotions and rollbacks: day, what, version, who and why, newest first.
         noun: What a partition is called.
         events: Partition and name of what is known to be unlike others, newest first.
     """
@@ -117,7 +119,8 @@ def story_html(
         "<h2>Actions and refusals</h2>",
         table(("as of", "action", "status", "outcome"), actions)
         if actions
-        else "<p>Nothing was asked for.</p>",
+        else "<p>No verdict asked for anything.</p>",
+        "<h2>Champions</h2>" + table(("as of", "what", "version", "who", "why"), champions),
         "<h2>Verdicts</h2>" + table((noun, "verdict", "cause", "why"), verdicts),
     ]
     if events:

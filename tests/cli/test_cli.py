@@ -204,7 +204,9 @@ def test_what_waits_for_a_person_is_shown_with_its_gates_and_what_to_say(
     with console.capture() as summary:
         stores = open_library(challenged.platform.home).platform
         print_summary(stores, stores.use_case(NAME), ["late_return"], [], 0)
-    assert "version 2 " in summary.get() and f"ml-platform reject {MODEL}" in summary.get()
+    said = summary.get()
+    assert "version 2 " in said and f"ml-platform reject {MODEL}" in said
+    assert f"Gates of version 2 of {MODEL}, which waits" in said and "saved over the champion" in said
     cli("reject", MODEL, "--why", "no")
     assert "waits" not in cli("champion", "history", MODEL)
 
@@ -332,6 +334,7 @@ def test_pages_are_shown_where_the_ui_links_to(
     served: Library, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     html = story_page(served.platform, served.target, served.now).encode()
+    assert b"<td>first</td><td>v1</td>" in html and b"No verdict asked for anything." in html
     digest = pages.publish(served.platform, served.target, "chart", SERVED[1], html, served.now)
     model = promotions.champion(served.platform.ledger, MODEL)
     assert model is not None

@@ -65,15 +65,17 @@ def test_a_sentence_says_what_is_missing_and_names_no_whole_as_a_feature() -> No
 
 def test_a_story_names_its_partitions_as_people_do() -> None:
     verdict = ("2020-01-06", "none", "", "Nothing is wrong that could be seen.")
-    weekly = story_html("m", "2020-02-01", b"", [verdict], [], "week")
-    assert "loss by week" in weekly and "<th>week</th>" in weekly and "Nothing was asked for." in weekly
+    first = ("2020-01-01", "first", "v1", "ada", "passed <its> gates")
+    weekly = story_html("m", "2020-02-01", b"", [verdict], [], [first], "week")
+    assert "loss by week" in weekly and "<th>week</th>" in weekly and "No verdict asked" in weekly
+    assert "<td>v1</td><td>ada</td><td>passed &lt;its&gt; gates</td>" in weekly
     action = ("2020-02-01", "retrain", "refused", "too early")
-    acted = story_html("m", "2020-02-01", b"", [verdict], [action])
-    assert "<th>day</th>" in acted and "<td>too early</td>" in acted and "Nothing was" not in acted
+    acted = story_html("m", "2020-02-01", b"", [verdict], [action], [])
+    assert "<th>day</th>" in acted and "<td>too early</td>" in acted and "No verdict" not in acted
 
 
 def test_the_story_names_days_that_are_known_to_be_unlike_others() -> None:
-    story = ("shop/late", "2024-05-01", b"png", [("2024-04-02", "none", "", "All is well.")], [], "day")
+    story = ("shop/late", "2024-05-01", b"png", [("2024-04-02", "none", "", "All is well.")], [], [], "day")
     told = story_html(*story, [("2024-04-01", "Easter <Monday>")])
     assert "<td>2024-04-01</td><td>Easter &lt;Monday&gt;</td>" in told
     assert "unlike" not in story_html(*story)

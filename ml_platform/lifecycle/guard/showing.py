@@ -16,6 +16,7 @@ from ml_platform.lifecycle.guard.records import verdicts
 from ml_platform.lifecycle.monitors import performance
 from ml_platform.lifecycle.platform import Platform, Target
 from ml_platform.monitoring.evidence_chart import evidence_chart
+from ml_platform.registry import promotions
 from ml_platform.statistics.states import State, worst
 
 _WORD: Mapping[str, State] = {
@@ -95,12 +96,18 @@ def story_page(platform: Platform, target: Target, as_of: datetime, chart: bytes
         (v.partition, v.verdict + (f" ({v.kind})" if v.kind else ""), v.cause, v.sentence)
         for v in reversed(verdicts(platform, target, as_of))
     ]
+    day = target.use_case.scheme.local_day
     acted = [
-        (target.use_case.scheme.local_day(a.as_of).isoformat(), a.action, a.status, a.outcome)
+        (day(a.as_of).isoformat(), a.action, a.status, a.outcome)
         for a in reversed(attempts(platform, target))
         if a.as_of <= as_of
+    ]
+    promoted = [
+        (day(p.as_of).isoformat(), p.action, f"v{p.version}", p.who, p.why)
+        for p in promotions.history(platform.ledger, target.key)
+        if p.as_of <= as_of
     ]
     noun = target.use_case.scheme.noun
     served = platform.ledger.heads(predictions_asset(target), as_of=as_of)
     events = sorted(target.use_case.events_of(served).items(), reverse=True)
-    return story_html(target.key, as_of.isoformat(), picture, rows, acted, noun, events)
+    return story_html(target.key, as_of.isoformat(), picture, rows, acted, promoted, noun, events)
