@@ -3,57 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
-from functools import partial
-from itertools import product
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ml_platform.config import UseCase, load_use_case
-from ml_platform.contracts.parse import contract_path
-from ml_platform.errors import ConfigError, FeedError, PlatformError
-from ml_platform.feed_config import FeedConfig
-from ml_platform.ingestion.reader import read_feed
+from ml_platform.config import HOME_VARIABLE, UseCase, load_use_case
+from ml_platform.errors import ConfigError, PlatformError
 from ml_platform.kinds.of import kind_of
 from ml_platform.lifecycle import views
-from ml_platform.lifecycle.acceptance import AcceptanceReport, RuleSummary, accept, quarantine_asset
 from ml_platform.lifecycle.checking import STAGE, write_remarks
-from ml_platform.lifecycle.feed_contracts import contract_of
+from ml_platform.lifecycle.feed_check import LATER, filled_partitions, read_feeds
+from ml_platform.lifecycle.feeds_read import entity_feeds
 from ml_platform.lifecycle.history_check import history_remarks
 from ml_platform.lifecycle.label_check import label_remarks
-from ml_platform.lifecycle.landing import land
 from ml_platform.lifecycle.platform import Outside, Platform
 from ml_platform.model_config import ModelConfig
 from ml_platform.monitoring.leakage import feature_aucs
 from ml_platform.remarks import Remark
-from ml_platform.storage.parquet import read_table
 
 _PARTITIONS = 8
+_WIDENED = 4
+"""Where most of the partitions lack rows, as closed hours do, four times as many are read, so many times."""
 _LEAK = 0.995
 _FEWEST_ROWS = 100
-_SHOWN = 5
-_EFFECTS = {
-    "quarantine": "those rows go to quarantine: no feature, label or prediction sees them",
-    "hold": "those partitions are held back",
-    "warn": "it only warns",
-}
-"""What becomes of rows that break a rule."""
-_LATER = datetime(9000, 1, 1, tzinfo=UTC)
 
 
 def main(path: Path, scratch: Path, *, everything: bool = False) -> None:
     """Look at the use case of a file and leave the remarks in a folder, and meanwhile what is being done."""
     use_case = load_use_case(path)
-    environment = {"ML_PLATFORM_HOME": str(scratch / "home")}
+    environment = {HOME_VARIABLE: str(scratch / "home")}
 
     def stage(doing: str, origin: str) -> None:
         (scratch / STAGE).write_text(f"{doing}\n{origin}", encoding="utf-8")
 
-    remarks = list(look(environment, use_case, everything=everything, stage=stage))
-    platform = Platform(environment, Outside(use_cases={use_case.name: use_case}))
-    write_remarks([*remarks, _looked_at(platform, use_case, everything)], scratch)
+    write_remarks(list(look(environment, use_case, everything=everything, stage=stage)), scratch)
 
 
 def look(
@@ -75,40 +59,34 @@ def look(
     """
     for model in use_case.config.models:
         yield from _training(use_case, model)
-    faults: list[FeedError] = []
-    read: list[pa.Table] = []
-    feeds = partial(read_feed, faults=faults, seen=read.append)
-    outside = Outside(feeds=feeds, use_cases={use_case.name: use_case})
-    platform = Platform(environment, outside)
-    keys, ahead = (_all if everything else _chosen)(platform, use_case)
-    fed = True
-    for feed in use_case.config.feeds:
-        stage(f"reading feed {feed.name}", feed.origin)
-        faults.clear()
-        read.clear()
-        keyless: list[Remark] = []
-        try:
-            landed = land(platform, use_case, feed, [*keys, *ahead], _LATER)
-            keyless += _without_key(use_case, feed, read)
-            read.clear()
-            report = accept(platform, use_case, feed, _LATER)
-        except PlatformError as error:
-            fed = False
-            yield from [*map(Remark.of, faults), *keyless, Remark.of(error)]
-            continue
-        yield from [*map(Remark.of, faults), *keyless]
-        if not sum(r.rows for r in landed):
-            fed = False
-            if faults:
-                continue
-            span = "" if feed.static else f" of {keys[0]} to {keys[-1]}"
-            fix = "correct its source, or `partitions: start` and `end`"
-            yield Remark("error", f"feed {feed.name} has no rows{span}", feed.origin, fix)
-        fed = fed and bool(report.total("accepted"))
-        yield from _acceptance(platform, report, use_case, keys_told=bool(keyless))
+    platform = _opened(environment, use_case)
+    span, ahead = (_all if everything else _chosen)(platform, use_case)
+    for wider in range(1 if everything else _WIDENED):
+        if wider:
+            span = use_case.scheme.keys(use_case.scheme.shift(span[-1], 1 - _PARTITIONS * 4**wider), span[-1])
+        # What was judged once is not judged again: each look has a home of its own.
+        home = {HOME_VARIABLE: str(Path(environment[HOME_VARIABLE]) / str(wider))}
+        read = read_feeds({**environment, **home}, use_case, [*span, *ahead], stage)
+        keys = filled_partitions(use_case, span, read)[-len(span) if everything else -_PARTITIONS :]
+        unread = len(read.filled) < len(use_case.config.feeds)
+        if len(keys) >= _PARTITIONS // 2 or unread or span[0] == use_case.scheme.first_key:
+            break
+    yield from read.remarks
     stage("building its features and labels", str(use_case.dbt_dir.name))
-    if fed:
-        yield from _views(platform, use_case, keys)
+    if read.fed and keys:
+        yield from _views(_opened({**environment, **home}, use_case), use_case, keys)
+    elif read.fed:
+        yield Remark(
+            "error",
+            f"none of {span[0]} to {span[-1]} has a row to score",
+            ", ".join(use_case.feed(name).origin for name in entity_feeds(use_case)),
+            "correct the source, or `partitions: start` and `end`; `--all` looks at all partitions",
+        )
+    yield _looked_at(platform, use_case, keys or span, [*span, *ahead])
+
+
+def _opened(environment: Mapping[str, str], use_case: UseCase) -> Platform:
+    return Platform(environment, Outside(use_cases={use_case.name: use_case}))
 
 
 def _chosen(platform: Platform, use_case: UseCase) -> tuple[list[str], list[str]]:
@@ -133,83 +111,28 @@ def _all(platform: Platform, use_case: UseCase) -> tuple[list[str], list[str]]:
     return scheme.keys(scheme.first_key, mature), scheme.keys(scheme.shift(mature, 1), last)
 
 
-def _looked_at(platform: Platform, use_case: UseCase, everything: bool) -> Remark:
+def _looked_at(platform: Platform, use_case: UseCase, keys: Sequence[str], looked: Sequence[str]) -> Remark:
     """Which partitions were looked at: nothing is known of the others."""
     whole = sorted(key for part in _all(platform, use_case) for key in part)
-    keys, ahead = (_all if everything else _chosen)(platform, use_case)
-    span = f"{keys[0]} to {[*keys, *ahead][-1]}"
-    if {*keys, *ahead} >= set(whole):
+    span = f"{looked[0]} to {looked[-1]}"
+    if {*looked} >= set(whole):
         return Remark("note", f"all {use_case.scheme.counted(len(whole))} were looked at, {span}")
-    later = f", the last {len(ahead)} for labels only" if ahead else ""
+    after = sum(k > keys[-1] for k in looked)
+    later = f", the last {after} for labels only" if after else ""
     return Remark(
         "note",
-        f"{len(keys) + len(ahead)} of {use_case.scheme.counted(len(whole))} were looked at, {span}{later}: "
+        f"{len(looked)} of {use_case.scheme.counted(len(whole))} were looked at, {span}{later}: "
         "what is wrong in others is not seen",
         "",
         f"`ml-platform use-case check {use_case.name} --all` looks at all of them",
     )
 
 
-def _without_key(use_case: UseCase, feed: FeedConfig, read: Sequence[pa.Table]) -> Iterator[Remark]:
-    """Rows without a value in a column of the key, in all that was read: they can be nobody's."""
-    contract, path = contract_of(use_case, feed.name), contract_path(use_case.contracts_dir, feed.name)
-    by_file = feed.source is not None and feed.source.path is not None
-    origin = (use_case.folder / feed.origin).resolve() if by_file else feed.origin
-    for table, name in product(read, contract.key):
-        if name not in table.column_names:
-            continue
-        rows = [i + 1 for i in pc.indices_nonzero(table[name].is_null(nan_is_null=True)).to_pylist()]
-        if not rows:
-            continue
-        breach = next((r.on_breach for r in contract.rules if r.name == f"{name}_required"), "quarantine")
-        shown = ", ".join(map(str, rows[:_SHOWN])) + (", …" if len(rows) > _SHOWN else "")
-        yield Remark(
-            "error" if breach == "hold" else "warning",
-            f"feed {feed.name}: {len(rows):,} of {table.num_rows:,} rows have no {name}, which is a column "
-            f"of the key; {_EFFECTS[breach]}",
-            f"{origin}, row {shown}",
-            f"give each row its {name}, or choose a key that every row has (primaryKey in {path})",
-        )
-
-
-def _acceptance(
-    platform: Platform, report: AcceptanceReport, use_case: UseCase, *, keys_told: bool
-) -> Iterator[Remark]:
-    file = contract_path(use_case.contracts_dir, report.feed)
-    told = {f"{name}_required" for name in report.contract.key} if keys_told else set()
-    for rule in report.rules:
-        if rule.crashed:
-            what = f"feed {report.feed}: rule {rule.name} cannot be judged, so that nothing is let in"
-            yield Remark("error", f"{what}: {rule.reason}", str(file), "correct the rule")
-        if rule.state != "FAIL" or rule.name in told:
-            continue
-        level = "warning" if rule.on_breach != "hold" else "error"
-        yield Remark(
-            level,  # type: ignore[arg-type]
-            f"feed {report.feed}: rule {rule.name} is broken by {rule.failed_rows:,} of {rule.checked_rows:,}"
-            f" rows in {len(rule.failed_partitions)} partition(s); {_EFFECTS[rule.on_breach]}. {rule.reason}",
-            f"{file}, for example partition {rule.failed_partitions[0]}{_example(platform, report, rule)}",
-            "mend the data, or change the rule and raise the contract's version",
-        )
-
-
-def _example(platform: Platform, report: AcceptanceReport, rule: RuleSummary) -> str:
-    """One of the rows that a rule sent to quarantine."""
-    key = rule.failed_partitions[0]
-    head = platform.ledger.heads(quarantine_asset(report.feed), [key]).get(key)
-    if head is None:
-        return ""
-    for row in read_table(platform.lake.get(head.digest)).to_pylist():
-        if row["rule"] == rule.name:
-            return f", row {row['row'] + 1}: {row['column'] or 'the row'} = {row['value']}"
-    return ""
-
-
 def _views(platform: Platform, use_case: UseCase, keys: Sequence[str]) -> Iterator[Remark]:
     project = use_case.dbt_dir
     try:
-        features = views.compute(platform, use_case, "features", keys, _LATER)
-        labels = views.compute(platform, use_case, "labels", keys, _LATER)
+        features = views.compute(platform, use_case, "features", keys, LATER)
+        labels = views.compute(platform, use_case, "labels", keys, LATER)
     except PlatformError as error:
         yield Remark("error", error.what, error.where or str(project), error.fix)
         return
@@ -217,13 +140,15 @@ def _views(platform: Platform, use_case: UseCase, keys: Sequence[str]) -> Iterat
     if not rows.num_rows:
         yield Remark(
             "error",
-            f"no entity could be seen at the cutoff of any of {keys[0]} to {keys[-1]}",
+            f"no entity could be seen at the cutoff of any of {keys[0]} to {keys[-1]}, of which rows came",
             str(project / "models" / f"{use_case.config.views.entities}.sql"),
-            "rows are known only after the cutoff: use 'cutoff: {of: end}', or correct known_at",
+            "where its rows are known only after the cutoff, "
+            + ("" if use_case.config.cutoff.of == "end" else "use 'cutoff: {of: end}', or ")
+            + "correct known_at of their feed; else correct this SQL, which leaves them out",
         )
         return
     yield from _point_in_time(platform, use_case, keys, features)
-    yield from history_remarks(platform, use_case, keys[-1], _LATER)
+    yield from history_remarks(platform, use_case, keys[-1], LATER)
     yield from _keyless_entities(use_case, rows)
     for model in use_case.config.models:
         yield from _columns(use_case, model, rows)

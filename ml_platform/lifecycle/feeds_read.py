@@ -34,6 +34,18 @@ def view_readers(use_case: UseCase) -> dict[str, tuple[str, ...]]:
     }
 
 
+def entity_feeds(use_case: UseCase) -> list[str]:
+    """Feeds with partitions that the entities are made of; all such, where that is not known.
+
+    Raises:
+        ConfigError: dbt refuses the project.
+    """
+    views = compiled_views(use_case)
+    read = _read(views)
+    dated = [f.name for f in use_case.config.feeds if not f.static]
+    return [name for name in dated if views.entities.name in read.get(name, {})] or dated
+
+
 def absent_feeds(use_case: UseCase, views: CompiledViews) -> Iterator[ConfigError]:
     """Feeds that the SQL reads and will not find: left out of ``views.feeds``, or not declared at all."""
     config, file = use_case.config, use_case.folder / "use_case.yaml"

@@ -334,6 +334,53 @@ def test_a_check_says_what_it_looked_at_and_looks_at_all_when_asked(own_use_case
     assert told.what == "all 52 weeks were looked at, 2020-01-06 to 2020-12-28"
 
 
+CLOSED = """
+_read_loans = read_loans
+
+
+def read_loans(request):
+    table = _read_loans(request)
+    return table.filter(pc.less(table["partition_key"], "{from_}"))
+"""
+
+
+def closed(folder: Path, from_: str) -> None:
+    feeds = folder / "feeds.py"
+    feeds.write_text(f"import pyarrow.compute as pc\n{feeds.read_text()}{CLOSED.format(from_=from_)}")
+
+
+def test_partitions_with_rows_are_looked_at_where_the_last_ones_have_none(
+    own_use_case: Path, tmp_path: Path
+) -> None:
+    """As at night, when a shop is closed: the weeks that would be looked at first are 2020-06-15 to 08-03."""
+    closed(own_use_case, "2020-06-15")
+    edit(FEATURES, "cast(e.pages as double) as pages", "cast(e.pages as double) as pags")(own_use_case)
+    fault, *rest, told = looked(own_use_case, tmp_path)
+    assert fault.what == "feature pages is not in the features view", "features were built"
+    assert not [r for r in rest if r.level == "error"]
+    assert told.what.startswith("34 of 52 weeks were looked at, 2020-01-06 to 2020-08-24, the last 11 for")
+
+
+def test_it_is_told_where_no_partition_has_rows(own_use_case: Path, tmp_path: Path) -> None:
+    closed(own_use_case, "2020-01-01")
+    (told,) = [r for r in looked(own_use_case, tmp_path) if r.level == "error"]
+    assert told.what == "feed loans has no rows of 2020-01-06 to 2020-08-24"
+
+
+def test_rows_that_no_entity_is_made_of_are_told_with_what_can_mend_it(
+    own_use_case: Path, tmp_path: Path
+) -> None:
+    edit("dbt/models/library_loans_entities.sql", "c.cutoff < l.visible_to", "l.visible_to < c.cutoff")(
+        own_use_case
+    )
+    (told,) = [r for r in looked(own_use_case, tmp_path) if r.level == "error"]
+    assert told.what.startswith("no entity could be seen at the cutoff of any of 2020-06-15 to 2020-08-03")
+    assert "use 'cutoff: {of: end}'" in told.fix
+    edit("use_case.yaml", 'cutoff: {days_before: 1, at: "20:00"}', "cutoff: {of: end}")(own_use_case)
+    (told,) = [r for r in looked(own_use_case, tmp_path / "again") if r.level == "error"]
+    assert "of: end" not in told.fix and "correct known_at" in told.fix
+
+
 @pytest.mark.parametrize(
     ("code", "why"),
     [
