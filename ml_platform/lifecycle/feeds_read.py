@@ -46,6 +46,19 @@ def entity_feeds(use_case: UseCase) -> list[str]:
     return [name for name in dated if views.entities.name in read.get(name, {})] or dated
 
 
+def label_feeds(use_case: UseCase) -> set[str]:
+    """Feeds with partitions that the labels' SQL itself reads: the outcomes come by them.
+
+    Raises:
+        ConfigError: dbt refuses the project.
+    """
+    views = compiled_views(use_case)
+    read = _read(views)
+    return {
+        f.name for f in use_case.config.feeds if not f.static and views.labels.name in read.get(f.name, {})
+    }
+
+
 def absent_feeds(use_case: UseCase, views: CompiledViews) -> Iterator[ConfigError]:
     """Feeds that the SQL reads and will not find: left out of ``views.feeds``, or not declared at all."""
     config, file = use_case.config, use_case.folder / "use_case.yaml"

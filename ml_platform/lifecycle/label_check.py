@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import ceil
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from ml_platform.config import UseCase
+from ml_platform.config_errors import read_yaml
+from ml_platform.errors import ConfigError
+from ml_platform.lifecycle.feeds_read import label_feeds
 from ml_platform.model_config import ModelConfig
 from ml_platform.remarks import Remark
+from ml_platform.strict import Place
+
+_CERTAIN = 0.999
+"""The share of labels that are waited for, as `use-case new` proposes it."""
 
 
 def label_remarks(use_case: UseCase, model: ModelConfig, truth: pa.Table) -> Iterator[Remark]:
@@ -22,6 +30,44 @@ def label_remarks(use_case: UseCase, model: ModelConfig, truth: pa.Table) -> Ite
     """
     yield from _label(use_case, model, truth)
     yield from _early(use_case, model, truth)
+    yield from _late(use_case, model, truth)
+
+
+def _late(use_case: UseCase, model: ModelConfig, truth: pa.Table) -> Iterator[Remark]:
+    """Labels that come after their partition counts as mature, or after deliveries still look for them."""
+    instant, scheme = model.label.known_at, use_case.scheme
+    if instant not in truth.column_names:
+        return
+    known = truth.select(["partition_key", instant]).to_pandas().dropna()
+    after = sorted(
+        scheme.distance(key, scheme.key_at(at.to_pydatetime()))
+        for key, at in zip(known["partition_key"], known[instant], strict=True)
+    )
+    if not after:
+        return
+    most, tolerated = after[ceil(_CERTAIN * len(after)) - 1], 1 - model.diagnosis.mature_share
+    file, place = use_case.folder / "use_case.yaml", use_case.config.models.index(model)
+    wait, at = model.label.maturity_partitions, ("models", place, "label", "maturity_partitions")
+    harm = "their partitions count as mature, and train, without them"
+    settings: list[tuple[str, int, int, Place, str]] = [
+        (f"label.maturity_partitions of model {model.name}", wait, most + 1, at, harm)
+    ]
+    outcomes = label_feeds(use_case)
+    for i, feed in enumerate(use_case.config.feeds):
+        if feed.name in outcomes:
+            lost = "no later delivery asks for their partition, so that they are never seen"
+            name = f"lookback of feed {feed.name}"
+            settings.append((name, feed.lookback, most, ("feeds", i, "lookback"), lost))
+    for name, value, needed, key, harm in settings:
+        late = sum(n + needed - most > value for n in after) / len(after)
+        if late > tolerated:
+            line = read_yaml(file, "the use case", ConfigError, "").line(key)
+            yield Remark(
+                "warning",
+                f"{late:.0%} of the labels come later than {name} allows ({scheme.counted(value)}): {harm}",
+                f"{file}:{line}",
+                f"let it be {needed} or more: by then {_CERTAIN:.1%} of the labels looked at are known",
+            )
 
 
 def _label(use_case: UseCase, model: ModelConfig, truth: pa.Table) -> Iterator[Remark]:

@@ -264,6 +264,35 @@ def test_a_label_from_which_nothing_can_be_learned_is_told(
     assert all(r.where and r.fix for r in errors)
 
 
+@pytest.mark.parametrize(
+    ("weeks_late", "told"), [(2, []), (3, ["maturity_partitions"]), (5, ["maturity_partitions", "lookback"])]
+)
+def test_labels_that_come_later_than_the_settings_allow_are_told_with_the_number_that_would(
+    own_use_case: Path, weeks_late: int, told: list[str]
+) -> None:
+    """Three weeks are waited for, and a delivery may revise four earlier ones."""
+    file = own_use_case / "use_case.yaml"
+    use_case = load_use_case(file)
+    (model,) = use_case.config.models
+    known = use_case.scheme.begins(use_case.scheme.shift("2020-03-02", weeks_late)) + timedelta(hours=1)
+    truth = pa.table(
+        {
+            "partition_key": ["2020-03-02"] * 100,
+            model.label.column: [1, 0] * 50,
+            model.label.known_at: [known] * 100,
+        }
+    )
+    found = list(label_remarks(use_case, model, truth))
+    lines = file.read_text().splitlines()
+    assert len(found) == len(told)
+    for remark, setting in zip(found, told, strict=True):
+        assert remark.level == "warning" and setting in remark.what
+        path, line = remark.where.rsplit(":", 1)
+        assert path == str(file) and setting in lines[int(line) - 1]
+        needed = weeks_late + (setting == "maturity_partitions")
+        assert remark.fix.startswith(f"let it be {needed} or more")
+
+
 def test_features_that_look_further_back_than_the_settings_say_are_told(
     own_use_case: Path, tmp_path: Path
 ) -> None:
