@@ -25,6 +25,7 @@ from dagster import (
     Definitions,
     RunsFilter,
 )
+from filelock import FileLock
 
 from ml_platform.config import DemoConfig, UseCase, project_root
 from ml_platform.errors import NotReadyError, PlatformError
@@ -75,8 +76,11 @@ def open_instance(platform: Platform) -> DagsterInstance:
     """The Dagster instance that ``make dev`` shows; its settings are the checkout's ``dagster.yaml``."""
     os.environ.setdefault("DAGSTER_HOME", str(project_root()))
     os.environ.setdefault("ML_PLATFORM_DAGSTER_DIR", str(platform.home / "dagster"))
-    Path(os.environ["ML_PLATFORM_DAGSTER_DIR"]).mkdir(parents=True, exist_ok=True)
-    return DagsterInstance.get()
+    folder = Path(os.environ["ML_PLATFORM_DAGSTER_DIR"])
+    folder.mkdir(parents=True, exist_ok=True)
+    # Dagster creates its tables without a lock: of two processes that open it first, one would fail.
+    with FileLock(folder / ".opening.lock"):
+        return DagsterInstance.get()
 
 
 def acts(use_case: UseCase, demo: DemoConfig, models: Sequence[str]) -> list[Act]:

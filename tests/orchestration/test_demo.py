@@ -4,6 +4,8 @@ import datetime as dt
 import os
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ from ml_platform.config import DemoConfig, load_use_case
 from ml_platform.definitions import build
 from ml_platform.errors import ConfigError
 from ml_platform.lifecycle.platform import Platform
-from ml_platform.orchestration.demo import _finished, _tags, acts, planned, played_assets
+from ml_platform.orchestration.demo import _finished, _tags, acts, open_instance, planned, played_assets
 from ml_platform.orchestration.jobs import job_name
 
 from .conftest import enter, write_use_case
@@ -46,6 +48,25 @@ def test_history_is_landed_before_what_is_built() -> None:
     assert cut[0].partitions == ("2020-01-06", "2020-02-24")
     assert cut[1].partitions == ("2020-03-02", "2020-08-31") and whole[0].partitions[0] == "2020-01-06"
     assert cut[0].clock == cut[1].clock
+
+
+def test_use_cases_side_by_side_open_a_fresh_instance_without_a_race(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a lock nine of ten fresh homes fail."""
+    for each in range(3):
+        home = tmp_path / str(each)
+        enter(monkeypatch, home, FOLDER)
+        stores, together = Platform(), threading.Barrier(4)
+
+        def opened(stores: Platform = stores, together: threading.Barrier = together) -> int:
+            together.wait()
+            with open_instance(stores) as instance:
+                return instance.get_runs_count()
+
+        with ThreadPoolExecutor(4) as pool:
+            found = [pool.submit(opened) for _ in range(4)]
+            assert [f.result() for f in found] == [0] * 4
 
 
 def test_the_monitors_look_once_at_the_end() -> None:
