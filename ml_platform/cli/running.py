@@ -81,7 +81,8 @@ def run(
     Lands and accepts the feeds, builds features and labels, versions a dataset, trains, judges, promotes
     where the gates pass, scores, serves, monitors and diagnoses. On a replay clock it plays what `demo` in
     use_case.yaml says; on the wall clock, and after an edit, the lifecycle as of now. What has been done is
-    not done again. The exit status is 1 where a model did not come to serve.
+    not done again. What `use-case check --no-data` calls an error is told before anything is begun. The exit
+    status is 1 where a model did not come to serve.
     """
     name = found_by_folder(use_case)
     stores = platform()
@@ -96,6 +97,21 @@ def _require_loadable(stores: Platform, chosen: UseCase) -> None:
     from ml_platform.lifecycle.loadable import feeds_before, require_loadable
 
     require_loadable(chosen, feeds_before(chosen, stores.use_cases.values()))
+
+
+def _require_runnable(chosen: UseCase, models: Sequence[str]) -> None:
+    """Its owner is told as of a run that fails: nobody looks at the terminal of cron."""
+    from ml_platform.lifecycle.alerts import Alert, send
+    from ml_platform.lifecycle.runnable import require_runnable
+
+    try:
+        require_runnable(chosen, models)
+    except ConfigError as error:
+        alert = Alert(f"{chosen.name} was not run", str(error), chosen.config.owner, "failure")
+        told = "; ".join(send(alert))
+        raise ConfigError(
+            error.what, where=error.where, fix=f"{error.fix}; nothing was begun\n  told:  {told}"
+        ) from error
 
 
 def _models(use_case: UseCase, asked: Sequence[str]) -> list[str]:
@@ -185,11 +201,12 @@ def _played(stores: Platform, name: str, models: Sequence[str]) -> bool:
     try:
         _require_loadable(stores, stores.use_case(name))
         with (
-            open_instance(stores) as instance,
             log.open("a") as file,
             contextlib.redirect_stdout(file),
             contextlib.redirect_stderr(file),
+            open_instance(stores) as instance,
         ):
+            _require_runnable(stores.use_case(name), models)
             return _play(stores, instance, name, models)
     except PlatformError as error:
         console.print(f"[red]{name}: {escape(str(error))}[/]", highlight=False)

@@ -119,6 +119,11 @@ def _wrong(name: str, path: Path, how: _Look | None) -> int:
             few = "all" if how.everything else "a few"
             with console.status(f"reading {few} partitions of {name} …"):
                 remarks += check_data(use_case, **how._asdict())
+        else:
+            # It needs Arrow and DuckDB, which most of this module's commands need not pay for.
+            from ml_platform.lifecycle.runnable import dry_remarks
+
+            remarks += dry_remarks(use_case)
     show_remarks(remarks)
     wrong = sum(r.level == "error" for r in remarks)
     if wrong:

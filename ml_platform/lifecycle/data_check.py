@@ -18,6 +18,7 @@ from ml_platform.lifecycle.feeds_read import entity_feeds
 from ml_platform.lifecycle.history_check import history_remarks
 from ml_platform.lifecycle.label_check import label_remarks
 from ml_platform.lifecycle.platform import Outside, Platform
+from ml_platform.lifecycle.runnable import dry_remarks, feature_remarks, label_column_remarks
 from ml_platform.model_config import ModelConfig
 from ml_platform.monitoring.leakage import feature_aucs
 from ml_platform.remarks import Remark
@@ -57,8 +58,8 @@ def look(
         everything: Look at all partitions.
         stage: Told what is begun, and the code or file that it is about.
     """
-    for model in use_case.config.models:
-        yield from _training(use_case, model)
+    dry = dry_remarks(use_case)
+    yield from dry
     platform = _opened(environment, use_case)
     span, ahead = (_all if everything else _chosen)(platform, use_case)
     for wider in range(1 if everything else _WIDENED):
@@ -74,7 +75,8 @@ def look(
     yield from read.remarks
     stage("building its features and labels", str(use_case.dbt_dir.name))
     if read.fed and keys:
-        yield from _views(_opened({**environment, **home}, use_case), use_case, keys)
+        found = _views(_opened({**environment, **home}, use_case), use_case, keys)
+        yield from (r for r in found if r not in dry)
     elif read.fed:
         yield Remark(
             "error",
@@ -151,6 +153,8 @@ def _views(platform: Platform, use_case: UseCase, keys: Sequence[str]) -> Iterat
     yield from history_remarks(platform, use_case, keys[-1], LATER)
     yield from _keyless_entities(use_case, rows)
     for model in use_case.config.models:
+        yield from feature_remarks(use_case, model, rows.schema)
+        yield from label_column_remarks(use_case, model, truth.schema)
         yield from _columns(use_case, model, rows)
         yield from label_remarks(use_case, model, truth)
         yield from _copies(use_case, model, rows, truth)
@@ -205,23 +209,6 @@ def _or_look_back(use_case: UseCase) -> str:
     )
 
 
-def _training(use_case: UseCase, model: ModelConfig) -> Iterator[Remark]:
-    """What would stop the training after minutes of building features."""
-    from ml_platform.modeling.estimators import resolve_parameters
-    from ml_platform.modeling.task import Task
-
-    where, training = f"{use_case.folder / 'use_case.yaml'}: model {model.name}", model.training
-    try:
-        resolve_parameters(training.estimator, training.parameters, Task.of(model))
-    except ConfigError as error:
-        yield Remark("error", error.what, f"{where}, {error.where}", error.fix)
-    if training.estimator == training.baseline:
-        what = f"the baseline is {training.baseline} too: the gate against it compares a model with itself"
-        yield Remark(
-            "warning", what, f"{where}, training.baseline", "take another, or leave the baseline out"
-        )
-
-
 def _equal(one: pa.ChunkedArray, other: pa.ChunkedArray) -> bool:
     return bool(one.combine_chunks().equals(other.combine_chunks()))
 
@@ -231,14 +218,8 @@ def _columns(use_case: UseCase, model: ModelConfig, rows: pa.Table) -> Iterator[
     past = {f.name for f in use_case.config.feeds if f.lookback}
     for feature in model.features:
         if feature.name not in rows.column_names:
-            fix = f"select it in the SQL of {use_case.config.views.features}, or take it out"
-            yield Remark("error", f"feature {feature.name} is not in the features view", where, fix)
             continue
         column = rows[feature.name]
-        numeric = pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
-        if feature.kind == "numeric" and not (numeric or pa.types.is_boolean(column.type)):
-            fix = "cast it to double in SQL, or say kind: categorical"
-            yield Remark("error", f"feature {feature.name} is {column.type}, not numeric", where, fix)
         if column.null_count == len(column):
             fix = "look at its join, or leave it out"
             yield Remark("warning", f"feature {feature.name} is empty in all rows looked at", where, fix)

@@ -3,6 +3,7 @@
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from library import FOLDER, NAME
@@ -10,6 +11,7 @@ from typer.testing import CliRunner
 
 from ml_platform.cli.main import app
 from ml_platform.config import use_case_files
+from ml_platform.lifecycle.platform import Platform
 
 
 @pytest.fixture
@@ -55,3 +57,23 @@ def test_a_feed_that_another_use_case_tells_otherwise_is_told(folder: Path, comm
     assert "declaration in use_case.yaml (landing_lag) differs" in told
     assert "rename the feed" in told
     assert "nothing is wrong" not in told
+
+
+def test_a_run_begins_nothing_where_a_check_without_data_has_an_error(
+    library_environment: dict[str, str], own_use_case: Path, inbox: list[dict[str, Any]]
+) -> None:
+    """It would have landed and accepted all feeds first; in cron its owner hears of it as of a failed run."""
+    features = own_use_case / "dbt" / "models" / "library_loans_features.sql"
+    features.write_text(features.read_text().replace("cast(e.pages as double)", "cast(e.pagez as double)"))
+
+    checked = CliRunner().invoke(app, ["use-case", "check", "--no-data", NAME])
+    ran = CliRunner().invoke(app, ["run", NAME])
+
+    assert (checked.exit_code, ran.exit_code) == (1, 1)
+    (what,) = [line for line in checked.output.splitlines() if line.startswith("error")]
+    assert what.removeprefix("error").strip() in ran.output
+    assert f"where: {features}:14" in checked.output and f"where: {features}:14" in ran.output
+    assert "nothing was begun" in ran.output
+    assert not Platform().ledger.heads("feed/loans/landed")
+    (message,) = inbox
+    assert message["title"] == f"{NAME} was not run" and "pagez" in message["message"]
