@@ -186,6 +186,15 @@ def _show(profile: FileProfile) -> None:
     console.print(table(title, ("column", "type", "different", "missing", "values"), rows))
 
 
+def _answer(question: str, *, default: str | None = None) -> str:
+    """What is answered; a pipe echoes no answer, and with it the end of the line is missing."""
+    try:
+        return str(typer.prompt(question, default=default))
+    finally:
+        if not sys.stdin.isatty():
+            console.print()
+
+
 def _asked(profile: FileProfile, wishes: Wishes) -> Wishes:
     """Ask for what was not said; the guesses are the defaults."""
     from ml_platform.scaffold.instants import retimed
@@ -196,7 +205,7 @@ def _asked(profile: FileProfile, wishes: Wishes) -> Wishes:
 
     def column(question: str, default: str | None) -> str:
         shown = profile.column(default).source if default else None
-        return str(typer.prompt(question, default=shown))
+        return _answer(question, default=shown)
 
     if wishes.time is None:
         wishes = replace(wishes, time=column("When did a row happen? (column)", found.get("time")))
@@ -207,9 +216,7 @@ def _asked(profile: FileProfile, wishes: Wishes) -> Wishes:
         wishes = replace(wishes, entity=tuple(c.strip() for c in told.split(",")))
     if wishes.known_at is None and wishes.label_delay is None:
         default = profile.column(found["known_at"]).source if "known_at" in found else ""
-        told = typer.prompt(
-            "When did the label become known? (column, or a wait such as P7D)", default=default
-        )
+        told = _answer("When did the label become known? (column, or a wait such as P7D)", default=default)
         if re.match(r"^P\d|^PT\d", told):
             wishes = replace(wishes, label_delay=_duration(told))
         else:
@@ -217,14 +224,12 @@ def _asked(profile: FileProfile, wishes: Wishes) -> Wishes:
     taken = {profile.column(n).name for n in (wishes.time, wishes.known_at) if n}
     others = [c for c in profile.columns if c.kind == "timestamp" and c.name not in taken]
     if wishes.row_known_at is None and others:
-        told = typer.prompt(
+        told = _answer(
             "When was a row itself known? (a column, as of a booking; empty: when it happens)", default=""
         )
         wishes = replace(wishes, row_known_at=told or None)
     if wishes.width is None:
-        told = typer.prompt(
-            "How wide is a partition? (hourly, daily, weekly, monthly, or auto)", default="auto"
-        )
+        told = _answer("How wide is a partition? (hourly, daily, weekly, monthly, or auto)", default="auto")
         known = _one_of(None if told == "auto" else told, get_args(Width), "width")
         wishes = replace(wishes, width=cast("Width | None", known))
     return wishes

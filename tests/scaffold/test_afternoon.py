@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -169,3 +171,24 @@ def test_with_a_terminal_it_asks_and_offers_what_it_guesses(home: Path) -> None:
         "When did the label become known? (column, or a wait such as P7D) [failure known at]" in result.output
     )
     assert "share their key (Boiler ID, and the partition)" in str(result.exception), "a week has several"
+
+
+def test_answers_from_a_pipe_leave_what_is_said_next_on_a_line_of_its_own(home: Path) -> None:
+    """No terminal echoes them, nor the end of their line."""
+    file = write(home / "inspections.csv", rows(days=50, per_day=25, boilers=80))
+    command = [sys.executable, "-c", "from ml_platform.cli import main; main()"]
+    arguments = ["use-case", "new", "boilers", "--from", str(file), "--ask"]
+    ended = subprocess.run(
+        [*command, *arguments],
+        input="\nfailed\n\n\nweekly\n",
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ended.returncode == 2
+    lines = ended.stdout.splitlines()
+    assert any(line.startswith(("Refusal: ", "ConfigError: ")) for line in lines), ended.stdout
+    asked = [line for line in lines if "(column" in line or "How wide" in line]
+    assert len(asked) >= 4 and all(line.rstrip().endswith(("]:", "):")) for line in asked), asked
