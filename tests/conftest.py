@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from homes import made_once
-from servers import aws, aws_endpoint, ledger_url, listener, postgres_server, postgres_url, redis_port
+from servers import aws, aws_endpoint, inbox, ledger_url, listener, postgres_server, postgres_url, redis_port
 from warm_dbt import dbt_at, warm_dbt
 
 from ml_platform.lifecycle.homes import copy_home
@@ -18,7 +18,16 @@ from ml_platform.lifecycle.homes import copy_home
 if TYPE_CHECKING:
     from library import Library
 
-__all__ = ["aws", "aws_endpoint", "ledger_url", "listener", "postgres_server", "postgres_url", "redis_port"]
+__all__ = [
+    "aws",
+    "aws_endpoint",
+    "inbox",
+    "ledger_url",
+    "listener",
+    "postgres_server",
+    "postgres_url",
+    "redis_port",
+]
 LIBRARY = Path(__file__).parent / "library_use_case"
 DBT_ADDRESS = "TESTS_DBT_ADDRESS"
 os.environ.setdefault("DO_NOT_TRACK", "true")

@@ -45,6 +45,16 @@ def listener() -> Iterator[tuple[str, list[dict[str, Any]]]]:
         server.shutdown()
 
 
+@pytest.fixture
+def inbox(
+    listener: tuple[str, list[dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
+) -> list[dict[str, Any]]:
+    """What comes to the address that all alerts go to."""
+    address, received = listener
+    monkeypatch.setenv("ML_PLATFORM_ALERT_URLS", f"json://{address}/")
+    return received
+
+
 @pytest.fixture(scope="session")
 def redis_port() -> Iterator[int]:
     """The port of a redis-server of our own."""

@@ -320,6 +320,16 @@ def test_code_that_loops_is_ended_and_told(own_use_case: Path) -> None:
     assert found.fix.endswith("or raise --timeout")
 
 
+def test_a_crash_while_the_last_words_are_taken_is_the_limit_and_no_fault_of_the_files(
+    own_use_case: Path,
+) -> None:
+    crash = "sys.stderr.write('Timeout (0:00:14)!'); sys.stderr.flush(); os.kill(os.getpid(), signal.SIGSEGV)"
+    looped = f"def read_loans(request):\n    import os, signal, sys\n    {crash}\n"
+    edit("feeds.py", "def read_loans(request):", looped)(own_use_case)
+    (found,) = check_data(load_use_case(own_use_case / "use_case.yaml"), seconds=40)
+    assert found.what == "reading feed loans was ended: it did not end within 40 s"
+
+
 def test_code_that_eats_memory_is_ended_by_the_limits_of_the_use_case(own_use_case: Path) -> None:
     eats = "kept = [b'x' * (1 << 20) for _ in range(3000)]; kept[0] is kept[1]"
     edit("feeds.py", "def read_returns(request):", f"def read_returns(request):\n    {eats}\n")(own_use_case)

@@ -166,5 +166,5 @@ def test_another_cutoff_is_told_and_what_was_served_stays(
     after.build("labels", weeks)
     assert timing_changes(after.platform, after.use_case) == []
     assert training_data.build(after.platform, after.target, after.now).rows > 0
-    assert [s.status for s in after.score(*SERVED)] == ["no_champion", "unchanged"]
+    assert [s.status for s in after.score(*SERVED)] == ["unchanged", "unchanged"]
     assert after.platform.ledger.digests(predictions_asset(after.target)) == served

@@ -140,13 +140,3 @@ def lifecycle_run(played: Installation) -> DagsterRun:
 
 def _use_case(root: Path) -> UseCase:
     return load_use_case(root / "use_cases" / NAME / "use_case.yaml")
-
-
-@pytest.fixture
-def inbox(
-    listener: tuple[str, list[dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
-) -> list[dict[str, Any]]:
-    """What comes to the address that all alerts go to."""
-    address, received = listener
-    monkeypatch.setenv("ML_PLATFORM_ALERT_URLS", f"json://{address}/")
-    return received
