@@ -84,10 +84,21 @@ def format_of_numbers(column: pa.ChunkedArray) -> str | None:
     return next((n for n in names if len(texts) and _read(texts, n).null_count == 0), None)
 
 
-def formats_of(column: pa.ChunkedArray) -> list[Written]:
-    """The fewest formats that together read all rows, the commonest first; what is left is in none."""
+def reads(column: pa.ChunkedArray, name: str) -> np.ndarray:
+    """Which of the different values a format reads, shape (values,)."""
+    found = _read(column.drop_null().unique(), name).is_valid()
+    return np.asarray(found.to_numpy(zero_copy_only=False), bool)
+
+
+def formats_of(column: pa.ChunkedArray, said: str = "") -> list[Written]:
+    """The fewest formats that together read all rows, the commonest first; what is left is in none.
+
+    Args:
+        column: Texts.
+        said: One more format that may read them.
+    """
     texts = column.drop_null().unique()
-    names = (ISO, *TIME_FORMATS, *EPOCHS)
+    names = (ISO, *TIME_FORMATS, *EPOCHS, *([said] if said else []))
     reads = {name: _read(texts, name).is_valid().to_numpy(zero_copy_only=False) for name in names}
     place = {text: i for i, text in enumerate(texts.to_pylist())}
     rows = [(number, place[text]) for number, text in enumerate(column.to_pylist(), 1) if text is not None]

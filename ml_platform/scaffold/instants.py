@@ -14,18 +14,24 @@ import pyarrow.compute as pc
 from ml_platform.ingestion.placing import read_instants
 from ml_platform.remarks import Remark
 from ml_platform.scaffold.columns import ColumnProfile, FileProfile
-from ml_platform.scaffold.formats import ISO, format_of_numbers, formats_of
+from ml_platform.scaffold.formats import ISO, format_of_numbers, formats_of, reads
 from ml_platform.scaffold.roles import Wishes, is_time
 
 
 def retimed(profile: FileProfile, wishes: Wishes) -> FileProfile:
-    """With columns of numbers as instants, where they are named as such and every number is one."""
+    """With more columns as instants: numbers that are named so and are, and texts in the format that is said.
+
+    Of a column that is said to be a time some texts are enough: those that cannot be read are told later.
+    """
     said = {profile.column(n).name for n in (wishes.time, wishes.known_at, wishes.row_known_at) if n}
 
     def one(column: ColumnProfile) -> ColumnProfile:
-        if column.kind not in ("integer", "number") or not (column.name in said or is_time(column)):
-            return column
-        name = format_of_numbers(profile.table[column.name])
+        name: str | None = None
+        if column.kind == "string" and wishes.time_format:
+            read = reads(profile.table[column.name], wishes.time_format)
+            name = wishes.time_format if read.all() or (read.any() and column.name in said) else None
+        elif column.kind in ("integer", "number") and (column.name in said or is_time(column)):
+            name = format_of_numbers(profile.table[column.name])
         if name is None:
             return column
         written = "" if name == ISO else name
@@ -54,7 +60,13 @@ def about_time(
             "name another column, or write ISO (2024-01-31 or 2024-01-31T10:00:00); numbers are read where "
             "all count seconds, or all milliseconds from 1970, and lie between 1990 and 2100"
         )
-        yield Remark("error", f"its values are no dates or instants ({column.kind}: {shown} …)", where, fix)
+        what = f"its values are no dates or instants ({column.kind}: {shown} …)"
+        if column.kind == "string" and wishes.time_format:
+            what += f", and --time-format '{wishes.time_format}' reads none of them"
+            fix = f"correct the format, in the letters of strptime, or {fix}"
+        elif column.kind == "string":
+            fix = f"say how they are written with --time-format, such as '%d-%b-%Y %I:%M %p', or {fix}"
+        yield Remark("error", what, where, fix)
     elif settled:
         yield from _misread(profile, column, time, wishes)
     elif column.mixed:
@@ -96,7 +108,7 @@ def _misread(
     if not unread.any():
         return
     rows = first_rows(unread)
-    written = formats_of(profile.table[column.name])
+    written = formats_of(profile.table[column.name], wishes.time_format)
     if len(written) > 1:
         fix = "write all rows in one format, best ISO; there are " + "; ".join(map(str, written))
     elif column is not time:

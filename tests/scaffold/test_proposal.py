@@ -208,6 +208,39 @@ def test_a_format_that_does_not_fit_is_refused_with_the_one_that_does(
     assert "%m" in said or first in told
 
 
+UNUSUAL = "%d-%b-%Y %I.%M %p"
+"""No format that a file is looked at in by itself."""
+
+
+def unusual(number: int, row: Row) -> None:
+    for name in ("inspected at", "failure known at"):
+        row[name] = datetime.fromisoformat(row[name]).strftime(UNUSUAL)
+
+
+def test_a_format_that_is_said_is_read_whatever_it_is(tmp_path: Path) -> None:
+    plain = proposed(write(tmp_path / "plain.csv", GOOD))
+    p = proposed(write(tmp_path / "inspections.csv", GOOD, unusual), time_format=UNUSUAL)
+    assert [c and c.name for c in (p.roles.time, p.roles.known_at)] == ["inspected_at", "failure_known_at"]
+    assert (p.scheme, p.windows) == (plain.scheme, plain.windows)
+    feeds = yaml.safe_load(use_case_yaml(p, tmp_path / "boilers"))["feeds"]
+    assert [f["time_format"] for f in feeds] == [UNUSUAL] * 2
+
+
+def test_a_format_that_reads_nothing_or_not_all_is_told(tmp_path: Path) -> None:
+    def change(number: int, row: Row) -> None:
+        unusual(number, row)
+        row["inspected at"] = "soon" if number == 7 else row["inspected at"]
+
+    def told(said: str) -> str:
+        wait = timedelta(days=3)
+        return refused(tmp_path, change, time="inspected at", label_delay=wait, time_format=said)
+
+    assert "say how they are written with --time-format, such as '%d-%b-%Y" in told("")
+    assert "and --time-format '%A %j' reads none of them" in told("%A %j")
+    assert f"1 of 1,500 value(s) cannot be read as {UNUSUAL}, for example 'soon'" in told(UNUSUAL)
+    assert "no known format (1 rows, such as row 8: 'soon')" in told(UNUSUAL)
+
+
 @pytest.mark.parametrize(
     ("write_one", "time_format"),
     [
