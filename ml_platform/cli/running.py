@@ -80,9 +80,10 @@ def run(
 
     Lands and accepts the feeds, builds features and labels, versions a dataset, trains, judges, promotes
     where the gates pass, scores, serves, monitors and diagnoses. On a replay clock it plays what `demo` in
-    use_case.yaml says; on the wall clock, and after an edit, the lifecycle as of now. What has been done is
-    not done again. What `use-case check --no-data` calls an error is told before anything is begun. The exit
-    status is 1 where a model did not come to serve.
+    use_case.yaml says; on the wall clock, and after an edit, the lifecycle as of now. Where a model serves or
+    waits for a person, and nothing was edited since it was trained, none is trained: a retraining is for the
+    verdict and its guards. What has been done is not done again. What `use-case check --no-data` calls an
+    error is told before anything is begun. The exit status is 1 where a model did not come to serve.
     """
     name = found_by_folder(use_case)
     stores = platform()
@@ -235,6 +236,13 @@ def _play(stores: Platform, instance: Any, name: str, models: Sequence[str]) -> 
                     f"as of {when.astimezone(use_case.scheme.zone):%Y-%m-%d %H:%M %Z}",
                     highlight=False,
                 )
+                if not act.trains:
+                    console.print(
+                        "  nothing was edited since a model was trained, so that none is trained; what the "
+                        "guards say of a retraining: `ml-platform retrain "
+                        f"{use_case.model_key(act.models[0])} --explain`",
+                        highlight=False,
+                    )
             elif event.event_type_value == "STEP_START":
                 status.update(f"{_short(event.step_key, name)} …")
             elif event.event_type_value == "STEP_SUCCESS":
@@ -249,9 +257,16 @@ def _play(stores: Platform, instance: Any, name: str, models: Sequence[str]) -> 
         played = list(play(stores, _definitions, instance, use_case, models, say))
     if all(p.before for p in played):
         console.print("[green]everything has been played already[/]: nothing was done again", highlight=False)
+        following = use_case.scheme.shift(played[-1].act.partitions[1], 1)
         if use_case.config.timeline.clock == "replay":
-            following = use_case.scheme.shift(played[-1].act.partitions[1], 1)
             console.print(f"  {what_follows(use_case, models[0], following)}", highlight=False)
+        else:
+            due = use_case.cutoff(following).astimezone(use_case.scheme.zone)
+            console.print(
+                f"  {following} is due at {due:%Y-%m-%d %H:%M %Z}; what has come meanwhile, for earlier "
+                f"{use_case.scheme.noun}s too, is taken in then",
+                highlight=False,
+            )
     return print_summary(stores, use_case, models, played, time.perf_counter() - started)
 
 

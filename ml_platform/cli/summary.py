@@ -21,6 +21,7 @@ from ml_platform.lifecycle.held import held_feed
 from ml_platform.lifecycle.platform import Platform, Target
 from ml_platform.lifecycle.reading import client
 from ml_platform.lifecycle.recorded import acceptance_totals, results
+from ml_platform.modeling.gate_names import gate_title
 from ml_platform.registry import promotions
 from ml_platform.serving.answers import sentence
 from ml_platform.storage.tables import Evaluation, Promotion
@@ -107,16 +108,18 @@ def _model(stores: Platform, target: Target) -> None:
         )
     champion = promotions.champion(stores.ledger, target.key)
     waits = waiting(stores, target)
-    judged: Evaluation | None
+    judged = promotions.latest_evaluation(stores.ledger, target.key)
+    whose, before = f"the last candidate of {target.key}", champion.evaluation_id if champion else None
+    refused = judged if judged is not None and not judged.passed and judged.id > (before or 0) else None
     if waits is not None:
         whose, judged = f"version {waits.version} of {target.key}, which waits", waits.evaluation
-    elif champion is not None and champion.evaluation_id:
+    elif champion is not None and before and refused is None:
         whose = f"version {champion.version} of {target.key}"
-        judged = promotions.evaluation(stores.ledger, champion.evaluation_id)
-    else:
-        whose, judged = target.key, promotions.latest_evaluation(stores.ledger, target.key)
+        judged = promotions.evaluation(stores.ledger, before)
     if judged is not None:
         console.print(gates_table(whose, judged.gates))
+    if champion is not None and refused is not None:
+        _refused(target, refused)
     if champion is None and waits is None:
         _no_champion(stores, target, judged)
     if champion is not None:
@@ -129,6 +132,17 @@ def _champion(champion: Promotion) -> None:
     console.print(
         f"Champion [bold]version {champion.version}[/] ({champion.action}, {champion.who}), "
         f"model {champion.model_digest[:12]}, as of {champion.as_of:%Y-%m-%d %H:%M} UTC",
+        highlight=False,
+    )
+
+
+def _refused(target: Target, judged: Evaluation) -> None:
+    """A candidate that does not follow the champion."""
+    failed = ", ".join(gate_title(g["name"]) for g in judged.gates if g["state"] != "PASS")
+    day = target.use_case.scheme.local_day(judged.as_of)
+    console.print(
+        f"[yellow]refused[/]: the candidate of {day} ({judged.model_digest[:12]}) does not pass {failed}; "
+        "the champion serves on",
         highlight=False,
     )
 

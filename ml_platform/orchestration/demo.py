@@ -3,7 +3,8 @@
 Where a use case says what is played (``demo``), three runs: the lifecycle up to the first champion, the
 partitions that it served, and the look back once their labels are known. Otherwise, after an edit, and for
 models that the demo left out, one: the lifecycle as of now. A run that has succeeded is recognised and not
-played again.
+played again. Where only time has passed since a model was trained, none is trained: day by day a new one
+would be promoted past the guards.
 """
 
 from __future__ import annotations
@@ -31,13 +32,15 @@ from ml_platform.config import DemoConfig, UseCase, project_root
 from ml_platform.errors import NotReadyError, PlatformError
 from ml_platform.features.dbt import compiled_views
 from ml_platform.lifecycle.feed_contracts import contract_digests
-from ml_platform.lifecycle.platform import Platform
+from ml_platform.lifecycle.platform import Platform, Target
 from ml_platform.orchestration.causes import limit_of, step_words
 from ml_platform.orchestration.failures import failed_steps, tell
-from ml_platform.orchestration.jobs import MONITORING, job_name
+from ml_platform.orchestration.jobs import MONITORING, TRAINING, job_name
 from ml_platform.orchestration.local_runs import run_job
 
 TAG = "ml_platform.demo"
+_TRAINED = "ml_platform.trained"
+_LIFECYCLE = "lifecycle"
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ class Act:
         clock: Where the clock stands; ``None`` leaves it where it is.
         watched: Whether the monitors look; where a later act looks back on the same partitions they need not.
         models: Names of the models that are played.
+        trains: Whether candidates are trained, judged and promoted.
     """
 
     title: str
@@ -59,6 +63,7 @@ class Act:
     clock: datetime | None
     watched: bool = True
     models: tuple[str, ...] = ()
+    trains: bool = True
 
 
 @dataclass(frozen=True)
@@ -95,7 +100,7 @@ def acts(use_case: UseCase, demo: DemoConfig, models: Sequence[str]) -> list[Act
     ]
     found = [
         *(history if built > scheme.first_key else []),
-        Act("lifecycle to the first champion", "lifecycle", (built, serve_first), demo.promote_at, False),
+        Act("lifecycle to the first champion", _LIFECYCLE, (built, serve_first), demo.promote_at, False),
         Act(
             "the partitions it served",
             "score_day",
@@ -126,8 +131,30 @@ def planned(
         now = max(now, demo.judge_at) if part else now
     if models:
         partitions = _reached(use_case, now)
-        found.append(Act("the lifecycle as of now", "lifecycle", partitions, None, models=tuple(models)))
+        settled = tuple(m for m in models if _is_settled(platform, instance, use_case, m))
+        rest = tuple(m for m in models if m not in settled)
+        for title, each, trains in (
+            ("the lifecycle as of now", rest, True),
+            ("what has come since", settled, False),
+        ):
+            found += [Act(title, _LIFECYCLE, partitions, None, models=each, trains=trains)] if each else []
     return found
+
+
+def _is_settled(platform: Platform, instance: DagsterInstance, use_case: UseCase, model: str) -> bool:
+    """Whether a model of today's settings, contracts and SQL was trained, and one serves or waits."""
+    from ml_platform.lifecycle.awaiting import waiting
+    from ml_platform.registry.promotions import champion
+
+    target = Target(use_case, use_case.model(model))
+    if champion(platform.ledger, target.key) is None and waiting(platform, target) is None:
+        return False
+    trained = RunsFilter(
+        job_name=job_name(use_case, _LIFECYCLE),
+        tags={f"{_TRAINED}/{model}": _edition(use_case)},
+        statuses=[DagsterRunStatus.SUCCESS],
+    )
+    return bool(instance.get_runs(trained, limit=1))
 
 
 def _reached(use_case: UseCase, now: datetime) -> tuple[str, str]:
@@ -187,7 +214,7 @@ def play(
             instance,
             name,
             partitions=act.partitions,
-            tags=_tags(use_case, act),
+            tags={**_tags(use_case, act), **_trained(use_case, act)},
             assets=played_assets(use_case, act),
             on_event=lambda event, act=act: say(act, event),  # type: ignore[misc]
         )
@@ -207,13 +234,13 @@ def play(
 def played_assets(use_case: UseCase, act: Act) -> Callable[[AssetKey], bool] | None:
     """Which assets of a job are played: those of the act's models, and monitors where it is watched."""
     others = {m.name for m in use_case.config.models} - set(act.models)
-    unwatched = () if act.watched else MONITORING
-    if not others and not unwatched:
+    left_out = {*(() if act.watched else MONITORING), *(() if act.trains else TRAINING)}
+    if not others and not left_out:
         return None
 
     def played(key: AssetKey) -> bool:
         of_model = key.path[0] == use_case.name and len(key.path) > 2
-        return not (of_model and (key.path[1] in others or key.path[2] in unwatched))
+        return not (of_model and (key.path[1] in others or key.path[2] in left_out))
 
     return played
 
@@ -226,10 +253,22 @@ def _anything_serves(platform: Platform, use_case: UseCase) -> bool:
 
 def _tags(use_case: UseCase, act: Act) -> dict[str, str]:
     """What an act is recognised by, for each of its models: an edit of the use case makes it another one."""
+    told = f"{use_case.name}:{act.job}:{act.partitions[1]}:{_edition(use_case)}"
+    return {f"{TAG}/{m}": told for m in act.models}
+
+
+def _trained(use_case: UseCase, act: Act) -> dict[str, str]:
+    """Of which edition models were trained, by model."""
+    if act.job != _LIFECYCLE or not act.trains:
+        return {}
+    return dict.fromkeys((f"{_TRAINED}/{m}" for m in act.models), _edition(use_case))
+
+
+def _edition(use_case: UseCase) -> str:
+    """A digest of what a person edits: settings, contracts and SQL."""
     said = [use_case.config.model_dump_json(), *sorted(contract_digests(use_case).values())]
     said += compiled_views(use_case).versions
-    digest = hashlib.sha256("\n".join(said).encode()).hexdigest()[:12]
-    return {f"{TAG}/{m}": f"{use_case.name}:{act.job}:{act.partitions[1]}:{digest}" for m in act.models}
+    return hashlib.sha256("\n".join(said).encode()).hexdigest()[:12]
 
 
 def _finished(instance: DagsterInstance, use_case: UseCase, act: Act) -> DagsterRun | None:

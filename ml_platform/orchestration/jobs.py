@@ -24,7 +24,7 @@ from ml_platform.orchestration.limits import limit_tags
 from ml_platform.orchestration.resources import PlatformResource
 
 SCORING_JOB = "score_day"
-_TRAINING = ("training_dataset", "candidate_model", "evaluation", "champion_model")
+TRAINING = ("training_dataset", "candidate_model", "evaluation", "champion_model")
 _SCORING = ("predictions", "export", "serving_cache")
 MONITORING = ("label_maturity", "live_performance", "drift", "skew", "diagnosis", "retraining_verdict")
 
@@ -46,7 +46,7 @@ def asset_jobs(use_case: UseCase) -> list[UnresolvedAssetJobDefinition]:
     feeds = _feeds(use_case, static=None)
     moving = _feeds(use_case, static=False)
     views = [view_key(use_case, v) for v in ("entities", "features", "labels")]
-    training, scoring = _stages(use_case, _TRAINING), _stages(use_case, _SCORING)
+    training, scoring = _stages(use_case, TRAINING), _stages(use_case, _SCORING)
     monitoring = _stages(use_case, MONITORING)
     catalogue = view_key(use_case, "catalogue")
     return [

@@ -32,7 +32,7 @@ from ml_platform.lifecycle import pages, training_data
 from ml_platform.lifecycle.guard.showing import story_page
 from ml_platform.lifecycle.reading import client
 from ml_platform.registry import promotions
-from ml_platform.storage.tables import Dataset, Promotion
+from ml_platform.storage.tables import Dataset, Evaluation, Promotion
 
 Cli = Callable[..., str]
 
@@ -172,6 +172,21 @@ def test_a_person_rejects_a_candidate(challenged: Library, cli: Cli) -> None:
     latest = promotions.latest_evaluation(challenged.platform.ledger, MODEL)
     assert latest is not None
     assert promotions.approval_of(challenged.platform.ledger, latest.id).who == "ada"  # type: ignore[union-attr]
+
+
+def test_a_candidate_that_is_refused_is_told_with_its_own_gates(challenged: Library, unchecked: None) -> None:
+    """The champion's stood there, all of them passed, and not a word of the candidate."""
+    with challenged.platform.ledger.begin() as session:
+        judged = session.scalars(select(Evaluation).order_by(Evaluation.id.desc())).first()
+        assert judged is not None
+        failed = [g | {"state": "FAIL"} if g["name"] == "champion" else g for g in judged.gates]
+        judged.gates, judged.passed = failed, False
+    with console.capture() as summary:
+        print_summary(challenged.platform, challenged.use_case, ["late_return"], [], 0)
+    told = summary.get()
+    assert f"Gates of the last candidate of {MODEL}" in told and "FAIL" in told
+    assert f"({judged.model_digest[:12]}) does not pass champion; the champion serves on" in told
+    assert "Champion version 1" in told
 
 
 def test_a_person_approves_a_candidate(challenged: Library, cli: Cli, unchecked: None) -> None:

@@ -12,21 +12,31 @@ from typing import Any
 import pytest
 import typer
 import yaml
-from dagster import AssetKey, DagsterInstance, DagsterRun, DagsterRunStatus
+from dagster import AssetKey, DagsterInstance, DagsterRun, DagsterRunStatus, Definitions
 from library import FOLDER, NAME
 from typer.testing import CliRunner
 
 from ml_platform.cli import running
 from ml_platform.cli.main import app
 from ml_platform.cli.replaying import what_follows
-from ml_platform.config import DemoConfig, load_use_case
+from ml_platform.config import DemoConfig, UseCase, load_use_case
 from ml_platform.definitions import build
 from ml_platform.errors import ConfigError
 from ml_platform.lifecycle.platform import Platform
-from ml_platform.orchestration.demo import _finished, _tags, acts, open_instance, planned, played_assets
+from ml_platform.orchestration.demo import (
+    _finished,
+    _tags,
+    _trained,
+    acts,
+    open_instance,
+    planned,
+    play,
+    played_assets,
+)
 from ml_platform.orchestration.jobs import job_name
+from ml_platform.registry import promotions
 
-from .conftest import enter, write_use_case
+from .conftest import LAST_WEEK, MODEL, WEEK_TO_COME, Installation, enter, write_use_case
 
 DEMO = {
     "promote_at": "2020-08-30T20:00:00+02:00",
@@ -113,6 +123,38 @@ def test_a_model_that_the_demo_leaves_out_is_played_as_of_now(
     ]
     assert (later[3].job, later[3].models, later[3].clock) == ("lifecycle", tuple(every[1:]), None)
     assert done == [True, True, True, False]
+
+
+def test_where_only_time_has_passed_nothing_is_trained(
+    copied: Installation, location: Definitions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each day's `run` would promote a model that no verdict asked for and no guard let through."""
+    use_case, stores, instance = copied.use_case, copied.platform, copied.instance
+    assert use_case.config.demo is None
+    (model,) = (m.name for m in use_case.config.models)
+    stores.clock(use_case).set(use_case.scheme.partition(WEEK_TO_COME).start + dt.timedelta(days=1))
+    (edited,) = planned(stores, instance, use_case, [model])
+    assert edited.trains, "nobody knows of which edition the champion is"
+    lifecycle = job_name(use_case, "lifecycle")
+    tags = {**_tags(use_case, edited), **_trained(use_case, edited)}
+    earlier = {k: v.replace(WEEK_TO_COME, LAST_WEEK) for k, v in tags.items()}
+    instance.add_run(DagsterRun(job_name=lifecycle, status=DagsterRunStatus.SUCCESS, tags=earlier))
+    (act,) = planned(stores, instance, use_case, [model])
+    assert not act.trains and _finished(instance, use_case, act) is None
+
+    before = [p.id for p in promotions.history(stores.ledger, MODEL)]
+    played = list(play(stores, lambda: location, instance, use_case, [model], lambda *_: None))
+
+    assert [p.before for p in played] == [False]
+    steps = set(played[0].seconds)
+    assert any("predictions" in s for s in steps) and any("retraining_verdict" in s for s in steps)
+    assert not any("candidate_model" in s or "champion_model" in s for s in steps)
+    assert [p.id for p in promotions.history(stores.ledger, MODEL)] == before
+    (again,) = planned(stores, instance, use_case, [model])
+    assert _finished(instance, use_case, again) is not None, "it is not done twice"
+    changed = use_case.config.model_copy(update={"title": "Edited"})
+    (after,) = planned(stores, instance, UseCase(changed, use_case.folder), [model])
+    assert after.trains
 
 
 def test_the_demo_of_a_model_that_is_not_there_is_an_error(tmp_path: Path) -> None:
