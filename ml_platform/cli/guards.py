@@ -241,7 +241,7 @@ def _roi_row(decisions: DecisionWorth, reckoned: Reckoning) -> tuple[Any, ...]:
         actions,
         money(reckoned.gained if known else None),
         money(reckoned.cost),
-        money(reckoned.gained - reckoned.cost if known else None),
+        money(reckoned.net if known else None),
     )
 
 

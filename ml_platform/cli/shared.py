@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ml_platform.config import SEARCH_PATH_VARIABLE
 from ml_platform.errors import PlatformError
 from ml_platform.lifecycle.platform import Platform, Target
 
@@ -55,6 +56,13 @@ def one_target(stores: Platform, name: str | None) -> Target:
         return targets[0]
     from ml_platform.errors import NotFoundError
 
+    if not targets:
+        raise NotFoundError(
+            "no use case can be read, so that there is no model",
+            where=os.environ.get(SEARCH_PATH_VARIABLE) or "the built-in use cases",
+            fix=f"name folders of use cases in {SEARCH_PATH_VARIABLE}; `ml-platform use-case list` shows "
+            "what was found, and what is broken",
+        )
     raise NotFoundError("there are several models", fix="name one: " + ", ".join(t.key for t in targets))
 
 

@@ -167,6 +167,18 @@ def test_the_story_of_champions_and_going_back(succeeded: Library, cli: Cli, unc
     )
 
 
+def test_where_there_is_no_use_case_nobody_is_asked_to_name_a_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ML_PLATFORM_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("ML_PLATFORM_USE_CASES", str(tmp_path))
+    monkeypatch.setenv("ML_PLATFORM_EXAMPLES", "false")
+    for command in (["champion", "history"], ["verdict", "show"]):
+        error = CliRunner().invoke(app, command).exception
+        assert isinstance(error, NotFoundError) and "no use case can be read" in str(error)
+        assert str(tmp_path) in str(error)
+
+
 def test_a_person_rejects_a_candidate(challenged: Library, cli: Cli) -> None:
     assert "rejected" in cli("reject", MODEL, "--why", "no", "--who", "ada")
     latest = promotions.latest_evaluation(challenged.platform.ledger, MODEL)

@@ -80,6 +80,11 @@ class Reckoning:
         return sum(e.worth for e in self.effects if e.worth is not None)
 
     @property
+    def net(self) -> float:
+        """That, less what the same actions cost: what others cost may have gained something, too."""
+        return sum(e.worth - e.cost for e in self.effects if e.worth is not None)
+
+    @property
     def cost(self) -> float:
         """Computing and review of all actions."""
         return sum(e.cost for e in self.effects)
@@ -89,14 +94,13 @@ class Reckoning:
         if not self.effects and not self.refusals:
             return "no verdict has asked for an action yet, and no champion was replaced"
         known = [e for e in self.effects if e.worth is not None]
-        gained, cost = self.gained, self.cost
         told = []
         if known:
-            told += [f"{len(known)} action(s) gained {gained:,.2f} {self.currency}, net {gained - cost:,.2f}"]
+            told += [f"{len(known)} action(s) gained {self.gained:,.2f} {self.currency}, net {self.net:,.2f}"]
         if others := len(self.effects) - len(known):
             told += [f"what {others} action(s) gained is not known"]
         if self.effects:
-            told += [f"all cost {cost:,.2f} {self.currency}"]
+            told += [f"all cost {self.cost:,.2f} {self.currency}"]
         if self.refusals:
             told += [f"{self.refusals} refusal(s) trained nothing, so what they were worth cannot be known"]
         return "; ".join(told)

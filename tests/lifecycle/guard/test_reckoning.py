@@ -21,7 +21,7 @@ def test_nothing_was_asked_for() -> None:
 
 def test_what_is_known_is_told_apart_from_what_is_not() -> None:
     assert told(effect(KNOWN, 80.0), effect(PENDING, None)) == (
-        "1 action(s) gained 80.00 EUR, net 30.00; what 1 action(s) gained is not known; all cost 50.00 EUR"
+        "1 action(s) gained 80.00 EUR, net 55.00; what 1 action(s) gained is not known; all cost 50.00 EUR"
     )
 
 
