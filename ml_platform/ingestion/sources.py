@@ -390,5 +390,6 @@ def _require(table: pa.Table, names: Iterable[str], feed: FeedConfig) -> None:
         raise FeedError(
             f"feed {feed.name}: the source has no column {', '.join(missing)}",
             where=feed.origin,
-            fix=f"correct the names; it has: {there}",
+            fix="correct the names under the feed's `source: columns` in use_case.yaml, or in the source; it "
+            f"has: {there}",
         )

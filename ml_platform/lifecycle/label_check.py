@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from ml_platform.config import UseCase
 from ml_platform.config_errors import read_yaml
 from ml_platform.errors import ConfigError
+from ml_platform.lifecycle.feed_contracts import contract_of
 from ml_platform.lifecycle.feeds_read import label_feeds
 from ml_platform.model_config import ModelConfig
 from ml_platform.remarks import Remark
@@ -52,9 +53,10 @@ def _late(use_case: UseCase, model: ModelConfig, truth: pa.Table) -> Iterator[Re
     settings: list[tuple[str, int, int, Place, str]] = [
         (f"label.maturity_partitions of model {model.name}", wait, most + 1, at, harm)
     ]
-    outcomes = label_feeds(use_case)
+    outcomes, case = label_feeds(use_case), set(use_case.config.views.key)
     for i, feed in enumerate(use_case.config.feeds):
-        if feed.name in outcomes:
+        # Where a label follows from other rows, such as later orders, those come with their own partitions.
+        if feed.name in outcomes and set(contract_of(use_case, feed.name).key) == case:
             lost = "no later delivery asks for their partition, so that they are never seen"
             name = f"lookback of feed {feed.name}"
             settings.append((name, feed.lookback, most, ("feeds", i, "lookback"), lost))

@@ -3,6 +3,7 @@
 import datetime as dt
 
 from ml_platform.config import UseCase
+from ml_platform.lifecycle.checking import check_data
 from ml_platform.lifecycle.platform import Target
 from ml_platform.lifecycle.training_data import windows
 
@@ -20,6 +21,12 @@ def test_a_week_matures_when_its_ninety_days_are_over(use_case: UseCase) -> None
         over = dt.datetime.fromisoformat(week).replace(tzinfo=dt.UTC) + dt.timedelta(days=90, hours=4)
         ripe = use_case.cutoff(use_case.scheme.shift(week, model.label.maturity_partitions))
         assert over <= ripe < over + dt.timedelta(weeks=1)
+
+
+def test_the_check_asks_for_no_longer_lookback_where_labels_follow_from_later_rows(use_case: UseCase) -> None:
+    """Outcomes come with the weeks of later purchases; no week is asked for again to learn them."""
+    told = [r.what for r in check_data(use_case) if r.level != "note"]
+    assert told and not [what for what in told if "lookback" in what or "come later" in what]
 
 
 def test_no_outcome_of_the_training_weeks_is_shared_with_the_gate(use_case: UseCase) -> None:
